@@ -1,0 +1,407 @@
+//! Who an aggregate is: tenant, category and id, checked once, where they enter.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest aggregate id, in bytes of UTF-8. With the longest tenant and category a stream's key stays
+/// below 512 bytes, so that a frame's fixed parts have a known bound.
+pub const ID_BYTES_MAX: usize = 255;
+/// The longest category name, in bytes of UTF-8.
+pub const CATEGORY_BYTES_MAX: usize = 100;
+/// The longest tenant name, in bytes of UTF-8.
+pub const TENANT_BYTES_MAX: usize = 100;
+
+/// Separates the three parts of a stream key; a control character, which no part may contain.
+const SEPARATOR: char = '\0';
+
+/// A name that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidId {
+    /// There is no text at all.
+    #[error("the {what} is empty: give it at least one character")]
+    Empty {
+        /// Which name it is: "aggregate id", "category" or "tenant".
+        what: &'static str,
+    },
+    /// The text is longer than allowed.
+    #[error("the {what} {shown:?}… has {bytes} bytes: at most {bytes_max} are allowed")]
+    TooLong {
+        /// Which name it is.
+        what: &'static str,
+        /// The beginning of the text.
+        shown: String,
+        /// Its length in bytes of UTF-8.
+        bytes: usize,
+        /// The longest that is allowed.
+        bytes_max: usize,
+    },
+    /// The text has a character that is not allowed.
+    #[error("the {what} {text:?} has {character:?} at byte {at}: {why}")]
+    Malformed {
+        /// Which name it is.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// The first character that is not allowed.
+        character: char,
+        /// Where it stands, in bytes from the start.
+        at: usize,
+        /// The rule it breaks.
+        why: &'static str,
+    },
+}
+
+fn check(what: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidId> {
+    if text.is_empty() {
+        return Err(InvalidId::Empty { what });
+    }
+    if text.len() > bytes_max {
+        return Err(InvalidId::TooLong {
+            what,
+            shown: text.chars().take(24).collect(),
+            bytes: text.len(),
+            bytes_max,
+        });
+    }
+    let malformed = |character, at, why| InvalidId::Malformed {
+        what,
+        text: text.to_owned(),
+        character,
+        at,
+        why,
+    };
+    if let Some((at, character)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        return Err(malformed(
+            character,
+            at,
+            "control characters are not allowed",
+        ));
+    }
+    let edge = |c: Option<(usize, char)>| c.filter(|(_, c)| c.is_whitespace());
+    let first = edge(text.char_indices().next());
+    if let Some((at, character)) = first.or(edge(text.char_indices().next_back())) {
+        return Err(malformed(
+            character,
+            at,
+            "white space at an end is not allowed",
+        ));
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$meta:meta])* $name:ident, $what:literal, $max:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the text and takes it.
+            ///
+            /// # Errors
+            /// [`InvalidId`] when it is empty, too long, has a control character, or white space at an end.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
+                let text = text.as_ref();
+                check($what, text, $max)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidId;
+            fn try_from(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: &String) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&$name> for $name {
+            type Error = std::convert::Infallible;
+            fn try_from(name: &$name) -> Result<Self, Self::Error> {
+                Ok(name.clone())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+    };
+}
+
+name! {
+    /// One aggregate instance among those of its category: `"alice"`, an order number, a UUID as text.
+    ///
+    /// 1 to [`ID_BYTES_MAX`] bytes of UTF-8, no control characters, no white space at either end.
+    AggregateId, "aggregate id", ID_BYTES_MAX
+}
+
+name! {
+    /// A type of aggregate: `"account"`. 1 to [`CATEGORY_BYTES_MAX`] bytes, rules as for [`AggregateId`].
+    Category, "category", CATEGORY_BYTES_MAX
+}
+
+/// Whose data it is. Tenants share a log and nothing else: the same id under two tenants is two aggregates.
+///
+/// The default tenant has no name; a named one has 1 to [`TENANT_BYTES_MAX`] bytes, rules as for
+/// [`AggregateId`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tenant(Option<Arc<str>>);
+
+impl Tenant {
+    /// Checks the name and takes it.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when it is empty, too long, has a control character, or white space at an end.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidId> {
+        check("tenant", name.as_ref(), TENANT_BYTES_MAX)?;
+        Ok(Self(Some(name.as_ref().into())))
+    }
+
+    /// Its name; empty for the default tenant.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or("")
+    }
+
+    /// Whether this is the default tenant.
+    pub fn is_default(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl TryFrom<String> for Tenant {
+    type Error = InvalidId;
+    fn try_from(name: String) -> Result<Self, InvalidId> {
+        if name.is_empty() {
+            return Ok(Self::default());
+        }
+        Self::new(name)
+    }
+}
+
+impl TryFrom<&str> for Tenant {
+    type Error = InvalidId;
+    fn try_from(name: &str) -> Result<Self, InvalidId> {
+        Self::new(name)
+    }
+}
+
+impl From<Tenant> for String {
+    fn from(tenant: Tenant) -> Self {
+        tenant.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The full name of a stream: tenant, category and aggregate id. Cheap to clone, hash and compare.
+#[derive(Clone)]
+pub struct StreamId {
+    /// tenant, NUL, category, NUL, id
+    key: Arc<str>,
+    category_at: u16,
+    id_at: u16,
+}
+
+impl StreamId {
+    /// The stream of aggregate `id` of `category` under `tenant`.
+    pub fn new(tenant: &Tenant, category: &Category, id: &AggregateId) -> Self {
+        let (tenant, category, id) = (tenant.as_str(), category.as_str(), id.as_str());
+        let mut key = String::with_capacity(tenant.len() + category.len() + id.len() + 2);
+        key.push_str(tenant);
+        key.push(SEPARATOR);
+        key.push_str(category);
+        key.push(SEPARATOR);
+        key.push_str(id);
+        // The limits above keep both offsets far below u16::MAX.
+        Self {
+            category_at: (tenant.len() + 1) as u16,
+            id_at: (tenant.len() + category.len() + 2) as u16,
+            key: key.into(),
+        }
+    }
+
+    /// A stream of the default tenant.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when category or id break the rules of [`Category`] and [`AggregateId`].
+    pub fn of(category: &str, id: &str) -> Result<Self, InvalidId> {
+        let (category, id) = (Category::new(category)?, AggregateId::new(id)?);
+        Ok(Self::new(&Tenant::default(), &category, &id))
+    }
+
+    /// Reads a key as [`key`](Self::key) gives it; `None` if it is not one.
+    pub fn from_key(key: &str) -> Option<Self> {
+        let mut parts = key.split(SEPARATOR);
+        let (tenant, category, id) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() {
+            return None;
+        }
+        let tenant = Tenant::try_from(tenant.to_owned()).ok()?;
+        Some(Self::new(
+            &tenant,
+            &Category::new(category).ok()?,
+            &AggregateId::new(id).ok()?,
+        ))
+    }
+
+    /// The whole name as one text: tenant, NUL, category, NUL, id. Unambiguous, since no part has a NUL.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The tenant's name; empty for the default tenant.
+    pub fn tenant(&self) -> &str {
+        self.key
+            .get(..usize::from(self.category_at) - 1)
+            .unwrap_or("")
+    }
+
+    /// The category's name.
+    pub fn category(&self) -> &str {
+        let range = usize::from(self.category_at)..usize::from(self.id_at) - 1;
+        self.key.get(range).unwrap_or("")
+    }
+
+    /// The aggregate's id.
+    pub fn id(&self) -> &str {
+        self.key.get(usize::from(self.id_at)..).unwrap_or("")
+    }
+}
+
+impl PartialEq for StreamId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for StreamId {}
+
+impl PartialOrd for StreamId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for StreamId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl Hash for StreamId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl fmt::Display for StreamId {
+    /// `account/alice`, or `acme:account/alice` under a named tenant.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.tenant().is_empty() {
+            write!(f, "{}:", self.tenant())?;
+        }
+        write!(f, "{}/{}", self.category(), self.id())
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamId({self})")
+    }
+}
+
+impl Serialize for StreamId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.key)
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        Self::from_key(&key)
+            .ok_or_else(|| serde::de::Error::custom(format!("{key:?} is not a stream key")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a17_empty_long_and_malformed_ids_say_why() {
+        let empty = AggregateId::new("").unwrap_err();
+        assert_eq!(
+            empty.to_string(),
+            "the aggregate id is empty: give it at least one character"
+        );
+        let long = AggregateId::new("x".repeat(256)).unwrap_err().to_string();
+        assert!(long.contains("256 bytes") && long.contains("255"), "{long}");
+        let control = AggregateId::new("a\nb").unwrap_err().to_string();
+        assert!(
+            control.contains("byte 1") && control.contains("control"),
+            "{control}"
+        );
+        let space = AggregateId::new("ab ").unwrap_err().to_string();
+        assert!(
+            space.contains("byte 2") && space.contains("white space"),
+            "{space}"
+        );
+        assert!(AggregateId::new("x".repeat(255)).is_ok());
+        assert!(AggregateId::new("größe 東京/1-a_b").is_ok());
+    }
+
+    #[test]
+    fn a_stream_key_is_unambiguous_and_reads_back() {
+        let stream = StreamId::new(
+            &Tenant::new("acme").unwrap(),
+            &Category::new("account").unwrap(),
+            &AggregateId::new("alice").unwrap(),
+        );
+        assert_eq!(
+            (stream.tenant(), stream.category(), stream.id()),
+            ("acme", "account", "alice")
+        );
+        assert_eq!(stream.to_string(), "acme:account/alice");
+        assert_eq!(StreamId::from_key(stream.key()), Some(stream.clone()));
+        assert_ne!(StreamId::of("account", "alice").unwrap(), stream);
+        assert_eq!(StreamId::from_key("a\0b"), None);
+        assert_eq!(StreamId::from_key("a\0b\0c\0d"), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! What an application writes: aggregates, events, identities and positions.
+//!
+//! This crate is pure and synchronous. It knows no async, no clock, no randomness and no bytes: time and
+//! ids come into `decide` as values, and how an event becomes bytes is the store's affair.
+
+mod aggregate;
+mod command_id;
+mod context;
+mod event;
+mod identity;
+mod metadata;
+mod never;
+mod position;
+mod time;
+mod upcast;
+
+pub use aggregate::{Aggregate, Decided, Decision};
+pub use command_id::{CommandId, InvalidCommandId};
+pub use context::Context;
+pub use event::Event;
+pub use identity::{
+    AggregateId, CATEGORY_BYTES_MAX, Category, ID_BYTES_MAX, InvalidId, StreamId, TENANT_BYTES_MAX,
+    Tenant,
+};
+pub use metadata::{Metadata, Principal};
+pub use never::Never;
+pub use position::{GlobalPosition, LogSequence, SchemaVersion, StreamVersion};
+pub use time::{InvalidTimestamp, Timestamp};
+pub use upcast::{UpcastGap, UpcastStep, Upcasted, Upcasters};
