@@ -55,6 +55,12 @@ pub enum InvalidId {
     },
 }
 
+impl From<std::convert::Infallible> for InvalidId {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 fn check(what: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidId> {
     if text.is_empty() {
         return Err(InvalidId::Empty { what });
@@ -144,10 +150,9 @@ macro_rules! name {
             }
         }
 
-        impl TryFrom<&$name> for $name {
-            type Error = std::convert::Infallible;
-            fn try_from(name: &$name) -> Result<Self, Self::Error> {
-                Ok(name.clone())
+        impl From<&$name> for $name {
+            fn from(name: &$name) -> Self {
+                name.clone()
             }
         }
 

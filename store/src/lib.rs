@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Where facts live: the log, its index, snapshots and views, behind object-safe traits.
+//!
+//! Bytes in, bytes out: nothing here knows actors or an application's types. The contract of a store is in
+//! the docs of [`EventLog`], [`SnapshotStore`] and [`ViewStore`]; the conformance kit checks it on any of them.
+
+mod append;
+pub mod codec;
+mod error;
+pub mod frame;
+mod index;
+mod log;
+mod query;
+mod snapshot;
+mod store;
+mod view;
+
+pub use append::{
+    Append, AppendResult, Appended, Completion, Expected, NewEvent, PlacedPart, Positions,
+    StreamAppend,
+};
+pub use error::{AppendError, OpenError, Outcome, ReadError, StoreError};
+pub use frame::{
+    EventRef, FactKind, OutcomeRecord, OutcomeResult, PartRef, RecordRef, RecordedCommit,
+    SideRecord,
+};
+pub use log::{EventLog, FactEntry, Head, Health, StreamHead};
+pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};
+pub use snapshot::{Snapshot, SnapshotStore};
+pub use store::Store;
+pub use view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};

@@ -1,0 +1,130 @@
+//! The log: the only source of truth, behind one object-safe trait.
+
+use bytes::Bytes;
+use chronicler_domain::{GlobalPosition, LogSequence, StreamId, StreamVersion, Timestamp};
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::append::{Append, AppendResult, Completion};
+use crate::error::{AppendError, ReadError};
+use crate::frame::FactKind;
+use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
+
+/// The end of what is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Head {
+    /// The last durable commit; zero in an empty log.
+    pub sequence: LogSequence,
+    /// The last durable event; zero if there is none.
+    pub position: GlobalPosition,
+    /// When the last durable commit was accepted.
+    pub timestamp: Timestamp,
+}
+
+/// The end of one stream, and its facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamHead {
+    /// Its version, which is also how many events it has.
+    pub version: StreamVersion,
+    /// The last commit recorded in it, events or not.
+    pub sequence: LogSequence,
+    /// The id of that commit.
+    pub commit_id: Uuid,
+    /// When its first commit was accepted.
+    pub first_at: Timestamp,
+    /// When its last commit was accepted.
+    pub last_at: Timestamp,
+}
+
+/// Whether the log takes writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// It does.
+    #[default]
+    Healthy,
+    /// It does not, until it is opened again. Reads go on.
+    ReadOnly(Arc<str>),
+}
+
+/// A fact as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactEntry {
+    /// Its key.
+    pub key: Bytes,
+    /// Its value.
+    pub value: Bytes,
+    /// The commit that set it.
+    pub sequence: LogSequence,
+}
+
+/// An append-only log of commits.
+///
+/// # Contract
+///
+/// - **Atomic**: a commit is in the log whole or not at all, over all its streams and records.
+/// - **Ordered**: commits are accepted in the order of [`submit`](Self::submit) calls that happen one
+///   after another; completions are called in the order of acceptance. Log sequences and global positions
+///   are gapless. Timestamps never go back.
+/// - **Durable**: a completion with `Ok` is called only when the commit survives what the store's
+///   durability level names. No read shows a commit before that.
+/// - **Idempotent**: an append whose `expected` no longer holds, but whose events (by id) or commit id are
+///   the ones that lie there, is answered with the original places; the exact table is in the
+///   conformance kit. A commit id that is already recorded in the append's first stream
+///   with the same `expected` is such a repetition.
+/// - **Failing**: after a failed write or sync every commit of that batch is answered
+///   [`AppendError::Failed`], everything later [`AppendError::ReadOnly`], and reads go on.
+/// - **Cancel safety**: an append that was submitted happens or fails whether or not anyone still waits.
+pub trait EventLog: Send + Sync + 'static {
+    /// Hands over a commit. Never blocks; `done` is called exactly once, possibly before this returns.
+    fn submit(&self, append: Append, done: Completion);
+
+    /// Calls `done` when every append submitted before this call has been answered.
+    fn barrier(&self, done: Box<dyn FnOnce() + Send>);
+
+    /// The end of what is durable.
+    fn head(&self) -> Head;
+
+    /// Follows the end of what is durable. A hint to look: values may be skipped, never invented.
+    fn watch_head(&self) -> watch::Receiver<Head>;
+
+    /// Whether the log takes writes.
+    fn health(&self) -> Health;
+
+    /// The end of one stream as durable; `None` if no commit was ever recorded in it.
+    fn stream_head(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<Option<StreamHead>, ReadError>>;
+
+    /// The commits recorded in one stream.
+    fn read_stream(&self, query: StreamQuery) -> CommitStream;
+
+    /// The commits of the whole log, up to its durable end at the time of the call.
+    fn read_all(&self, query: AllQuery) -> CommitStream;
+
+    /// The value of one fact as durable.
+    fn fact(
+        &self,
+        kind: FactKind,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<FactEntry>, ReadError>>;
+
+    /// Facts of one kind, ordered by key, as durable.
+    fn facts(&self, query: FactQuery) -> BoxFuture<'static, Result<Vec<FactEntry>, ReadError>>;
+
+    /// Takes no more appends, answers those submitted, makes everything durable and gives the directory
+    /// back. Idempotent.
+    fn close(&self) -> BoxFuture<'static, ()>;
+
+    /// [`submit`](Self::submit) as a future.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the append back.
+    fn append(&self, append: Append) -> BoxFuture<'static, AppendResult> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(append, Box::new(move |result| drop(answer.send(result))));
+        Box::pin(async move { answered.await.unwrap_or(Err(AppendError::Closed)) })
+    }
+}
