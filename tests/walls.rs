@@ -1,0 +1,178 @@
+//! The walls between the crates, and the house rules that a compiler does not check.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const CRATES: [&str; 7] = [
+    "domain",
+    "store",
+    "runtime",
+    "projections",
+    "sagas",
+    "testkit",
+    "tools",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Normal dependencies of each workspace package, as cargo sees them.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let normal = |package: &serde_json::Value| {
+        let all = package["dependencies"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        all.iter()
+            .filter(|d| d["kind"].is_null())
+            .map(|d| text(&d["name"]))
+            .collect()
+    };
+    metadata["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(|package| (text(&package["name"]), normal(package)))
+        .collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let (domain, store, runtime) = (
+        "chronicler-domain",
+        "chronicler-store",
+        "chronicler-runtime",
+    );
+    let (projections, sagas) = ("chronicler-projections", "chronicler-sagas");
+    let allowed: &[(&str, &[&str])] = &[
+        (domain, &[]),
+        (store, &[domain]),
+        (runtime, &[domain, store]),
+        (projections, &[domain, store, runtime]),
+        (sagas, &[domain, store, runtime]),
+        ("chronicler", &[domain, store, runtime, projections, sagas]),
+    ];
+    let found = dependencies();
+    for (name, allowed) in allowed {
+        let ours = found[*name]
+            .iter()
+            .filter(|dependency| dependency.starts_with("chronicler"));
+        let wrong: Vec<_> = ours
+            .filter(|dependency| !allowed.contains(&dependency.as_str()))
+            .collect();
+        assert!(wrong.is_empty(), "{name} may not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn each_foreign_engine_has_one_home() {
+    let found = dependencies();
+    let users = |engine: &str| -> Vec<&str> {
+        let all = found.iter().filter(|(_, all)| all.contains(engine));
+        all.map(|(name, _)| name.as_str()).collect()
+    };
+    assert_eq!(users("ractor"), ["chronicler-runtime"]);
+    assert_eq!(users("sled"), ["chronicler-store"]);
+    assert_eq!(users("bincode"), ["chronicler-store"]);
+    for forbidden in ["tokio", "ractor", "futures", "bincode", "bytes", "sled"] {
+        assert!(
+            !found["chronicler-domain"].contains(forbidden),
+            "domain knows {forbidden}"
+        );
+    }
+    let outside = |home: &str, engine: &str| -> Vec<PathBuf> {
+        let named = format!("{engine}::");
+        sources(&root().join("store/src"))
+            .into_iter()
+            .filter(|file| !file.starts_with(root().join(home)))
+            .filter(|file| code(file).iter().any(|line| names(line, &named)))
+            .collect()
+    };
+    assert_eq!(outside("store/src/sled", "sled"), Vec::<PathBuf>::new());
+    assert_eq!(outside("store/src/codec", "bincode"), Vec::<PathBuf>::new());
+}
+
+/// Whether a line uses a path of a foreign crate, and not a module of ours with the same name.
+fn names(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| {
+        let before = &line[..at];
+        !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+    })
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let folders = CRATES
+        .iter()
+        .chain(&["src", "examples", "tests", "benches"]);
+    let silent: Vec<_> = folders
+        .flat_map(|folder| sources(&root().join(folder)))
+        .filter(|file| {
+            !std::fs::read_to_string(file)
+                .expect("readable")
+                .starts_with("//! ")
+        })
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "these do not begin with `//! `: {silent:?}"
+    );
+}
+
+#[test]
+fn no_file_is_named_after_nothing() {
+    let vague = ["util", "utils", "helpers", "common", "misc", "manager"];
+    let stem = |file: &PathBuf| {
+        file.file_stem()
+            .and_then(|stem| stem.to_str())
+            .map(str::to_owned)
+    };
+    let found: Vec<_> = CRATES
+        .iter()
+        .flat_map(|name| sources(&root().join(name)))
+        .filter(|file| stem(file).is_some_and(|stem| vague.contains(&stem.as_str())))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "name these after what they hold: {found:?}"
+    );
+}
+
+fn code(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).expect("readable");
+    let lines = text
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with("//"));
+    lines.map(str::to_owned).collect()
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
