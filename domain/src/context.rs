@@ -93,6 +93,7 @@ impl Context {
     /// The `index`-th new id of this decision: derived from the command id, so the same decision made
     /// again gives the same ids.
     pub fn new_id(&self, index: u32) -> Uuid {
-        Uuid::new_v5(&self.command_id, &index.to_le_bytes())
+        let [a, b, c, d] = index.to_le_bytes();
+        Uuid::new_v5(&self.command_id, &[b'n', b'e', b'w', a, b, c, d])
     }
 }
