@@ -23,8 +23,9 @@ pub struct Append {
     pub metadata: Metadata,
     /// Its streams, each at most once.
     ///
-    /// A part without events is only checked, unless the commit has a [`SideRecord::Outcome`]: then the
-    /// first part is recorded even without events, so that the outcome is found through its stream.
+    /// A part without events is only checked, unless it is the first one and
+    /// [`owns_records`](Self::owns_records): then it is recorded even without events, so that what the commit
+    /// holds is found through its stream.
     pub parts: Vec<StreamAppend>,
     /// What it holds beside events.
     pub records: Vec<SideRecord>,
@@ -60,11 +61,12 @@ impl Append {
         self
     }
 
-    /// Whether it holds an outcome.
-    pub fn has_outcome(&self) -> bool {
-        self.records
-            .iter()
-            .any(|record| matches!(record, SideRecord::Outcome(_)))
+    /// Whether it holds a record that belongs to its first stream: an outcome or an effect. Such a commit
+    /// without a stream part is [`AppendError::Invalid`].
+    pub fn owns_records(&self) -> bool {
+        let owned =
+            |record: &SideRecord| matches!(record, SideRecord::Outcome(_) | SideRecord::Effect(_));
+        self.records.iter().any(owned)
     }
 }
 

@@ -82,6 +82,21 @@ pub enum AppendError {
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
+    /// The answer was lost: the writer ended before it gave one. The append may have happened.
+    #[error(
+        "the log ended before it answered, and whether the commit is in it is unknown until it is opened again"
+    )]
+    Lost,
+    /// The commit id is recorded in the stream with other events: two different commits share an id.
+    #[error(
+        "commit id {commit_id} is already in stream {stream} with other events: give each commit its own id"
+    )]
+    IdReused {
+        /// The id.
+        commit_id: Uuid,
+        /// The stream.
+        stream: StreamId,
+    },
     /// The write or its sync failed: it may have happened.
     #[error(
         "{operation} failed, and whether the commit is in the log is unknown until it is opened again: {source}"
@@ -98,7 +113,7 @@ impl AppendError {
     /// What became of the append.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Failed { .. } => Outcome::Unknown,
+            Self::Failed { .. } | Self::Lost => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }

@@ -65,14 +65,19 @@ pub struct FactEntry {
 ///
 /// - **Atomic**: a commit is in the log whole or not at all, over all its streams and records.
 /// - **Ordered**: commits are accepted in the order of [`submit`](Self::submit) calls that happen one
-///   after another; completions are called in the order of acceptance. Log sequences and global positions
+///   after another; completions with `Ok` are called in the order of acceptance, and a refusal may
+///   overtake them. Log sequences and global positions
 ///   are gapless. Timestamps never go back.
 /// - **Durable**: a completion with `Ok` is called only when the commit survives what the store's
-///   durability level names. No read shows a commit before that.
+///   durability level names. No read shows a commit before that; from the moment of the call every read does:
+///   [`head`](Self::head), stream heads, facts and queries.
 /// - **Idempotent**: an append whose `expected` no longer holds, but whose events (by id) or commit id are
 ///   the ones that lie there, is answered with the original places; the exact table is in the
-///   conformance kit. A commit id that is already recorded in the append's first stream
-///   with the same `expected` is such a repetition.
+///   conformance kit. A commit id that is recorded in a stream of the append with the same events is such a
+///   repetition; with other events it is [`AppendError::IdReused`]. Searched are the places that `expected`
+///   names, and for `Any` a documented number of the stream's latest events. A repetition writes nothing, its
+///   side records included, and is answered only when the original is durable; whoever decided on another
+///   state than the original must read the stream again.
 /// - **Failing**: after a failed write or sync every commit of that batch is answered
 ///   [`AppendError::Failed`], everything later [`AppendError::ReadOnly`], and reads go on.
 /// - **Cancel safety**: an append that was submitted happens or fails whether or not anyone still waits.
@@ -125,6 +130,6 @@ pub trait EventLog: Send + Sync + 'static {
     fn append(&self, append: Append) -> BoxFuture<'static, AppendResult> {
         let (answer, answered) = oneshot::channel();
         self.submit(append, Box::new(move |result| drop(answer.send(result))));
-        Box::pin(async move { answered.await.unwrap_or(Err(AppendError::Closed)) })
+        Box::pin(async move { answered.await.unwrap_or(Err(AppendError::Lost)) })
     }
 }

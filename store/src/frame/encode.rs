@@ -25,8 +25,12 @@ pub struct FramePlace<'a> {
     pub parts: &'a [Option<(StreamVersion, Option<u64>)>],
 }
 
-/// Appends the frame to `out` and returns its checksum; `None` if it is longer than `u32::MAX` bytes.
+/// Appends the frame to `out` and returns its checksum; `None` if it is longer than `u32::MAX` bytes, or
+/// `place` does not fit the append: a place for each part, no back-link past the frame itself.
 pub fn encode(append: &Append, place: &FramePlace<'_>, out: &mut Vec<u8>) -> Option<u32> {
+    if place.parts.len() != append.parts.len() {
+        return None;
+    }
     let start = out.len();
     let header = FrameHeader {
         length: 0,
@@ -47,7 +51,13 @@ pub fn encode(append: &Append, place: &FramePlace<'_>, out: &mut Vec<u8>) -> Opt
         };
         varint::put_bytes(out, part.stream.key().as_bytes());
         varint::put(out, first_version.get());
-        let back = previous.map_or(0, |offset| place.log_offset.saturating_sub(offset));
+        let back = match previous {
+            Some(offset) => place
+                .log_offset
+                .checked_sub(*offset)
+                .filter(|back| *back > 0)?,
+            None => 0,
+        };
         varint::put(out, back);
         varint::put(out, part.events.len() as u64);
         for new in &part.events {

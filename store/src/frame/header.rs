@@ -11,6 +11,10 @@ pub const HEADER_BYTES: usize = 56;
 pub const FRAME_VERSION: u8 = 1;
 
 /// The fixed front of a frame. All numbers are little-endian.
+///
+/// For every version of the format: bytes 0..4 are the length, 4..8 the checksum over all but itself, and
+/// byte 12 the version. Byte 13 has a bit for each feature that a reader must know (none so far), byte 14
+/// one for each that it may ignore, byte 15 is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Bytes of the whole frame, this header included.
@@ -30,14 +34,14 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads the fields without checking anything but the version; `None` if there are too few bytes or
-    /// the version is not [`FRAME_VERSION`].
+    /// Reads the fields; `None` if there are too few bytes, the version is not [`FRAME_VERSION`], or a
+    /// feature is set that a reader must know and this one does not.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let length = u32::from_le_bytes(cursor.array()?);
         let checksum = u32::from_le_bytes(cursor.array()?);
         let previous_checksum = u32::from_le_bytes(cursor.array()?);
-        let [version, _, _, _] = cursor.array()?;
+        let [version, required, _ignorable, zero] = cursor.array()?;
         let header = Self {
             length,
             checksum,
@@ -47,7 +51,7 @@ impl FrameHeader {
             timestamp: Timestamp::from_micros(u64::from_le_bytes(cursor.array()?)),
             commit_id: Uuid::from_bytes(cursor.array()?),
         };
-        (version == FRAME_VERSION).then_some(header)
+        (version == FRAME_VERSION && required == 0 && zero == 0).then_some(header)
     }
 
     /// Appends the header with `length` and `checksum` as zeros, to be filled in by [`seal`].

@@ -9,4 +9,4 @@ mod view;
 pub use encode::{FramePlace, encode};
 pub use header::{FRAME_VERSION, FrameHeader, HEADER_BYTES};
 pub use record::{FactKind, OutcomeRecord, OutcomeResult, RecordRef, SideRecord};
-pub use view::{EventRef, FrameError, PartRef, RecordedCommit};
+pub use view::{EventRef, FrameError, PartRef, RecordedCommit, derived_event_id};

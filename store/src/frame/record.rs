@@ -55,10 +55,12 @@ impl FactKind {
 /// What a command answered, kept so that its repetition is answered the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomeRecord {
-    /// The id that was decided: the commit's id.
+    /// Whether the command was accepted. Its id is that of the commit.
     pub result: OutcomeResult,
     /// The log sequence of the commit that decided the effect; `None` for a command whose caller gave the id.
     pub decided_at: Option<LogSequence>,
+    /// A hash of the command, so that another command under the same id is found out; `None`: not known.
+    pub command_hash: Option<u64>,
     /// The type of the reply or rejection.
     pub type_name: String,
     /// Its schema version.
@@ -107,6 +109,8 @@ pub enum RecordRef<'a> {
         result: OutcomeResult,
         /// The commit that decided the effect, if it was one.
         decided_at: Option<LogSequence>,
+        /// A hash of the command, if it is known.
+        command_hash: Option<u64>,
         /// The type of the payload.
         type_name: &'a str,
         /// Its schema version.
@@ -138,6 +142,11 @@ pub enum RecordRef<'a> {
 
 const OUTCOME: u64 = 1;
 const EFFECT: u64 = 2;
+// 3 is kept free for a base: the heads and facts as of a sequence, in front of an archived log.
+
+const REJECTED: u8 = 1;
+const EFFECT_OF: u8 = 2;
+const HASHED: u8 = 4;
 
 impl SideRecord {
     /// Appends kind, length and body.
@@ -147,9 +156,16 @@ impl SideRecord {
             Self::Outcome(outcome) => {
                 let rejected = matches!(outcome.result, OutcomeResult::Rejection);
                 let effect = outcome.decided_at.is_some();
-                scratch.push(u8::from(rejected) | (u8::from(effect) << 1));
+                let hashed = outcome.command_hash.is_some();
+                let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+                scratch.push(
+                    flag(rejected, REJECTED) | flag(effect, EFFECT_OF) | flag(hashed, HASHED),
+                );
                 if let Some(sequence) = outcome.decided_at {
                     varint::put(scratch, sequence.get());
+                }
+                if let Some(hash) = outcome.command_hash {
+                    scratch.extend_from_slice(&hash.to_le_bytes());
                 }
                 scratch.push(outcome.codec.number());
                 varint::put_bytes(scratch, outcome.type_name.as_bytes());
@@ -182,9 +198,17 @@ impl<'a> RecordRef<'a> {
         match kind {
             OUTCOME => {
                 let flags = inner.byte()?;
-                let rejected = flags & 1 != 0;
-                let decided_at = if flags & 2 != 0 {
+                if flags & !(REJECTED | EFFECT_OF | HASHED) != 0 {
+                    return None;
+                }
+                let rejected = flags & REJECTED != 0;
+                let decided_at = if flags & EFFECT_OF != 0 {
                     Some(inner.varint()?)
+                } else {
+                    None
+                };
+                let hash = if flags & HASHED != 0 {
+                    Some(inner.array()?)
                 } else {
                     None
                 };
@@ -195,6 +219,7 @@ impl<'a> RecordRef<'a> {
                         OutcomeResult::Reply
                     },
                     decided_at: decided_at.map(LogSequence::new),
+                    command_hash: hash.map(u64::from_le_bytes),
                     codec: CodecId::new(inner.byte()?),
                     type_name: inner.text()?,
                     schema_version: SchemaVersion::new(u32::try_from(inner.varint()?).ok()?),
@@ -205,7 +230,11 @@ impl<'a> RecordRef<'a> {
             _ => match u16::try_from(kind).ok().and_then(FactKind::new) {
                 Some(kind) => {
                     let key = inner.bytes()?;
-                    let present = inner.byte()? != 0;
+                    let present = match inner.byte()? {
+                        0 => false,
+                        1 => true,
+                        _ => return None,
+                    };
                     Some(Self::Fact {
                         kind,
                         key,

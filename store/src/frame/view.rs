@@ -45,11 +45,13 @@ pub enum FrameError {
         /// What its bytes give.
         computed: u32,
     },
-    /// A version that this release does not know.
-    #[error("the frame version {version} is not known; this release reads {known}", known = super::FRAME_VERSION)]
-    Version {
+    /// A version or feature that this release does not know: a newer release wrote the frame.
+    #[error("the frame has version {version} and features {features:#04x}; this release reads version {known} without features", known = super::FRAME_VERSION)]
+    Newer {
         /// What the frame says.
         version: u8,
+        /// Its features that a reader must know.
+        features: u8,
     },
     /// The checksum is right and the structure is not: written by faulty code.
     #[error("the structure of {what} is wrong")]
@@ -70,6 +72,14 @@ pub struct RecordedCommit {
     parts_at: u32,
     records_at: u32,
     event_count: u32,
+}
+
+impl FrameError {
+    /// Whether the bytes can be what a write that was cut short leaves behind. If not, the frame was
+    /// written whole, by a newer or a faulty release, and must never be cut off as a torn tail.
+    pub fn can_be_torn(&self) -> bool {
+        !matches!(self, Self::Newer { .. } | Self::Structure { .. })
+    }
 }
 
 impl RecordedCommit {
@@ -96,8 +106,9 @@ impl RecordedCommit {
         if stored != computed {
             return Err(FrameError::Checksum { stored, computed });
         }
-        let header = FrameHeader::read(frame).ok_or(FrameError::Version {
+        let header = FrameHeader::read(frame).ok_or_else(|| FrameError::Newer {
             version: frame.get(12).copied().unwrap_or(0),
+            features: frame.get(13).copied().unwrap_or(0),
         })?;
         let mut commit = Self {
             bytes: bytes.slice(..size),
@@ -114,6 +125,11 @@ impl RecordedCommit {
     /// Walks the whole body once and remembers where its sections begin.
     fn check_structure(&mut self) -> Result<(), FrameError> {
         let wrong = |what| FrameError::Structure { what };
+        if self.header.sequence == LogSequence::ZERO
+            || self.header.first_position == GlobalPosition::ZERO
+        {
+            return Err(wrong("its sequence or position: they count from 1"));
+        }
         let bytes = self.bytes.clone();
         let at = |cursor: &Cursor<'_>| (bytes.len() - cursor.rest().len()) as u32;
         let mut cursor = Cursor::new(bytes.get(HEADER_BYTES..).unwrap_or_default());
@@ -125,6 +141,9 @@ impl RecordedCommit {
             let back = part.back;
             if back > self.log_offset {
                 return Err(wrong("a back-link"));
+            }
+            if part.first_version == 0 {
+                return Err(wrong("a stream version: they count from 1"));
             }
             if !has_three_parts(part.stream_key) {
                 return Err(wrong("a stream key"));
@@ -340,12 +359,16 @@ impl<'a> EventRef<'a> {
         &self.part
     }
 
-    /// Its id: the one it was appended with, else derived from the commit's id and its index there.
+    /// Its id: the one it was appended with, else derived from commit, stream and version, since commit
+    /// ids are unique in their streams only.
     pub fn id(&self) -> Uuid {
-        let commit_id = self.part.commit.header.commit_id;
-        self.raw
-            .id
-            .unwrap_or_else(|| Uuid::new_v5(&commit_id, &self.index.to_le_bytes()))
+        self.raw.id.unwrap_or_else(|| {
+            derived_event_id(
+                self.part.commit.commit_id(),
+                self.part.stream_key,
+                self.version,
+            )
+        })
     }
 
     /// The id it was appended with, if it had one.
@@ -427,6 +450,9 @@ struct RawEvent<'a> {
 
 fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<RawEvent<'a>> {
     let flags = cursor.byte()?;
+    if flags & !(HAS_ID | HAS_METADATA) != 0 {
+        return None;
+    }
     let id = if flags & HAS_ID != 0 {
         Some(Uuid::from_bytes(cursor.array()?))
     } else {
@@ -453,6 +479,9 @@ fn read_metadata(
     wanted: bool,
 ) -> Option<Option<Metadata>> {
     let flags = cursor.byte()?;
+    if flags & !(HAS_CORRELATION | HAS_CAUSATION | HAS_PRINCIPAL | HAS_DEPTH | HAS_EXTRA) != 0 {
+        return None;
+    }
     let mut id = |bit: u8| -> Option<Option<Uuid>> {
         if flags & bit == 0 {
             Some(None)
@@ -491,9 +520,20 @@ fn read_metadata(
     }))
 }
 
-/// Whether a text has the three parts of a stream key.
+/// The id of an event that was appended without one.
+pub fn derived_event_id(commit_id: Uuid, stream_key: &str, version: StreamVersion) -> Uuid {
+    let mut name = Vec::with_capacity(stream_key.len() + 9);
+    name.extend_from_slice(stream_key.as_bytes());
+    name.push(0);
+    name.extend_from_slice(&version.get().to_le_bytes());
+    Uuid::new_v5(&commit_id, &name)
+}
+
+/// Whether a text has the three parts of a stream key, category and id not empty.
 fn has_three_parts(key: &str) -> bool {
-    key.bytes().filter(|byte| *byte == 0).count() == 2
+    let mut parts = key.split('\0').skip(1);
+    let named = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());
+    named(parts.next()) && named(parts.next()) && parts.next().is_none()
 }
 
 #[cfg(test)]
@@ -530,6 +570,7 @@ mod tests {
             .record(SideRecord::Outcome(OutcomeRecord {
                 result: OutcomeResult::Rejection,
                 decided_at: Some(LogSequence::new(300)),
+                command_hash: Some(u64::MAX - 1),
                 type_name: "No".into(),
                 schema_version: SchemaVersion::FIRST,
                 codec: CodecId::JSON,
