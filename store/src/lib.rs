@@ -7,9 +7,12 @@ mod append;
 pub mod codec;
 mod error;
 pub mod frame;
+#[allow(dead_code, reason = "the journal store composes it")]
 mod index;
 mod log;
 mod query;
+#[allow(dead_code, unused_imports, reason = "the journal store composes it")]
+mod sled;
 mod snapshot;
 mod store;
 mod view;

@@ -1,0 +1,199 @@
+//! Setting a database's folder aside: what cannot be trusted is renamed, kept for a while and never used.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::database::Database;
+use super::row::TreeId;
+use crate::index::IndexError;
+
+/// The folder of all databases within a data directory.
+pub(super) const SLED: &str = "sled";
+/// How many folders that were set aside are kept: the newest. They are there to be looked at, nothing more.
+const SET_ASIDE_MAX: usize = 3;
+const SET_ASIDE_PREFIX: &str = "sled.set-aside-";
+
+/// Where a database lies, and a place to put it when it cannot be trusted.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    data: PathBuf,
+    name: &'static str,
+}
+
+/// A database that can be trusted.
+#[derive(Debug)]
+pub(super) struct Opened<T> {
+    pub(super) db: Database,
+    /// What its check found.
+    pub(super) found: T,
+    /// What became of the one that was there, if it could not be trusted.
+    pub(super) set_aside: Option<SetAside>,
+}
+
+/// A database that could not be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetAside {
+    pub reason: String,
+    /// Where it lies now; `None` if there was nothing to keep.
+    pub path: Option<PathBuf>,
+}
+
+impl Folder {
+    pub(super) fn new(data: &Path, name: &'static str) -> Self {
+        Self {
+            data: data.to_owned(),
+            name,
+        }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.data.join(SLED).join(self.name)
+    }
+
+    /// Opens the database and checks it; one that cannot be trusted is set aside and an empty one begun,
+    /// which has to pass the same check.
+    ///
+    /// # Errors
+    /// When it cannot be set aside, or no empty one be created.
+    pub(super) fn open<T>(
+        &self,
+        trees: &'static [TreeId],
+        check: impl Fn(&Database) -> Result<T, String>,
+    ) -> Result<Opened<T>, IndexError> {
+        let attempt = || {
+            let db = Database::open(&self.path(), trees).map_err(|error| error.to_string())?;
+            check(&db).map(|found| (db, found))
+        };
+        let reason = match attempt() {
+            Ok((db, found)) => {
+                return Ok(Opened {
+                    db,
+                    found,
+                    set_aside: None,
+                });
+            }
+            Err(reason) => reason,
+        };
+        let path = self.set_aside().map_err(|error| {
+            self.failed(&format!(
+                "cannot be set aside ({error}), and must: {reason}"
+            ))
+        })?;
+        tracing::warn!(database = self.name, %reason, path = ?path, "set aside; it will be built again");
+        let (db, found) = attempt().map_err(|again| {
+            self.failed(&format!(
+                "an empty one cannot be created ({again}); the one before: {reason}"
+            ))
+        })?;
+        Ok(Opened {
+            db,
+            found,
+            set_aside: Some(SetAside { reason, path }),
+        })
+    }
+
+    /// Removes it, as far as it is there.
+    pub(super) fn remove(&self) -> Result<(), IndexError> {
+        match std::fs::remove_dir_all(self.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed(&format!("cannot be removed: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames it to `sled.set-aside-<n>` and says what it is called now; `None` if there was nothing.
+    /// Older ones are removed when there are more than a few.
+    pub(super) fn set_aside(&self) -> io::Result<Option<PathBuf>> {
+        let parent = self.data.join(SLED);
+        let unusable = match std::fs::symlink_metadata(&parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+            // Something else took the name of the folder: that goes instead.
+            Ok(metadata) if !metadata.is_dir() => parent,
+            Ok(_) => self.path(),
+        };
+        if std::fs::symlink_metadata(&unusable).is_err() {
+            return Ok(None);
+        }
+        let mut kept = self.numbers()?;
+        let number = kept.last().map_or(1, |last| last.saturating_add(1));
+        let aside = self.numbered(number);
+        std::fs::rename(&unusable, &aside)?;
+        kept.push(number);
+        let excess = kept.len().saturating_sub(SET_ASIDE_MAX);
+        for old in kept.into_iter().take(excess) {
+            remove(&self.numbered(old));
+        }
+        Ok(Some(aside))
+    }
+
+    fn failed(&self, reason: &str) -> IndexError {
+        IndexError {
+            operation: "open",
+            reason: format!("{}: {reason}", self.path().display()),
+        }
+    }
+
+    /// The numbers of the folders that were set aside, ascending.
+    fn numbers(&self) -> io::Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.data)? {
+            numbers.extend(number_of(&entry?.file_name()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn numbered(&self, number: u64) -> PathBuf {
+        self.data.join(format!("{SET_ASIDE_PREFIX}{number}"))
+    }
+}
+
+fn number_of(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix(SET_ASIDE_PREFIX)?.parse().ok()
+}
+
+fn remove(old: &Path) {
+    let removed = if old.is_dir() {
+        std::fs::remove_dir_all(old)
+    } else {
+        std::fs::remove_file(old)
+    };
+    if let Err(error) = removed {
+        tracing::warn!(path = %old.display(), %error, "an old set-aside folder could not be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_few_are_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = Folder::new(data.path(), "index");
+        assert_eq!(folder.set_aside().unwrap(), None);
+        for number in 1..=5 {
+            std::fs::create_dir_all(folder.path()).unwrap();
+            std::fs::write(folder.path().join("db"), "x").unwrap();
+            let aside = folder.set_aside().unwrap().unwrap();
+            assert_eq!(aside, data.path().join(format!("sled.set-aside-{number}")));
+            assert!(aside.join("db").exists());
+            assert!(!folder.path().exists());
+        }
+        assert_eq!(folder.numbers().unwrap(), [3, 4, 5]);
+    }
+
+    #[test]
+    fn a_file_that_took_the_name_goes_too() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join(SLED), "garbage").unwrap();
+        let folder = Folder::new(data.path(), "index");
+        assert!(folder.set_aside().unwrap().unwrap().is_file());
+        std::fs::create_dir_all(data.path().join(SLED)).unwrap();
+        std::fs::write(folder.path(), "garbage").unwrap();
+        assert!(folder.set_aside().unwrap().unwrap().is_file());
+    }
+}

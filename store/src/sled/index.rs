@@ -1,0 +1,292 @@
+//! Stream heads and facts in sled, checked when they are opened.
+
+use std::ops::{Bound, ControlFlow};
+use std::path::Path;
+
+use bytes::Bytes;
+use chronicler_domain::LogSequence;
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use super::cell::{self, CellTrees, Plan};
+use super::database::{Batch, Database};
+use super::folder::{Folder, SetAside};
+use super::index_row;
+use super::row::{self, RowChange, Tally, TreeId};
+use crate::frame::FactKind;
+use crate::index::{HeadRow, Index, IndexBatch, IndexError, Watermark};
+
+const TREES: &[TreeId] = &[
+    TreeId::Meta,
+    TreeId::Heads,
+    TreeId::Facts,
+    TreeId::FactChunks,
+];
+/// The trees that the watermark vouches for.
+const CHECKED: [TreeId; 3] = [TreeId::Heads, TreeId::Facts, TreeId::FactChunks];
+const FACTS: CellTrees = CellTrees {
+    rows: TreeId::Facts,
+    chunks: TreeId::FactChunks,
+};
+const WATERMARK: &[u8] = b"watermark";
+
+/// What the index must agree with to be trusted.
+pub(crate) struct Expectation<'a> {
+    pub store_id: Uuid,
+    /// The end of what is durable in the journal: an index that is ahead of it is not of it.
+    pub end: LogSequence,
+    /// Whether the journal holds this frame, by offset, sequence and checksum; the reason if not.
+    pub holds: &'a dyn Fn(&Watermark) -> Result<(), String>,
+}
+
+/// What opening the index found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IndexReport {
+    /// How far the index has followed; `None`: it is empty, and the journal has to be read from its beginning.
+    pub watermark: Option<Watermark>,
+    /// Its rows, all of them checked.
+    pub rows: u64,
+    /// Why the index that was there is not used, and where it lies now.
+    pub set_aside: Option<SetAside>,
+}
+
+/// Heads and facts as of the watermark.
+#[derive(Debug)]
+pub(crate) struct SledIndex {
+    folder: Folder,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` only when a fresh one could not be created after a clear.
+    db: Option<Database>,
+    /// Held while a batch is written.
+    mark: Mutex<Mark>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    watermark: Option<Watermark>,
+    tally: Tally,
+}
+
+impl SledIndex {
+    /// Opens `<data>/sled/index`, or begins an empty one when there is none that can be trusted.
+    ///
+    /// # Errors
+    /// When no empty one can be created either: the disk is full, or not writable.
+    pub(crate) fn open(
+        data: &Path,
+        expected: &Expectation<'_>,
+    ) -> Result<(Self, IndexReport), IndexError> {
+        let folder = Folder::new(data, "index");
+        let opened = folder.open(TREES, |db| check(db, expected))?;
+        let report = IndexReport {
+            watermark: opened.found.watermark,
+            rows: opened.found.tally.rows,
+            set_aside: opened.set_aside,
+        };
+        let state = State {
+            db: Some(opened.db),
+            mark: Mutex::new(opened.found),
+        };
+        let index = Self {
+            folder,
+            state: RwLock::new(state),
+        };
+        Ok((index, report))
+    }
+
+    fn with<T>(
+        &self,
+        read: impl FnOnce(&Database, &State) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let state = self.state.read();
+        match &state.db {
+            Some(db) => read(db, &state),
+            None => Err(IndexError {
+                operation: "use",
+                reason: "it was cleared, and no fresh one could be created".to_owned(),
+            }),
+        }
+    }
+}
+
+impl Index for SledIndex {
+    fn watermark(&self) -> Option<Watermark> {
+        self.state.read().mark.lock().watermark
+    }
+
+    fn head(&self, stream_key: &str) -> Result<Option<HeadRow>, IndexError> {
+        let key = stream_key.as_bytes();
+        self.with(|db, _| {
+            db.get(TreeId::Heads, key)?
+                .map(|body| {
+                    index_row::decode_head(&body).ok_or_else(|| row::damaged(TreeId::Heads, key))
+                })
+                .transpose()
+        })
+    }
+
+    fn fact(&self, kind: FactKind, key: &[u8]) -> Result<Option<(Bytes, LogSequence)>, IndexError> {
+        let key = index_row::fact_key(kind, key);
+        self.with(|db, _| {
+            cell::get_cell(db, FACTS, &key)?
+                .map(|value| {
+                    index_row::decode_fact(value).ok_or_else(|| row::damaged(TreeId::Facts, &key))
+                })
+                .transpose()
+        })
+    }
+
+    fn facts(
+        &self,
+        kind: FactKind,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes, LogSequence)>, IndexError> {
+        let first = index_row::fact_key(kind, after.unwrap_or_default());
+        let from = match after {
+            Some(_) => Bound::Excluded(first.as_slice()),
+            None => Bound::Included(first.as_slice()),
+        };
+        let beyond = kind.number().checked_add(1).map(u16::to_be_bytes);
+        let to = beyond
+            .as_ref()
+            .map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+        self.with(|db, _| {
+            let mut rows = Vec::new();
+            if limit > 0 {
+                db.scan(TreeId::Facts, from, to, &mut |key, stored| {
+                    rows.push((key.to_vec(), stored.to_vec()));
+                    if rows.len() < limit {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
+                })?;
+            }
+            rows.into_iter()
+                .map(|(row_key, stored)| {
+                    let damaged = || row::damaged(TreeId::Facts, &row_key);
+                    let value = cell::read_cell(db, FACTS, &row_key, &stored)?;
+                    let key = index_row::fact_key_of(&row_key).ok_or_else(damaged)?;
+                    let (value, sequence) = index_row::decode_fact(value).ok_or_else(damaged)?;
+                    Ok((Bytes::copy_from_slice(key), value, sequence))
+                })
+                .collect()
+        })
+    }
+
+    fn apply(&self, batch: &IndexBatch) -> Result<(), IndexError> {
+        self.with(|db, state| {
+            let mut mark = state.mark.lock();
+            let plan = plan(db, batch)?;
+            let tally = plan.tally(db, mark.tally, |_, _| true)?;
+            let watermark = index_row::encode_watermark(&batch.watermark, tally);
+            db.commit(Batch {
+                loose: Vec::new(),
+                rows: plan.into_changes(),
+                seal: vec![RowChange::set(TreeId::Meta, WATERMARK, watermark)],
+            })?;
+            *mark = Mark {
+                watermark: Some(batch.watermark),
+                tally,
+            };
+            Ok(())
+        })
+    }
+
+    /// The folder is removed and made again: that takes as long for many rows as for few, and gives back
+    /// what the file had grown to.
+    fn clear(&self) -> Result<(), IndexError> {
+        let mut state = self.state.write();
+        state.db = None;
+        *state.mark.get_mut() = Mark::default();
+        self.folder.remove()?;
+        state.db = Some(Database::open(&self.folder.path(), TREES)?);
+        Ok(())
+    }
+}
+
+fn plan(db: &Database, batch: &IndexBatch) -> Result<Plan, IndexError> {
+    let mut plan = Plan::default();
+    for (stream_key, head) in &batch.heads {
+        let body = index_row::encode_head(head);
+        plan.change(RowChange::set(TreeId::Heads, stream_key.as_bytes(), body));
+    }
+    for fact in &batch.facts {
+        let key = index_row::fact_key(fact.kind, &fact.key);
+        match &fact.value {
+            Some(value) => {
+                let value = index_row::encode_fact(value, fact.sequence);
+                plan.set_cell(db, FACTS, &key, &value)?;
+            }
+            None => plan.remove_cell(db, FACTS, &key)?,
+        }
+    }
+    Ok(plan)
+}
+
+/// Whether every row is there and whole, and the watermark a place in this journal.
+fn check(db: &Database, expected: &Expectation<'_>) -> Result<Mark, String> {
+    let mut tally = Tally::default();
+    for tree in CHECKED {
+        let mut damaged = None;
+        db.scan(
+            tree,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            &mut |key, stored| {
+                tally.add(tree, key, stored);
+                match row::body(tree, key, stored) {
+                    Ok(_) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        damaged = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            },
+        )
+        .map_err(|error| error.to_string())?;
+        if let Some(error) = damaged {
+            return Err(error.to_string());
+        }
+    }
+    let body = db
+        .get(TreeId::Meta, WATERMARK)
+        .map_err(|error| error.to_string())?;
+    let Some(body) = body else {
+        return if tally == Tally::default() {
+            Ok(Mark::default())
+        } else {
+            Err(format!("it has {} rows and no watermark", tally.rows))
+        };
+    };
+    let (watermark, promised) = index_row::decode_watermark(&body)
+        .ok_or("its watermark is of another format, or damaged")?;
+    if watermark.store_id != expected.store_id {
+        return Err(format!(
+            "it belongs to another store, {}",
+            watermark.store_id
+        ));
+    }
+    if tally != promised {
+        return Err(format!(
+            "it has {} rows, and its watermark promises {} with another hash",
+            tally.rows, promised.rows
+        ));
+    }
+    if watermark.sequence > expected.end {
+        return Err(format!(
+            "it has followed up to commit {}, and the journal ends at {}",
+            watermark.sequence, expected.end
+        ));
+    }
+    (expected.holds)(&watermark)?;
+    Ok(Mark {
+        watermark: Some(watermark),
+        tally,
+    })
+}
