@@ -97,6 +97,14 @@ pub enum AppendError {
         /// The stream.
         stream: StreamId,
     },
+    /// The commits before cannot be read, so it cannot be decided whether this one fits or is a repetition.
+    #[error("what stream {stream} holds cannot be read, so nothing was appended: {source}")]
+    Unreadable {
+        /// The stream.
+        stream: StreamId,
+        /// Why not.
+        source: ReadError,
+    },
     /// The write or its sync failed: it may have happened.
     #[error(
         "{operation} failed, and whether the commit is in the log is unknown until it is opened again: {source}"
