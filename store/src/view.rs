@@ -19,7 +19,7 @@ pub struct ViewName {
 /// A row of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewRow {
-    /// Its key.
+    /// Its key. At most 1,024 bytes.
     pub key: Bytes,
     /// Its value; `None` is a row that was removed, kept for its position until the checkpoint passes it.
     pub value: Option<Bytes>,

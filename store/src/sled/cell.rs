@@ -1,6 +1,7 @@
 //! Values of any size over rows of limited size: short ones lie in their row, long ones in numbered chunks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 
 use super::database::Database;
 use super::row::{self, RowChange, Tally, TreeId};
@@ -103,6 +104,31 @@ impl Plan {
         Ok(tally)
     }
 
+    /// The keys within `first..=last` that are there once the plan is carried out, ascending.
+    pub(super) fn keys(
+        &self,
+        db: &Database,
+        tree: TreeId,
+        first: &[u8],
+        last: &[u8],
+    ) -> Result<Vec<Vec<u8>>, IndexError> {
+        let mut keys = BTreeSet::new();
+        let (from, to) = (Bound::Included(first), Bound::Included(last));
+        db.scan(tree, from, to, &mut |key, _| {
+            keys.insert(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        let planned = (tree, first.to_vec())..=(tree, last.to_vec());
+        for ((_, key), stored) in self.changes.range(planned) {
+            if stored.is_some() {
+                keys.insert(key.clone());
+            } else {
+                keys.remove(key);
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -164,8 +190,39 @@ impl<'a> CellBody<'a> {
     }
 }
 
-/// Reads a value whose row is at hand.
+/// Reads a value whose row is at hand; `None` if it was removed meanwhile.
+///
+/// A long value that is being replaced at this moment looks damaged: row and chunks are of two batches. So
+/// what looks damaged is looked at once more when no batch is being written.
 pub(super) fn read_cell(
+    db: &Database,
+    trees: CellTrees,
+    key: &[u8],
+    stored: &[u8],
+) -> Result<Option<Vec<u8>>, IndexError> {
+    if let Ok(value) = assemble(db, trees, key, stored) {
+        return Ok(Some(value));
+    }
+    db.between_batches(|| {
+        db.get_stored(trees.rows, key)?
+            .map(|stored| assemble(db, trees, key, &stored))
+            .transpose()
+    })
+}
+
+/// Looks a value up.
+pub(super) fn get_cell(
+    db: &Database,
+    trees: CellTrees,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, IndexError> {
+    match db.get_stored(trees.rows, key)? {
+        Some(stored) => read_cell(db, trees, key, &stored),
+        None => Ok(None),
+    }
+}
+
+fn assemble(
     db: &Database,
     trees: CellTrees,
     key: &[u8],
@@ -189,17 +246,6 @@ pub(super) fn read_cell(
             }
         }
     }
-}
-
-/// Looks a value up.
-pub(super) fn get_cell(
-    db: &Database,
-    trees: CellTrees,
-    key: &[u8],
-) -> Result<Option<Vec<u8>>, IndexError> {
-    db.get_stored(trees.rows, key)?
-        .map(|stored| read_cell(db, trees, key, &stored))
-        .transpose()
 }
 
 /// Two different values never share a chunk's key: it is four bytes longer than theirs, so keys of equal

@@ -141,6 +141,12 @@ impl Database {
         })
     }
 
+    /// Runs something while no batch is being written.
+    pub(super) fn between_batches<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _held = self.sealed.lock();
+        run()
+    }
+
     /// Writes a batch; when this returns it is durable.
     pub(super) fn commit(&self, batch: Batch) -> Result<(), IndexError> {
         let mut sealed = self.sealed.lock();

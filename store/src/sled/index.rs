@@ -59,7 +59,7 @@ pub(crate) struct SledIndex {
 
 #[derive(Debug)]
 struct State {
-    /// `None` only when a fresh one could not be created after a clear.
+    /// `None` when it was closed, or when no fresh one could be created after a clear.
     db: Option<Database>,
     /// Held while a batch is written.
     mark: Mutex<Mark>,
@@ -98,6 +98,11 @@ impl SledIndex {
         Ok((index, report))
     }
 
+    /// Gives the files back; every later call is an error.
+    pub(crate) fn close(&self) {
+        self.state.write().db = None;
+    }
+
     fn with<T>(
         &self,
         read: impl FnOnce(&Database, &State) -> Result<T, IndexError>,
@@ -107,7 +112,7 @@ impl SledIndex {
             Some(db) => read(db, &state),
             None => Err(IndexError {
                 operation: "use",
-                reason: "it was cleared, and no fresh one could be created".to_owned(),
+                reason: "it is closed".to_owned(),
             }),
         }
     }
@@ -167,15 +172,16 @@ impl Index for SledIndex {
                     }
                 })?;
             }
-            rows.into_iter()
-                .map(|(row_key, stored)| {
-                    let damaged = || row::damaged(TreeId::Facts, &row_key);
-                    let value = cell::read_cell(db, FACTS, &row_key, &stored)?;
+            let mut facts = Vec::with_capacity(rows.len());
+            for (row_key, stored) in rows {
+                let damaged = || row::damaged(TreeId::Facts, &row_key);
+                if let Some(value) = cell::read_cell(db, FACTS, &row_key, &stored)? {
                     let key = index_row::fact_key_of(&row_key).ok_or_else(damaged)?;
                     let (value, sequence) = index_row::decode_fact(value).ok_or_else(damaged)?;
-                    Ok((Bytes::copy_from_slice(key), value, sequence))
-                })
-                .collect()
+                    facts.push((Bytes::copy_from_slice(key), value, sequence));
+                }
+            }
+            Ok(facts)
         })
     }
 

@@ -32,6 +32,7 @@
 
 mod cell;
 mod database;
+mod derived;
 mod folder;
 mod guard;
 mod index;
@@ -41,4 +42,6 @@ mod index_tests;
 mod intent;
 mod row;
 
+pub(crate) use derived::{DerivedReport, DerivedStore, DurableHead};
+pub(crate) use folder::SetAside;
 pub(crate) use index::{Expectation, IndexReport, SledIndex};

@@ -1,0 +1,144 @@
+//! Requests that are written together, and answered together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion};
+use tokio::sync::oneshot;
+
+use super::checkpoint::{self, ViewNumber, ViewState};
+use super::snapshots;
+use super::store::{Shared, derived_error};
+use super::views;
+use crate::error::StoreError;
+use crate::index::IndexError;
+use crate::sled::cell::Plan;
+use crate::sled::database::{Batch, Database};
+use crate::sled::row::Tally;
+use crate::snapshot::Snapshot;
+use crate::view::{ViewCheckpoint, ViewName, ViewRow};
+
+/// Changes that wait to be written.
+#[derive(Default)]
+pub(super) struct Group {
+    snapshots: Plan,
+    /// Streams that got a snapshot, and may have one too many now.
+    saved: BTreeSet<Box<str>>,
+    rows: Plan,
+    views: BTreeMap<ViewName, ViewState>,
+    sequence: LogSequence,
+    position: GlobalPosition,
+    answers: Vec<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+impl Group {
+    /// Plans one request. Planning only reads; when that fails the database takes nothing more, and what
+    /// was planned is not written either.
+    pub(super) fn take(
+        &mut self,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+        plan: impl FnOnce(&mut Self) -> Result<(), IndexError>,
+    ) {
+        match plan(self) {
+            Ok(()) => self.answers.push(answer),
+            Err(error) => drop(answer.send(Err(derived_error("write", &error)))),
+        }
+    }
+
+    pub(super) fn save(
+        &mut self,
+        db: &Database,
+        stream_key: &str,
+        snapshot: &Snapshot,
+    ) -> Result<(), IndexError> {
+        self.sequence = self.sequence.max(snapshot.sequence);
+        self.saved.insert(stream_key.into());
+        snapshots::plan_save(&mut self.snapshots, db, stream_key, snapshot)
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        db: &Database,
+        stream_key: &str,
+        at_most: StreamVersion,
+    ) -> Result<(), IndexError> {
+        snapshots::plan_delete(&mut self.snapshots, db, stream_key, at_most)
+    }
+
+    pub(super) fn write(
+        &mut self,
+        shared: &Shared,
+        db: &Database,
+        view: &ViewName,
+        rows: &[ViewRow],
+        checkpoint: ViewCheckpoint,
+    ) -> Result<(), IndexError> {
+        let mut state = match self.views.get(view) {
+            Some(state) => state.clone(),
+            None => known_or_new(shared, view, &checkpoint),
+        };
+        for row in rows {
+            self.position = self.position.max(row.position);
+            views::plan_row(&mut self.rows, db, state.number, row)?;
+        }
+        self.position = self.position.max(checkpoint.position);
+        state.checkpoint = checkpoint;
+        self.views.insert(view.clone(), state);
+        Ok(())
+    }
+
+    /// Writes everything and answers everyone.
+    pub(super) fn commit(mut self, shared: &Shared, db: &Database) {
+        if self.answers.is_empty() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        let written = self.write_all(shared, db);
+        for answer in answers {
+            let result = written.clone();
+            drop(answer.send(result.map_err(|error| derived_error("write", &error))));
+        }
+    }
+
+    fn write_all(mut self, shared: &Shared, db: &Database) -> Result<(), IndexError> {
+        for stream_key in &self.saved {
+            snapshots::plan_prune(&mut self.snapshots, db, stream_key)?;
+        }
+        for state in self.views.values_mut() {
+            state.tally = views::planned_tally(&self.rows, db, state)?;
+        }
+        let reach = *shared.reach.lock();
+        let extended = reach.extended(self.sequence, self.position);
+        let mut loose = Vec::new();
+        if extended != reach {
+            loose.push(extended.set());
+        }
+        loose.extend(self.snapshots.into_changes());
+        let seal = self.views.iter();
+        db.commit(Batch {
+            loose,
+            rows: self.rows.into_changes(),
+            seal: seal
+                .map(|(view, state)| checkpoint::set(view, state))
+                .collect(),
+        })?;
+        *shared.reach.lock() = extended;
+        shared.registry.write().views.extend(self.views);
+        Ok(())
+    }
+}
+
+/// A new view is whole from its first row; its number is taken even if the write fails.
+fn known_or_new(shared: &Shared, view: &ViewName, checkpoint: &ViewCheckpoint) -> ViewState {
+    let mut registry = shared.registry.write();
+    if let Some(state) = registry.views.get(view) {
+        return state.clone();
+    }
+    let number: ViewNumber = registry.next_number;
+    registry.next_number = number.next();
+    ViewState {
+        number,
+        checkpoint: checkpoint.clone(),
+        tally: Tally::default(),
+        verified: true,
+    }
+}

@@ -1,0 +1,178 @@
+//! Snapshots as rows: by stream and version, the newest few of each stream.
+
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+use chronicler_domain::{LogSequence, StreamVersion};
+use uuid::Uuid;
+
+use crate::frame::varint::{self, Cursor};
+use crate::index::IndexError;
+use crate::log::Head;
+use crate::sled::cell::{self, CellTrees, Plan};
+use crate::sled::database::Database;
+use crate::sled::row::{self, TreeId};
+use crate::snapshot::Snapshot;
+
+/// How many snapshots of a stream are kept: the newest, and two to fall back to when it is damaged.
+pub(super) const KEPT_MAX: usize = 3;
+
+const SNAPSHOTS: CellTrees = CellTrees {
+    rows: TreeId::Snapshots,
+    chunks: TreeId::SnapshotChunks,
+};
+
+/// Plans to keep a snapshot.
+pub(super) fn plan_save(
+    plan: &mut Plan,
+    db: &Database,
+    stream_key: &str,
+    snapshot: &Snapshot,
+) -> Result<(), IndexError> {
+    let key = key_of(stream_key, snapshot.version);
+    plan.set_cell(db, SNAPSHOTS, &key, &encode(snapshot))
+}
+
+/// Plans to remove what is there, or planned, beyond the newest few.
+pub(super) fn plan_prune(
+    plan: &mut Plan,
+    db: &Database,
+    stream_key: &str,
+) -> Result<(), IndexError> {
+    let mut keys = keys_up_to(plan, db, stream_key, StreamVersion::MAX)?;
+    keys.truncate(keys.len().saturating_sub(KEPT_MAX));
+    for key in keys {
+        plan.remove_cell(db, SNAPSHOTS, &key)?;
+    }
+    Ok(())
+}
+
+/// Plans to remove all snapshots of a stream up to a version.
+pub(super) fn plan_delete(
+    plan: &mut Plan,
+    db: &Database,
+    stream_key: &str,
+    at_most: StreamVersion,
+) -> Result<(), IndexError> {
+    for key in keys_up_to(plan, db, stream_key, at_most)? {
+        plan.remove_cell(db, SNAPSHOTS, &key)?;
+    }
+    Ok(())
+}
+
+/// Plans to remove every snapshot that is damaged or lies beyond the log. Reads all of them.
+pub(super) fn plan_discard_beyond(
+    plan: &mut Plan,
+    db: &Database,
+    durable: Head,
+) -> Result<(), IndexError> {
+    let mut rows = Vec::new();
+    db.scan(
+        TreeId::Snapshots,
+        Bound::Unbounded,
+        Bound::Unbounded,
+        &mut |key, stored| {
+            rows.push((key.to_vec(), stored.to_vec()));
+            ControlFlow::Continue(())
+        },
+    )?;
+    for (key, stored) in rows {
+        let readable = read(db, &key, &stored).ok().flatten();
+        if readable.is_none_or(|snapshot| snapshot.sequence > durable.sequence) {
+            plan.remove_cell(db, SNAPSHOTS, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest readable one up to a version that the log bears out.
+pub(super) fn load(
+    db: &Database,
+    stream_key: &str,
+    at_most: StreamVersion,
+    durable: Head,
+) -> Result<Option<Snapshot>, IndexError> {
+    let first = key_of(stream_key, StreamVersion::ZERO);
+    let last = key_of(stream_key, at_most);
+    let mut rows = Vec::new();
+    db.scan_back(
+        TreeId::Snapshots,
+        Bound::Included(&first),
+        Bound::Included(&last),
+        &mut |key, stored| {
+            rows.push((key.to_vec(), stored.to_vec()));
+            ControlFlow::Continue(())
+        },
+    )?;
+    for (key, stored) in rows {
+        match read(db, &key, &stored) {
+            Ok(Some(snapshot)) if snapshot.sequence <= durable.sequence => {
+                return Ok(Some(snapshot));
+            }
+            Ok(Some(snapshot)) => tracing::warn!(
+                stream = stream_key,
+                version = %snapshot.version,
+                "a snapshot beyond the log is passed over"
+            ),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                stream = stream_key,
+                %error,
+                "a damaged snapshot is passed over"
+            ),
+        }
+    }
+    Ok(None)
+}
+
+fn read(db: &Database, key: &[u8], stored: &[u8]) -> Result<Option<Snapshot>, IndexError> {
+    let Some(value) = cell::read_cell(db, SNAPSHOTS, key, stored)? else {
+        return Ok(None);
+    };
+    decode(key, value)
+        .map(Some)
+        .ok_or_else(|| row::damaged(TreeId::Snapshots, key))
+}
+
+/// Keys that are there or planned, ascending.
+fn keys_up_to(
+    plan: &Plan,
+    db: &Database,
+    stream_key: &str,
+    at_most: StreamVersion,
+) -> Result<Vec<Vec<u8>>, IndexError> {
+    let first = key_of(stream_key, StreamVersion::ZERO);
+    let last = key_of(stream_key, at_most);
+    plan.keys(db, TreeId::Snapshots, &first, &last)
+}
+
+/// A stream key holds no NUL after its second one, so keys of two streams never share a beginning up to
+/// the version.
+fn key_of(stream_key: &str, version: StreamVersion) -> Vec<u8> {
+    [stream_key.as_bytes(), &[0], &version.get().to_be_bytes()].concat()
+}
+
+fn encode(snapshot: &Snapshot) -> Vec<u8> {
+    let mut out = Vec::with_capacity(snapshot.payload.len() + 32);
+    varint::put(&mut out, snapshot.sequence.get());
+    out.extend_from_slice(snapshot.commit_id.as_bytes());
+    varint::put(&mut out, u64::from(snapshot.schema_version));
+    out.extend_from_slice(&snapshot.payload);
+    out
+}
+
+fn decode(key: &[u8], value: Vec<u8>) -> Option<Snapshot> {
+    let (_, version) = key.split_last_chunk::<8>()?;
+    let mut cursor = Cursor::new(&value);
+    let sequence = LogSequence::new(cursor.varint()?);
+    let commit_id = Uuid::from_bytes(cursor.array()?);
+    let schema_version = u32::try_from(cursor.varint()?).ok()?;
+    let start = value.len() - cursor.rest().len();
+    Some(Snapshot {
+        version: StreamVersion::new(u64::from_be_bytes(*version)),
+        sequence,
+        commit_id,
+        schema_version,
+        payload: Bytes::from(value).slice(start..),
+    })
+}
