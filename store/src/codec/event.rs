@@ -1,0 +1,49 @@
+//! From an event to what is appended.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use bytes::Bytes;
+use chronicler_domain::Event;
+use serde::{Serialize, Serializer};
+
+use super::named::NameOff;
+use super::{CodecError, PayloadCodec};
+use crate::append::NewEvent;
+
+/// Encodes an event under the stable name of its type; see [`Event`] for what that is.
+///
+/// # Errors
+/// [`CodecError::Unencodable`] when it has something that the codec cannot write, or is neither an enum nor a
+/// struct.
+pub fn encode_event<E: Event>(codec: PayloadCodec, event: &E) -> Result<NewEvent, CodecError> {
+    let name = Cell::new(None);
+    let mut out = Vec::with_capacity(64);
+    codec.write(&Nameless { event, name: &name }, &mut out)?;
+    let event_type = name.get().ok_or_else(|| CodecError::Unencodable {
+        type_name: std::any::type_name::<E>(),
+        reason: "it has no name".to_owned(),
+    })?;
+    Ok(NewEvent {
+        id: None,
+        event_type: Cow::Borrowed(event_type),
+        schema_version: E::schema_version(event_type),
+        codec: codec.id(),
+        payload: out.into(),
+        metadata: Bytes::new(),
+    })
+}
+
+struct Nameless<'a, E> {
+    event: &'a E,
+    name: &'a Cell<Option<&'static str>>,
+}
+
+impl<E: Serialize> Serialize for Nameless<'_, E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.event.serialize(NameOff {
+            inner: serializer,
+            name: self.name,
+        })
+    }
+}

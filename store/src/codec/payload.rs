@@ -1,0 +1,144 @@
+//! The codecs themselves, and the choice between them.
+
+use bincode::Options;
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::{DeserializeOwned, DeserializeSeed};
+
+use super::{CodecError, CodecId};
+
+/// The most that a length prefix may claim, in bytes. Above the largest frame there can be no honest one.
+const DECODED_BYTES_MAX: u64 = 1 << 30;
+
+/// One way to turn values into bytes and back.
+pub trait Codec {
+    /// The number that payloads of this codec carry.
+    const ID: CodecId;
+
+    /// Appends a value's bytes.
+    ///
+    /// # Errors
+    /// What the codec says, when the value cannot be written.
+    fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String>;
+
+    /// Reads a value from all of the bytes.
+    ///
+    /// # Errors
+    /// What the codec says, also when bytes are left over.
+    fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<S::Value, String>;
+}
+
+/// bincode 1.3: compact, positional, little-endian, variable-length integers.
+#[derive(Clone, Copy, Debug)]
+pub struct Bincode;
+
+/// JSON: for looking at.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+impl Codec for Bincode {
+    const ID: CodecId = CodecId::BINCODE;
+
+    fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+        bincode::DefaultOptions::new()
+            .serialize_into(out, value)
+            .map_err(|error| error.to_string())
+    }
+
+    fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<S::Value, String> {
+        bincode::DefaultOptions::new()
+            .with_limit(DECODED_BYTES_MAX)
+            .deserialize_seed(seed, bytes)
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl Codec for Json {
+    const ID: CodecId = CodecId::JSON;
+
+    fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+        serde_json::to_writer(out, value).map_err(|error| error.to_string())
+    }
+
+    fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<S::Value, String> {
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let value = seed
+            .deserialize(&mut deserializer)
+            .map_err(|error| error.to_string())?;
+        deserializer.end().map_err(|error| error.to_string())?;
+        Ok(value)
+    }
+}
+
+/// Which codec new payloads are written with. What is in the log says itself how to read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PayloadCodec {
+    /// Compact and quick; the default.
+    #[default]
+    Bincode,
+    /// Readable by anybody, several times larger.
+    Json,
+}
+
+impl PayloadCodec {
+    /// The number that its payloads carry.
+    pub fn id(self) -> CodecId {
+        match self {
+            Self::Bincode => Bincode::ID,
+            Self::Json => Json::ID,
+        }
+    }
+
+    /// The codec with this number, if it is known.
+    pub fn from_id(id: CodecId) -> Option<Self> {
+        [Self::Bincode, Self::Json]
+            .into_iter()
+            .find(|codec| codec.id() == id)
+    }
+
+    pub(super) fn write<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let written = match self {
+            Self::Bincode => Bincode::write(value, out),
+            Self::Json => Json::write(value, out),
+        };
+        let type_name = std::any::type_name::<T>();
+        written.map_err(|reason| CodecError::Unencodable { type_name, reason })
+    }
+
+    pub(super) fn read<'de, S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+        bytes: &'de [u8],
+    ) -> Result<S::Value, CodecError> {
+        let read = match self {
+            Self::Bincode => Bincode::read(seed, bytes),
+            Self::Json => Json::read(seed, bytes),
+        };
+        let type_name = std::any::type_name::<S::Value>();
+        read.map_err(|reason| CodecError::Undecodable { type_name, reason })
+    }
+}
+
+/// Turns a value into bytes.
+///
+/// # Errors
+/// [`CodecError::Unencodable`] when the value has something that the codec cannot write.
+pub fn encode<T: Serialize + ?Sized>(codec: PayloadCodec, value: &T) -> Result<Bytes, CodecError> {
+    let mut out = Vec::with_capacity(64);
+    codec.write(value, &mut out)?;
+    Ok(out.into())
+}
+
+/// Turns bytes into a value; all of them must belong to it.
+///
+/// # Errors
+/// [`CodecError::UnknownCodec`] or [`CodecError::Undecodable`]. No bytes make this panic.
+pub fn decode<T: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<T, CodecError> {
+    let codec = PayloadCodec::from_id(codec).ok_or(CodecError::UnknownCodec { codec })?;
+    codec.read(std::marker::PhantomData::<T>, bytes)
+}
