@@ -12,6 +12,7 @@ pub mod frame;
 #[allow(dead_code, reason = "the journal store composes it")]
 mod index;
 mod log;
+pub mod memory;
 mod query;
 #[allow(dead_code, unused_imports, reason = "the journal store composes it")]
 mod sled;
@@ -29,6 +30,7 @@ pub use frame::{
     SideRecord,
 };
 pub use log::{EventLog, FactEntry, Head, Health, StreamHead};
+pub use memory::MemoryStore;
 pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::Store;

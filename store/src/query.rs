@@ -5,7 +5,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, StreamId, StreamVersion, Ti
 use futures::stream::BoxStream;
 
 use crate::error::ReadError;
-use crate::frame::{FactKind, RecordedCommit};
+use crate::frame::{EventRef, FactKind, RecordedCommit};
 
 /// Commits in batches of the store's choosing, none of them empty, in the order of the query. Ends at the
 /// bound of the query, at the durable end as of the call, or after the first error.
@@ -82,6 +82,31 @@ pub struct Filter {
     pub event_types: Vec<String>,
     /// Only this tenant; the default tenant is `""`.
     pub tenant: Option<String>,
+}
+
+impl Filter {
+    /// Whether it wants everything.
+    pub fn is_open(&self) -> bool {
+        self.categories.is_empty() && self.event_types.is_empty() && self.tenant.is_none()
+    }
+
+    /// Whether a commit has an event that it wants.
+    pub fn passes(&self, commit: &RecordedCommit) -> bool {
+        self.is_open() || commit.events().any(|event| self.wants(&event))
+    }
+
+    /// Whether it wants an event.
+    pub fn wants(&self, event: &EventRef<'_>) -> bool {
+        let one_of =
+            |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
+        let part = event.part();
+        one_of(&self.categories, part.category())
+            && one_of(&self.event_types, event.event_type())
+            && self
+                .tenant
+                .as_ref()
+                .is_none_or(|tenant| tenant == part.tenant())
+    }
 }
 
 /// Which commits of the whole log to read.

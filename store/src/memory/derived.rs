@@ -1,0 +1,213 @@
+//! Snapshots and views in memory.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use chronicler_domain::{StreamId, StreamVersion};
+use futures::future::BoxFuture;
+use futures::{FutureExt, future};
+
+use super::MemoryStore;
+use super::faults::{Fate, Plan};
+use crate::error::StoreError;
+use crate::log::EventLog;
+use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
+
+/// Snapshots kept of one stream.
+const SNAPSHOTS_KEPT: usize = 3;
+
+/// What a log can be asked for, kept beside it.
+#[derive(Clone, Default)]
+pub(super) struct Derived {
+    snapshots: BTreeMap<StreamId, BTreeMap<StreamVersion, Snapshot>>,
+    views: BTreeMap<ViewName, View>,
+}
+
+#[derive(Clone, Default)]
+struct View {
+    checkpoint: Option<ViewCheckpoint>,
+    rows: BTreeMap<Bytes, ViewRow>,
+}
+
+impl Derived {
+    pub(super) fn corrupt_newest_snapshot(&mut self, stream: &StreamId) {
+        let newest = self
+            .snapshots
+            .get_mut(stream)
+            .and_then(|kept| kept.values_mut().next_back());
+        if let Some(newest) = newest {
+            newest.payload = Bytes::from_static(&[0xff; 3]);
+        }
+    }
+}
+
+impl MemoryStore {
+    /// Runs a write of derived data as one write point.
+    fn write_derived(
+        &self,
+        write: impl FnOnce(&mut Derived),
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        let result = match self.with_plan(Plan::write_point) {
+            Fate::Proceed => {
+                self.with_derived(write);
+                Ok(())
+            }
+            Fate::DieAfter => {
+                self.with_derived(write);
+                Err(StoreError::Closed)
+            }
+            Fate::DieBefore | Fate::Dead => Err(StoreError::Closed),
+        };
+        future::ready(result).boxed()
+    }
+
+    fn read_derived<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Derived) -> T,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let found = self.with_derived(|derived| read(derived));
+        let alive = self.alive().map_err(|_| StoreError::Closed);
+        future::ready(alive.map(|()| found)).boxed()
+    }
+}
+
+impl SnapshotStore for MemoryStore {
+    fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        snapshot: Snapshot,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        let durable = self.head().sequence;
+        if snapshot.sequence > durable {
+            let (given, durable) = (snapshot.sequence.get(), durable.get());
+            let error = StoreError::BeyondLog {
+                what: "snapshot sequence",
+                given,
+                durable,
+            };
+            return future::ready(Err(error)).boxed();
+        }
+        if self.with_plan(|plan| plan.snapshots_fail) {
+            let error = StoreError::Derived {
+                operation: "saving a snapshot",
+                reason: "injected".into(),
+            };
+            return future::ready(Err(error)).boxed();
+        }
+        self.write_derived(|derived| {
+            let kept = derived.snapshots.entry(stream.clone()).or_default();
+            kept.insert(snapshot.version, snapshot);
+            while kept.len() > SNAPSHOTS_KEPT {
+                kept.pop_first();
+            }
+        })
+    }
+
+    fn load_snapshot(
+        &self,
+        stream: &StreamId,
+        at_most: StreamVersion,
+    ) -> BoxFuture<'static, Result<Option<Snapshot>, StoreError>> {
+        let durable = self.head().sequence;
+        self.read_derived(|derived| {
+            let mut kept = derived.snapshots.get(stream)?.range(..=at_most).rev();
+            kept.find(|(_, snapshot)| snapshot.sequence <= durable)
+                .map(|(_, snapshot)| snapshot.clone())
+        })
+    }
+
+    fn delete_snapshots(
+        &self,
+        stream: &StreamId,
+        at_most: StreamVersion,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.write_derived(|derived| {
+            if let Some(kept) = derived.snapshots.get_mut(stream) {
+                kept.retain(|version, _| *version > at_most);
+            }
+        })
+    }
+}
+
+impl ViewStore for MemoryStore {
+    fn view_generations(
+        &self,
+        name: &str,
+    ) -> BoxFuture<'static, Result<Vec<(ViewName, ViewCheckpoint)>, StoreError>> {
+        let durable = self.head().position;
+        self.read_derived(|derived| {
+            let named = derived.views.iter().filter(|(view, _)| &*view.name == name);
+            named
+                .filter_map(|(view, kept)| Some((view.clone(), kept.checkpoint.clone()?)))
+                .filter(|(_, checkpoint)| checkpoint.position <= durable)
+                .collect()
+        })
+    }
+
+    fn write_view(
+        &self,
+        view: &ViewName,
+        rows: Vec<ViewRow>,
+        checkpoint: ViewCheckpoint,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        let durable = self.head().position;
+        if checkpoint.position > durable {
+            let (given, durable) = (checkpoint.position.get(), durable.get());
+            let error = StoreError::BeyondLog {
+                what: "view position",
+                given,
+                durable,
+            };
+            return future::ready(Err(error)).boxed();
+        }
+        // Rows and checkpoint are two writes: a crash may come between them.
+        let first = self.write_derived(|derived| {
+            let kept = derived.views.entry(view.clone()).or_default();
+            kept.rows
+                .extend(rows.into_iter().map(|row| (row.key.clone(), row)));
+        });
+        let second = self.write_derived(|derived| {
+            derived.views.entry(view.clone()).or_default().checkpoint = Some(checkpoint);
+        });
+        async move {
+            first.await?;
+            second.await
+        }
+        .boxed()
+    }
+
+    fn view_row(
+        &self,
+        view: &ViewName,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<ViewRow>, StoreError>> {
+        self.read_derived(|derived| derived.views.get(view)?.rows.get(&key).cloned())
+    }
+
+    fn view_rows(
+        &self,
+        view: &ViewName,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<ViewRow>, StoreError>> {
+        self.read_derived(|derived| {
+            let Some(kept) = derived.views.get(view) else {
+                return Vec::new();
+            };
+            let later = |row: &&ViewRow| after.as_ref().is_none_or(|after| row.key > *after);
+            kept.rows
+                .values()
+                .filter(later)
+                .take(limit)
+                .cloned()
+                .collect()
+        })
+    }
+
+    fn drop_view(&self, view: &ViewName) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.write_derived(|derived| {
+            derived.views.remove(view);
+        })
+    }
+}

@@ -1,0 +1,303 @@
+//! The store itself: appends one at a time under a lock, answers outside of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chronicler_domain::StreamId;
+use futures::future::BoxFuture;
+use futures::{FutureExt, future};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::derived::Derived;
+use super::faults::{AppendFault, Fate, Faults, Plan};
+use super::journal::Journal;
+use super::read;
+use crate::append::{Append, AppendResult, Completion};
+use crate::error::{AppendError, ReadError};
+use crate::frame::FactKind;
+use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
+use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
+
+/// A store in memory. Cheap to clone: clones are the same store, so a "restart" in a test is a new runtime over
+/// a clone.
+///
+/// It starts no thread and no task: an append is durable, visible and answered before
+/// [`submit`](EventLog::submit) returns, unless [`faults`](Self::faults) say otherwise.
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    journal: Mutex<Journal>,
+    derived: Mutex<Derived>,
+    plan: Mutex<Plan>,
+    /// Answers that wait, in order; `None` only tells a barrier.
+    waiting: Mutex<VecDeque<Answer>>,
+    /// Held while answers are given, so that they are given in order.
+    answering: Mutex<()>,
+    health: Mutex<Health>,
+    head: watch::Sender<Head>,
+}
+
+pub(super) enum Answer {
+    Append(Completion, AppendResult),
+    Barrier(Box<dyn FnOnce() + Send>),
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::from_parts(Journal::default(), Mutex::default())
+    }
+
+    /// Faults to inject into this store.
+    pub fn faults(&self) -> Faults {
+        Faults(self.clone())
+    }
+
+    pub(super) fn from_parts(journal: Journal, derived: Mutex<Derived>) -> Self {
+        let head = watch::Sender::new(journal.head());
+        let inner = Inner {
+            journal: Mutex::new(journal),
+            derived,
+            plan: Mutex::default(),
+            waiting: Mutex::default(),
+            answering: Mutex::default(),
+            health: Mutex::default(),
+            head,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    pub(super) fn with_plan<T>(&self, use_plan: impl FnOnce(&mut Plan) -> T) -> T {
+        use_plan(&mut self.inner.plan.lock())
+    }
+
+    pub(super) fn with_journal<T>(&self, use_journal: impl FnOnce(&mut Journal) -> T) -> T {
+        use_journal(&mut self.inner.journal.lock())
+    }
+
+    pub(super) fn with_derived<T>(&self, use_derived: impl FnOnce(&mut Derived) -> T) -> T {
+        use_derived(&mut self.inner.derived.lock())
+    }
+
+    /// Makes what is staged durable, publishes the head and gives the answers that wait, unless held.
+    pub(super) fn settle(&self) {
+        // Whoever answers takes along what others queue meanwhile; a completion that submits again finds the
+        // lock taken and leaves its answer to the loop below.
+        while let Some(_answering) = self.inner.answering.try_lock() {
+            loop {
+                let mut waiting = self.inner.waiting.lock();
+                if self.with_plan(|plan| plan.held || plan.is_dead()) {
+                    return;
+                }
+                let answers = std::mem::take(&mut *waiting);
+                if answers.is_empty() {
+                    break;
+                }
+                let head = self.with_journal(|journal| {
+                    journal.make_durable();
+                    journal.head()
+                });
+                drop(waiting);
+                self.inner
+                    .head
+                    .send_if_modified(|old| std::mem::replace(old, head) != head);
+                for answer in answers {
+                    match answer {
+                        Answer::Append(done, result) => done(result),
+                        Answer::Barrier(done) => done(),
+                    }
+                }
+            }
+            drop(_answering);
+            if self.inner.waiting.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn read_only(&self) -> Option<AppendError> {
+        match &*self.inner.health.lock() {
+            Health::Healthy => None,
+            Health::ReadOnly(reason) => Some(AppendError::ReadOnly {
+                reason: Arc::clone(reason),
+            }),
+        }
+    }
+
+    /// What becomes of an append; `None` if the process dies and nobody is answered.
+    fn accept(&self, append: &Append) -> Option<AppendResult> {
+        if self.with_plan(|plan| plan.is_dead()) {
+            return None;
+        }
+        if let Some(error) = self.read_only() {
+            return Some(Err(error));
+        }
+        let fault = self.with_plan(|plan| plan.appends.pop_front()).flatten();
+        if matches!(fault, Some(AppendFault::Overloaded)) {
+            return Some(Err(AppendError::Overloaded {
+                queued: 0,
+                bytes: 0,
+            }));
+        }
+        let failed = |applied: bool| {
+            if !applied {
+                return Err(self.fail("write"));
+            }
+            self.with_journal(|journal| {
+                journal.stop_syncing();
+                journal.accept(append)
+            })?;
+            Err(self.fail("fdatasync"))
+        };
+        match fault {
+            Some(AppendFault::FailedNotWritten) => return Some(failed(false)),
+            Some(AppendFault::FailedWritten) => return Some(failed(true)),
+            _ => {}
+        }
+        match self.with_plan(Plan::write_point) {
+            Fate::Proceed => Some(self.with_journal(|journal| journal.accept(append))),
+            Fate::DieBefore | Fate::Dead => None,
+            Fate::DieAfter => {
+                self.with_journal(|journal| {
+                    if journal.accept(append).is_ok() {
+                        journal.make_durable();
+                    }
+                });
+                None
+            }
+        }
+    }
+
+    fn fail(&self, operation: &str) -> AppendError {
+        let reason: Arc<str> = format!("{operation} failed (injected)").into();
+        *self.inner.health.lock() = Health::ReadOnly(reason);
+        let source = Arc::new(std::io::Error::other("injected"));
+        AppendError::Failed {
+            operation: operation.into(),
+            source,
+        }
+    }
+}
+
+impl EventLog for MemoryStore {
+    fn submit(&self, append: Append, done: Completion) {
+        {
+            // Accepted and queued under one lock, so that answers are in the order of acceptance.
+            let mut waiting = self.inner.waiting.lock();
+            let Some(result) = self.accept(&append) else {
+                return;
+            };
+            waiting.push_back(Answer::Append(done, result));
+        }
+        self.settle();
+    }
+
+    fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
+        self.inner.waiting.lock().push_back(Answer::Barrier(done));
+        self.settle();
+    }
+
+    fn head(&self) -> Head {
+        *self.inner.head.borrow()
+    }
+
+    fn watch_head(&self) -> watch::Receiver<Head> {
+        self.inner.head.subscribe()
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health.lock().clone()
+    }
+
+    fn stream_head(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<Option<StreamHead>, ReadError>> {
+        let head = self.with_journal(|journal| journal.stream_head(stream.key()));
+        future::ready(self.alive().map(|()| head)).boxed()
+    }
+
+    fn read_stream(&self, query: StreamQuery) -> CommitStream {
+        match self.alive() {
+            Ok(()) => {
+                let found = self.with_journal(|journal| read::of_stream(journal, &query));
+                read::batches(self.clone(), found)
+            }
+            Err(error) => futures::stream::iter([Err(error)]).boxed_stream(),
+        }
+    }
+
+    fn read_all(&self, query: AllQuery) -> CommitStream {
+        match self.alive() {
+            Ok(()) => {
+                let found = self.with_journal(|journal| read::of_all(journal, &query));
+                read::batches(self.clone(), found)
+            }
+            Err(error) => futures::stream::iter([Err(error)]).boxed_stream(),
+        }
+    }
+
+    fn fact(
+        &self,
+        kind: FactKind,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<FactEntry>, ReadError>> {
+        let found = self.with_journal(|journal| {
+            let entry = journal.facts().get(&(kind, key.clone())).cloned();
+            entry.map(|(value, sequence)| FactEntry {
+                key,
+                value,
+                sequence,
+            })
+        });
+        future::ready(self.alive().map(|()| found)).boxed()
+    }
+
+    fn facts(&self, query: FactQuery) -> BoxFuture<'static, Result<Vec<FactEntry>, ReadError>> {
+        let found = self.with_journal(|journal| read::facts(journal, &query));
+        future::ready(self.alive().map(|()| found)).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        // Nothing to give back: a clone goes on, as a reopened directory would.
+        self.settle();
+        future::ready(()).boxed()
+    }
+}
+
+impl MemoryStore {
+    pub(super) fn alive(&self) -> Result<(), ReadError> {
+        if self.with_plan(|plan| plan.is_dead()) {
+            Err(ReadError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Boxes a stream that was made from a plain iterator.
+trait BoxedStream {
+    fn boxed_stream(self) -> CommitStream;
+}
+
+impl<I> BoxedStream for futures::stream::Iter<I>
+where
+    I: Iterator<Item = Result<Vec<crate::frame::RecordedCommit>, ReadError>> + Send + 'static,
+{
+    fn boxed_stream(self) -> CommitStream {
+        futures::StreamExt::boxed(self)
+    }
+}

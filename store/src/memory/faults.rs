@@ -1,0 +1,141 @@
+//! Faults to inject into a store in memory: what disks and processes do at the worst moment.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::MemoryStore;
+use super::journal::Journal;
+
+/// What is to happen to one append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AppendFault {
+    /// It is answered `Overloaded`; the next one goes through.
+    Overloaded,
+    /// The write fails before anything reached the disk; the store is read-only from then on.
+    FailedNotWritten,
+    /// The sync fails after the frame reached the disk; the store is read-only from then on.
+    FailedWritten,
+}
+
+/// When the process is to die: at the `write`-th write point from now, counted from 1. Commits, snapshots
+/// and view writes are write points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashPoint {
+    /// Which write.
+    pub write: u64,
+    /// Whether that write is durable: it died after the write and before the answer, else before the write.
+    pub durable: bool,
+}
+
+/// What a write is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Proceed,
+    DieBefore,
+    DieAfter,
+    Dead,
+}
+
+/// Injects faults into one [`MemoryStore`].
+#[derive(Clone)]
+pub struct Faults(pub(super) MemoryStore);
+
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) held: bool,
+    pub(super) appends: VecDeque<Option<AppendFault>>,
+    pub(super) snapshots_fail: bool,
+    crash: Option<CrashPoint>,
+    dead: bool,
+    writes: u64,
+}
+
+impl Plan {
+    /// Counts a write point and says what happens at it.
+    pub(super) fn write_point(&mut self) -> Fate {
+        if self.dead {
+            return Fate::Dead;
+        }
+        self.writes += 1;
+        let Some(crash) = self.crash.filter(|crash| crash.write == self.writes) else {
+            return Fate::Proceed;
+        };
+        self.dead = true;
+        if crash.durable {
+            Fate::DieAfter
+        } else {
+            Fate::DieBefore
+        }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead
+    }
+}
+
+impl Faults {
+    /// From now on appends are accepted, but neither durable, nor visible, nor answered.
+    pub fn hold(&self) {
+        self.0.with_plan(|plan| plan.held = true);
+    }
+
+    /// Ends [`hold`](Self::hold): everything held becomes durable and is answered, in order.
+    pub fn release(&self) {
+        self.0.with_plan(|plan| plan.held = false);
+        self.0.settle();
+    }
+
+    /// The next append meets this fault; called again, the one after it, and so on.
+    pub fn fail_append(&self, fault: AppendFault) {
+        self.0.with_plan(|plan| plan.appends.push_back(Some(fault)));
+    }
+
+    /// The next append that has no fault planned goes through; called again, one more.
+    pub fn pass_append(&self) {
+        self.0.with_plan(|plan| plan.appends.push_back(None));
+    }
+
+    /// Whether saving snapshots fails.
+    pub fn fail_snapshots(&self, fail: bool) {
+        self.0.with_plan(|plan| plan.snapshots_fail = fail);
+    }
+
+    /// How many write points there were so far.
+    pub fn writes(&self) -> u64 {
+        self.0.with_plan(|plan| plan.writes)
+    }
+
+    /// The process dies at this write point, counted from now. After it nothing is written, answered or read.
+    pub fn crash_at(&self, point: CrashPoint) {
+        self.0.with_plan(|plan| {
+            plan.crash = Some(CrashPoint {
+                write: plan.writes + point.write,
+                ..point
+            });
+        });
+    }
+
+    /// Whether it has died.
+    pub fn is_dead(&self) -> bool {
+        self.0.with_plan(|plan| plan.is_dead())
+    }
+
+    /// What is found after the crash: a store with everything that was durable, and no faults.
+    pub fn survivor(&self) -> Arc<MemoryStore> {
+        let frames = self.0.with_journal(|journal| journal.durable_frames());
+        let derived = self.0.with_derived(|derived| derived.clone());
+        Arc::new(MemoryStore::from_parts(
+            Journal::of(frames),
+            Mutex::new(derived),
+        ))
+    }
+
+    /// Overwrites the newest snapshot of a stream with bytes that nobody can decode.
+    pub fn corrupt_newest_snapshot(&self, stream: &chronicler_domain::StreamId) {
+        self.0
+            .with_derived(|derived| derived.corrupt_newest_snapshot(stream));
+    }
+}
