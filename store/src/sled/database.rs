@@ -171,6 +171,17 @@ impl Database {
         Ok(())
     }
 
+    /// Writes what a crash may leave of a batch: its intent, and the first of its rows and seal.
+    #[cfg(test)]
+    pub(super) fn commit_interrupted(&self, batch: &Batch, rows: usize) -> Result<(), IndexError> {
+        let number = *self.sealed.lock() + 1;
+        let handles = self.usable()?;
+        handles.announce(number, &batch.rows, &batch.seal)?;
+        let all = [batch.rows.as_slice(), &batch.seal].concat();
+        handles.put(all.get(..rows).unwrap_or(&all))?;
+        handles.sync()
+    }
+
     /// Runs a read. One that panics leaves sled in a state we know nothing of.
     fn enter<T>(
         &self,
@@ -251,11 +262,18 @@ impl Handles {
             None => 0,
         };
         let found = self.intent.read().map_err(io_error("read intent"))?;
-        // Any other number belongs to a state of the database that is not this one: it is older, or both
-        // are. What is there is checked as it is.
-        let Some(intent) = found.filter(|intent| intent.number == sealed.saturating_add(1)) else {
+        let Some(intent) = found else {
             return Ok(sealed);
         };
+        // A batch is announced only when the one before is sealed, durably.
+        let announced_after = intent.number.saturating_sub(1);
+        if sealed < announced_after || (intent.rows.is_empty() && sealed < intent.number) {
+            let reason = format!("sled has lost batches {} to {announced_after}", sealed + 1);
+            return Err(failed("open", &reason));
+        }
+        if sealed >= intent.number {
+            return Ok(sealed);
+        }
         tracing::info!(rows = intent.rows.len(), "completing an interrupted batch");
         self.put(&intent.rows)?;
         self.sync()?;
@@ -279,7 +297,7 @@ impl Handles {
         self.sync()?;
         self.put(&seal)?;
         self.sync()?;
-        self.intent.trim().map_err(io_error("trim intent"))
+        self.intent.trim(number).map_err(io_error("trim intent"))
     }
 
     fn announce(

@@ -188,14 +188,8 @@ impl Index for SledIndex {
     fn apply(&self, batch: &IndexBatch) -> Result<(), IndexError> {
         self.with(|db, state| {
             let mut mark = state.mark.lock();
-            let plan = plan(db, batch)?;
-            let tally = plan.tally(db, mark.tally, |_, _| true)?;
-            let watermark = index_row::encode_watermark(&batch.watermark, tally);
-            db.commit(Batch {
-                loose: Vec::new(),
-                rows: plan.into_changes(),
-                seal: vec![RowChange::set(TreeId::Meta, WATERMARK, watermark)],
-            })?;
+            let (rows, tally) = rows_of(db, batch, mark.tally)?;
+            db.commit(rows)?;
             *mark = Mark {
                 watermark: Some(batch.watermark),
                 tally,
@@ -214,6 +208,19 @@ impl Index for SledIndex {
         state.db = Some(Database::open(&self.folder.path(), TREES)?);
         Ok(())
     }
+}
+
+/// The rows that bring the index to the batch's watermark, and what all rows add up to then.
+fn rows_of(db: &Database, batch: &IndexBatch, before: Tally) -> Result<(Batch, Tally), IndexError> {
+    let plan = plan(db, batch)?;
+    let tally = plan.tally(db, before, |_, _| true)?;
+    let watermark = index_row::encode_watermark(&batch.watermark, tally);
+    let rows = Batch {
+        loose: Vec::new(),
+        rows: plan.into_changes(),
+        seal: vec![RowChange::set(TreeId::Meta, WATERMARK, watermark)],
+    };
+    Ok((rows, tally))
 }
 
 fn plan(db: &Database, batch: &IndexBatch) -> Result<Plan, IndexError> {
@@ -296,3 +303,6 @@ fn check(db: &Database, expected: &Expectation<'_>) -> Result<Mark, String> {
         tally,
     })
 }
+
+#[cfg(test)]
+mod crash_tests;

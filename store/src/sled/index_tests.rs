@@ -21,11 +21,11 @@ fn expectation() -> Expectation<'static> {
     }
 }
 
-fn open(data: &Path) -> (SledIndex, IndexReport) {
+pub(super) fn open(data: &Path) -> (SledIndex, IndexReport) {
     SledIndex::open(data, &expectation()).unwrap()
 }
 
-fn watermark(sequence: u64) -> Watermark {
+pub(super) fn watermark(sequence: u64) -> Watermark {
     Watermark {
         store_id: STORE,
         sequence: LogSequence::new(sequence),
@@ -34,7 +34,7 @@ fn watermark(sequence: u64) -> Watermark {
     }
 }
 
-fn head(version: u64, sequence: u64) -> HeadRow {
+pub(super) fn head(version: u64, sequence: u64) -> HeadRow {
     HeadRow {
         version: StreamVersion::new(version),
         sequence: LogSequence::new(sequence),
@@ -45,11 +45,11 @@ fn head(version: u64, sequence: u64) -> HeadRow {
     }
 }
 
-fn stream(number: u64) -> Box<str> {
+pub(super) fn stream(number: u64) -> Box<str> {
     format!("\0account\0stream-{number}").into()
 }
 
-fn fact(kind: FactKind, key: &str, value: Option<Vec<u8>>, sequence: u64) -> FactChange {
+pub(super) fn fact(kind: FactKind, key: &str, value: Option<Vec<u8>>, sequence: u64) -> FactChange {
     FactChange {
         kind,
         key: Bytes::copy_from_slice(key.as_bytes()),
@@ -59,7 +59,7 @@ fn fact(kind: FactKind, key: &str, value: Option<Vec<u8>>, sequence: u64) -> Fac
 }
 
 /// Heads of `streams`, all written at `sequence`.
-fn heads(streams: std::ops::Range<u64>, sequence: u64) -> IndexBatch {
+pub(super) fn heads(streams: std::ops::Range<u64>, sequence: u64) -> IndexBatch {
     IndexBatch {
         heads: streams
             .map(|number| (stream(number), head(sequence, sequence)))
@@ -69,7 +69,7 @@ fn heads(streams: std::ops::Range<u64>, sequence: u64) -> IndexBatch {
     }
 }
 
-fn facts(changes: Vec<FactChange>, sequence: u64) -> IndexBatch {
+pub(super) fn facts(changes: Vec<FactChange>, sequence: u64) -> IndexBatch {
     IndexBatch {
         heads: Vec::new(),
         facts: changes,
@@ -77,7 +77,7 @@ fn facts(changes: Vec<FactChange>, sequence: u64) -> IndexBatch {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -416,4 +416,23 @@ fn a_deleted_folder_is_an_empty_index() {
     std::fs::remove_dir_all(data.path().join("sled")).unwrap();
     let (_, report) = open(data.path());
     assert_eq!(report, IndexReport::default());
+}
+
+/// 1,000,000 commits of 200 bytes over 10,000 streams, applied after each 32 MiB of journal, are eleven
+/// batches of 10,000 rows. The bar is 30 bytes of disk a commit for all that is not journal.
+#[test]
+fn a_million_commits_cost_less_than_thirty_bytes_each() {
+    let data = tempfile::tempdir().unwrap();
+    let (index, _) = open(data.path());
+    for batch in 1..=11 {
+        index.apply(&heads(0..10_000, batch * 90_000)).unwrap();
+    }
+    drop(index);
+    let (_, report) = open(data.path());
+    assert_eq!(report.rows, 10_000);
+    let bytes: u64 = std::fs::read_dir(data.path().join("sled/index"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < 30_000_000, "{bytes}");
 }

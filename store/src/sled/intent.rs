@@ -24,6 +24,7 @@ pub(super) const FILE_NAME: &str = "intent";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Intent {
     pub(super) number: u64,
+    /// Empty if the batch has been sealed.
     pub(super) rows: Vec<RowChange>,
 }
 
@@ -57,10 +58,11 @@ impl IntentFile {
         self.file.sync_data()
     }
 
-    /// Gives back the room of a large batch that has been sealed.
-    pub(super) fn trim(&self) -> io::Result<()> {
+    /// Gives back the room of a large batch that has been sealed; only its number is kept.
+    pub(super) fn trim(&self, number: u64) -> io::Result<()> {
         if self.file.metadata()?.len() > KEPT_BYTES_MAX {
             self.file.set_len(0)?;
+            self.file.write_all_at(&encode(number, &[]), 0)?;
         }
         Ok(())
     }
@@ -171,12 +173,16 @@ mod tests {
         drop(file);
         let file = IntentFile::open(folder.path()).unwrap();
         assert_eq!(file.read().unwrap().unwrap().rows, large);
-        file.trim().unwrap();
+        file.trim(1).unwrap();
+        drop(file);
+        let file = IntentFile::open(folder.path()).unwrap();
+        let kept = file.read().unwrap().unwrap();
+        assert_eq!((kept.number, kept.rows), (1, vec![]));
         file.write(2, &[&rows()]).unwrap();
         let length = std::fs::metadata(folder.path().join(FILE_NAME))
             .unwrap()
             .len();
-        file.trim().unwrap();
+        file.trim(2).unwrap();
         assert!(length < 1_000);
         drop(file);
         let file = IntentFile::open(folder.path()).unwrap();

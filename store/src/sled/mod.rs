@@ -18,7 +18,8 @@
 //! would make every such batch end in a rebuild, so the batch is first written to a plain file beside the
 //! database, the intent ([`intent`]), with a CRC and a number, and synced; then the rows are written and
 //! synced; then the rows that seal it (watermark or checkpoints, and the batch's number) are written and
-//! synced. Opening a database whose seal is one number behind a whole intent writes the intent's rows again.
+//! synced. Opening a database whose seal is one number behind a whole intent writes the intent's rows again;
+//! one that is further behind has lost what it had synced, and is set aside.
 //!
 //! The alternatives cost more. Keeping the previous value (or its hash) inside each row makes every row
 //! longer, and sled writes each row about seven times (once as a change, and again with its leaf of up to 16
@@ -31,6 +32,8 @@
 //! or transactions.
 
 mod cell;
+#[cfg(test)]
+mod damage_tests;
 mod database;
 mod derived;
 mod folder;

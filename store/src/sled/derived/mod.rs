@@ -8,6 +8,8 @@ mod snapshots;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod view_tests;
 mod views;
 mod writer;
 
