@@ -195,7 +195,7 @@ pub enum StoreError {
     /// The version or position lies beyond what is durable in the log.
     #[error("{what} {given} is beyond the durable {durable}: only what is durable is remembered")]
     BeyondLog {
-        /// "snapshot of commit" or "view position".
+        /// "snapshot sequence" or "view position".
         what: &'static str,
         /// What was given.
         given: u64,

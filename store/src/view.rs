@@ -41,7 +41,10 @@ pub struct ViewCheckpoint {
 /// # Contract
 /// [`write_view`](Self::write_view) puts the rows down first and the checkpoint after them, durably in that
 /// order: after a crash a row may be ahead of the checkpoint, and its position says so; no row is ever behind it.
-/// A view that is damaged or lies beyond the log's durable end is found gone, and is built again.
+/// A view that is damaged or lies beyond the log's durable end is found gone, and is built again. If damage
+/// comes to light while the view is in use, reading and writing it is an error until
+/// [`view_generations`](Self::view_generations) has said that it is gone: a row that is missing must not be
+/// taken for one that never was.
 pub trait ViewStore: Send + Sync + 'static {
     /// The generations of a view that exist, ascending, each with its checkpoint.
     fn view_generations(

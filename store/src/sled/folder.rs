@@ -93,6 +93,13 @@ impl Folder {
         })
     }
 
+    /// Sets the database aside, which nobody has open but a thread that hangs, and begins an empty one.
+    pub(super) fn replace(&self, trees: &'static [TreeId]) -> Result<Database, IndexError> {
+        self.set_aside()
+            .map_err(|error| self.failed(&format!("cannot be set aside: {error}")))?;
+        Database::open(&self.path(), trees)
+    }
+
     /// Removes it, as far as it is there.
     pub(super) fn remove(&self) -> Result<(), IndexError> {
         match std::fs::remove_dir_all(self.path()) {

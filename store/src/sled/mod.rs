@@ -33,6 +33,8 @@
 
 mod cell;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod damage_tests;
 mod database;
 mod derived;

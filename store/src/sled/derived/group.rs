@@ -6,9 +6,10 @@ use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion};
 use tokio::sync::oneshot;
 
 use super::checkpoint::{self, ViewNumber, ViewState};
+use super::shared::{Shared, derived_error};
 use super::snapshots;
-use super::store::{Shared, derived_error};
 use super::views;
+use super::writer::Verb;
 use crate::error::StoreError;
 use crate::index::IndexError;
 use crate::sled::cell::Plan;
@@ -31,20 +32,35 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Plans one request. Planning only reads; when that fails the database takes nothing more, and what
-    /// was planned is not written either.
-    pub(super) fn take(
-        &mut self,
-        answer: oneshot::Sender<Result<(), StoreError>>,
-        plan: impl FnOnce(&mut Self) -> Result<(), IndexError>,
-    ) {
-        match plan(self) {
+    /// Plans one request; those that cannot be written together with others are not taken.
+    pub(super) fn plan(&mut self, shared: &Shared, db: &Database, verb: Verb) {
+        let (planned, answer) = match verb {
+            Verb::Save {
+                stream_key,
+                snapshot,
+                answer,
+            } => (self.save(db, &stream_key, &snapshot), answer),
+            Verb::Delete {
+                stream_key,
+                at_most,
+                answer,
+            } => (self.delete(db, &stream_key, at_most), answer),
+            Verb::Write {
+                view,
+                rows,
+                checkpoint,
+                answer,
+            } => (self.write(shared, db, &view, &rows, checkpoint), answer),
+            Verb::Generations { .. } | Verb::Verify { .. } | Verb::Drop { .. } => return,
+        };
+        // It fails before it has planned anything, or with the database, which then takes nothing more.
+        match planned {
             Ok(()) => self.answers.push(answer),
             Err(error) => drop(answer.send(Err(derived_error("write", &error)))),
         }
     }
 
-    pub(super) fn save(
+    fn save(
         &mut self,
         db: &Database,
         stream_key: &str,
@@ -55,7 +71,7 @@ impl Group {
         snapshots::plan_save(&mut self.snapshots, db, stream_key, snapshot)
     }
 
-    pub(super) fn delete(
+    fn delete(
         &mut self,
         db: &Database,
         stream_key: &str,
@@ -64,7 +80,7 @@ impl Group {
         snapshots::plan_delete(&mut self.snapshots, db, stream_key, at_most)
     }
 
-    pub(super) fn write(
+    fn write(
         &mut self,
         shared: &Shared,
         db: &Database,
@@ -74,7 +90,7 @@ impl Group {
     ) -> Result<(), IndexError> {
         let mut state = match self.views.get(view) {
             Some(state) => state.clone(),
-            None => known_or_new(shared, view, &checkpoint),
+            None => known_or_new(shared, view, &checkpoint)?,
         };
         for row in rows {
             self.position = self.position.max(row.position);
@@ -128,17 +144,21 @@ impl Group {
 }
 
 /// A new view is whole from its first row; its number is taken even if the write fails.
-fn known_or_new(shared: &Shared, view: &ViewName, checkpoint: &ViewCheckpoint) -> ViewState {
+fn known_or_new(
+    shared: &Shared,
+    view: &ViewName,
+    checkpoint: &ViewCheckpoint,
+) -> Result<ViewState, IndexError> {
     let mut registry = shared.registry.write();
-    if let Some(state) = registry.views.get(view) {
-        return state.clone();
+    if let Some(state) = registry.find(view)? {
+        return Ok(state.clone());
     }
     let number: ViewNumber = registry.next_number;
     registry.next_number = number.next();
-    ViewState {
+    Ok(ViewState {
         number,
         checkpoint: checkpoint.clone(),
         tally: Tally::default(),
         verified: true,
-    }
+    })
 }

@@ -1,9 +1,12 @@
 //! Snapshots and views in sled: written by one thread, read on tokio's blocking threads.
 
 mod checkpoint;
+#[cfg(test)]
+mod damage_tests;
 mod group;
 mod queue;
 mod reach;
+mod shared;
 mod snapshots;
 mod store;
 #[cfg(test)]
@@ -13,4 +16,5 @@ mod view_tests;
 mod views;
 mod writer;
 
-pub(crate) use store::{DerivedReport, DerivedStore, DurableHead};
+pub(crate) use shared::{DerivedReport, DurableHead};
+pub(crate) use store::DerivedStore;

@@ -10,7 +10,8 @@ use chronicler_domain::{
 };
 use uuid::Uuid;
 
-use super::store::{DerivedReport, DerivedStore, DurableHead};
+use super::shared::{DerivedReport, DurableHead};
+use super::store::DerivedStore;
 use crate::error::StoreError;
 use crate::log::Head;
 use crate::sled::row::TreeId;
@@ -28,7 +29,7 @@ fn head_at(end: u64) -> DurableHead {
     })
 }
 
-fn open_at(data: &Path, end: u64) -> (DerivedStore, DerivedReport) {
+pub(super) fn open_at(data: &Path, end: u64) -> (DerivedStore, DerivedReport) {
     DerivedStore::open(data, STORE, head_at(end)).unwrap()
 }
 
@@ -38,7 +39,7 @@ pub(super) fn open(data: &Path) -> DerivedStore {
     store
 }
 
-fn stream(id: &str) -> StreamId {
+pub(super) fn stream(id: &str) -> StreamId {
     StreamId::new(
         &Tenant::default(),
         &Category::new("account").unwrap(),
@@ -46,7 +47,7 @@ fn stream(id: &str) -> StreamId {
     )
 }
 
-fn snapshot(version: u64, payload: impl Into<Bytes>) -> Snapshot {
+pub(super) fn snapshot(version: u64, payload: impl Into<Bytes>) -> Snapshot {
     Snapshot {
         version: StreamVersion::new(version),
         sequence: LogSequence::new(version * 2),

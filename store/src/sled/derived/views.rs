@@ -33,6 +33,8 @@ pub(super) struct Registry {
     pub(super) dropped: BTreeSet<ViewNumber>,
     /// Removals of checkpoints that are damaged.
     pub(super) damaged: Vec<RowChange>,
+    /// Views that were found damaged, and whose owners do not know it yet.
+    pub(super) lost: BTreeSet<ViewName>,
 }
 
 impl Registry {
@@ -62,7 +64,23 @@ impl Registry {
             dropped: numbers.difference(&known).copied().collect(),
             views,
             damaged,
+            lost: BTreeSet::new(),
         })
+    }
+
+    /// The view, if it exists.
+    ///
+    /// # Errors
+    /// When it was lost: what its owner believes to be there is not.
+    pub(super) fn find(&self, view: &ViewName) -> Result<Option<&ViewState>, IndexError> {
+        if self.lost.contains(view) {
+            return Err(IndexError {
+                operation: "use view",
+                reason: "it was damaged and is gone: ask for its generations, and build it again"
+                    .to_owned(),
+            });
+        }
+        Ok(self.views.get(view))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::checkpoint::{self, ViewNumber};
 use super::group::Group;
 use super::queue::{Next, Queue};
-use super::store::{Shared, derived_error};
+use super::shared::{Shared, derived_error};
 use super::views;
 use crate::error::StoreError;
 use crate::index::IndexError;
@@ -50,10 +50,15 @@ pub(super) enum Verb {
         checkpoint: ViewCheckpoint,
         answer: Answer<()>,
     },
-    /// Verifies what was not yet, and drops what fails.
+    /// Tells a view's owner what there is, after verifying it.
     Generations {
         name: Box<str>,
         answer: Answer<Vec<(ViewName, ViewCheckpoint)>>,
+    },
+    /// Verifies a view before it is read.
+    Verify {
+        view: ViewName,
+        answer: Answer<()>,
     },
     Drop {
         view: ViewName,
@@ -98,10 +103,7 @@ fn run(shared: &Shared, queue: &Queue<Request>) {
             bytes = bytes.saturating_add(request.bytes);
             taken.push(request);
         }
-        let db = shared.db.read();
-        if let Some(db) = db.as_ref() {
-            carry_out(shared, db, taken);
-        }
+        carry_out(shared, taken);
     }
 }
 
@@ -121,76 +123,112 @@ fn next(shared: &Shared, queue: &Queue<Request>) -> Option<Request> {
     }
 }
 
-fn carry_out(shared: &Shared, db: &Database, requests: Vec<Request>) {
-    let mut group = Group::default();
+/// Requests that can be written together are; the others stand between them.
+fn carry_out(shared: &Shared, requests: Vec<Request>) {
+    let mut together = Vec::new();
     for request in requests {
         match request.verb {
-            Verb::Save {
-                stream_key,
-                snapshot,
-                answer,
-            } => group.take(answer, |group| group.save(db, &stream_key, &snapshot)),
-            Verb::Delete {
-                stream_key,
-                at_most,
-                answer,
-            } => group.take(answer, |group| group.delete(db, &stream_key, at_most)),
-            Verb::Write {
-                view,
-                rows,
-                checkpoint,
-                answer,
-            } => group.take(answer, |group| {
-                group.write(shared, db, &view, &rows, checkpoint)
-            }),
+            Verb::Save { .. } | Verb::Delete { .. } | Verb::Write { .. } => {
+                together.push(request.verb);
+            }
             Verb::Generations { name, answer } => {
-                std::mem::take(&mut group).commit(shared, db);
-                let result = generations(shared, db, &name);
-                drop(answer.send(result.map_err(|error| derived_error("read view", &error))));
+                write(shared, std::mem::take(&mut together));
+                let of_name = |view: &ViewName| *view.name == *name;
+                let result = verified(shared, of_name);
+                // Now its owner knows.
+                shared.registry.write().lost.retain(|view| !of_name(view));
+                drop(answer.send(result));
+            }
+            Verb::Verify { view, answer } => {
+                write(shared, std::mem::take(&mut together));
+                let result = verified(shared, |other| *other == view);
+                drop(answer.send(result.map(drop)));
             }
             Verb::Drop { view, answer } => {
-                std::mem::take(&mut group).commit(shared, db);
-                let result = drop_view(shared, db, &view);
-                drop(answer.send(result.map_err(|error| derived_error("drop view", &error))));
+                write(shared, std::mem::take(&mut together));
+                let result = with_db(shared, "drop view", |db| drop_view(shared, db, &view));
+                shared.registry.write().lost.remove(&view);
+                drop(answer.send(result));
             }
         }
     }
-    group.commit(shared, db);
+    write(shared, together);
 }
 
-fn generations(
+fn write(shared: &Shared, verbs: Vec<Verb>) {
+    if verbs.is_empty() {
+        return;
+    }
+    // Whoever is not answered in here is told that the store is closed, or why there is no database.
+    let mut waiting = Some(verbs);
+    let written = shared.with_db(|db| {
+        let mut group = Group::default();
+        for verb in waiting.take().into_iter().flatten() {
+            group.plan(shared, db, verb);
+        }
+        group.commit(shared, db);
+    });
+    if let Err(error) = written {
+        for verb in waiting.into_iter().flatten() {
+            verb.refuse(error.clone());
+        }
+    }
+}
+
+impl Verb {
+    fn refuse(self, error: StoreError) {
+        match self {
+            Self::Save { answer, .. }
+            | Self::Delete { answer, .. }
+            | Self::Write { answer, .. }
+            | Self::Verify { answer, .. }
+            | Self::Drop { answer, .. } => drop(answer.send(Err(error))),
+            Self::Generations { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+/// The whole ones among some views, ascending; those that are damaged are dropped, and lost.
+fn verified(
     shared: &Shared,
-    db: &Database,
-    name: &str,
-) -> Result<Vec<(ViewName, ViewCheckpoint)>, IndexError> {
-    let known: Vec<_> = {
+    which: impl Fn(&ViewName) -> bool,
+) -> Result<Vec<(ViewName, ViewCheckpoint)>, StoreError> {
+    let known: Vec<ViewName> = {
         let registry = shared.registry.read();
-        let of_name = registry
-            .views
-            .iter()
-            .filter(|(view, _)| *view.name == *name);
-        of_name
-            .map(|(view, state)| (view.clone(), state.clone()))
-            .collect()
+        let names = registry.views.keys().filter(|view| which(view));
+        names.cloned().collect()
     };
     let mut whole = Vec::with_capacity(known.len());
-    for (view, state) in known {
-        let verified = if state.verified {
-            Ok(())
-        } else {
-            views::verify(db, &state)
-        };
-        if let Err(error) = verified {
-            tracing::warn!(view = %view.name, generation = view.generation, %error, "a damaged view is dropped");
-            drop_view(shared, db, &view)?;
-            continue;
-        }
-        if let Some(state) = shared.registry.write().views.get_mut(&view) {
-            state.verified = true;
-        }
-        whole.push((view, state.checkpoint));
+    for view in known {
+        // A database that fails here is replaced, and has lost this view like all others.
+        let verified = shared.with_db(|db| verify(shared, db, &view))?;
+        whole.extend(verified.ok().flatten().map(|checkpoint| (view, checkpoint)));
     }
     Ok(whole)
+}
+
+/// A view's checkpoint, if it exists and is whole.
+fn verify(
+    shared: &Shared,
+    db: &Database,
+    view: &ViewName,
+) -> Result<Option<ViewCheckpoint>, IndexError> {
+    let Some(state) = shared.registry.read().views.get(view).cloned() else {
+        return Ok(None);
+    };
+    if state.verified {
+        return Ok(Some(state.checkpoint));
+    }
+    if let Err(error) = views::verify(db, &state) {
+        tracing::warn!(view = %view.name, generation = view.generation, %error, "a damaged view is dropped");
+        shared.registry.write().lost.insert(view.clone());
+        drop_view(shared, db, view)?;
+        return Ok(None);
+    }
+    if let Some(state) = shared.registry.write().views.get_mut(view) {
+        state.verified = true;
+    }
+    Ok(Some(state.checkpoint))
 }
 
 /// The checkpoint goes first, and durably: rows without one are nobody's, and are removed when there is time.
@@ -198,10 +236,7 @@ fn drop_view(shared: &Shared, db: &Database, view: &ViewName) -> Result<(), Inde
     if !shared.registry.read().views.contains_key(view) {
         return Ok(());
     }
-    db.commit(Batch {
-        loose: vec![checkpoint::remove(view)],
-        ..Batch::default()
-    })?;
+    db.commit(Batch::loose(vec![checkpoint::remove(view)]))?;
     let mut registry = shared.registry.write();
     if let Some(state) = registry.views.remove(view) {
         registry.dropped.insert(state.number);
@@ -210,22 +245,26 @@ fn drop_view(shared: &Shared, db: &Database, view: &ViewName) -> Result<(), Inde
 }
 
 fn sweep(shared: &Shared, number: ViewNumber) {
-    let db = shared.db.read();
-    let swept = match db.as_ref() {
-        Some(db) => views::rows_to_sweep(db, number, SWEEP_ROWS).and_then(|loose| {
-            let done = loose.len() < SWEEP_ROWS;
-            db.commit(Batch {
-                loose,
-                ..Batch::default()
-            })?;
-            Ok(done)
-        }),
-        None => Ok(true),
-    };
+    let swept = with_db(shared, "sweep", |db| {
+        let loose = views::rows_to_sweep(db, number, SWEEP_ROWS)?;
+        let done = loose.len() < SWEEP_ROWS;
+        db.commit(Batch::loose(loose))?;
+        Ok(done)
+    });
     if let Err(error) = &swept {
         tracing::warn!(%error, "rows of a dropped view could not be removed");
     }
     if swept.unwrap_or(true) {
         shared.registry.write().dropped.remove(&number);
     }
+}
+
+fn with_db<T>(
+    shared: &Shared,
+    operation: &'static str,
+    run: impl FnOnce(&Database) -> Result<T, IndexError>,
+) -> Result<T, StoreError> {
+    shared
+        .with_db(run)?
+        .map_err(|error| derived_error(operation, &error))
 }
