@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Who executes: dispatch, supervised aggregate actors, timers, subscriptions and workers.
+//!
+//! The only crate that names the actor library; none of its types is in a public signature.
+
+mod actor;
+mod aggregate;
+mod builder;
+mod clock;
+mod dedup;
+mod directory;
+mod dispatch;
+mod effects;
+mod entity;
+mod error;
+mod in_flight;
+mod inbox;
+mod instance;
+mod options;
+mod quarantine;
+mod receipt;
+mod runtime;
+mod snapshots;
+mod subscription;
+mod supervision;
+mod tasks;
+mod telemetry;
+mod timers;
+mod workers;
+
+pub use aggregate::AggregateEntity;
+pub use builder::{BuildError, BuildProblem, RuntimeBuilder};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use dispatch::{Deadline, EntityHandle, SendOptions, StateOf};
+pub use effects::{EffectCommand, EffectDispatcher, EffectOutcome};
+pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal};
+pub use error::{DispatchError, SendError};
+pub use options::{RestartPolicy, RuntimeOptions};
+pub use quarantine::QuarantinedInstance;
+pub use receipt::Receipt;
+pub use runtime::{Runtime, StopOptions, StopReport};
+pub use snapshots::{SnapshotFacts, SnapshotPolicy};
+pub use subscription::{Batch, Subscription, SubscriptionOptions};
+pub use timers::{FiredTimer, TimerHandler, Timers, timer_key};
+pub use workers::{WorkerContext, WorkerError, WorkerHandle, WorkerSpec, WorkerStatus, Workers};

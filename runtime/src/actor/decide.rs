@@ -1,0 +1,423 @@
+//! Deciding one command and handing it to the log. The actor does not wait for the disk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion};
+use chronicler_store::{
+    Append, AppendError, AppendResult, Direction, Expected, Outcome, OutcomeRecord, OutcomeResult,
+    SideRecord, StreamAppend, StreamQuery,
+};
+use futures::StreamExt;
+use uuid::Uuid;
+
+use super::turn::{Live, Turn};
+use crate::dedup::{Place, Remembered};
+use crate::dispatch::Admitted;
+use crate::entity::{Draft, Entity, Refusal};
+use crate::error::{DispatchError, SendError};
+use crate::inbox::{Answer, Body, CommandEnvelope, Identity};
+use crate::instance::Instance;
+use crate::receipt::Receipt;
+use crate::telemetry;
+
+type Outcomes<E> = Result<<E as Entity>::Reply, <E as Entity>::Rejection>;
+
+impl<E: Entity> Turn<E> {
+    pub(super) async fn decide(&mut self, command: Box<CommandEnvelope<E>>) {
+        let span = telemetry::command(&self.instance.stream, &command.ctx);
+        let core = Arc::clone(&self.instance.core);
+        let now = || core.clock.now();
+        if let Some(deadline) = command.ctx.deadline().filter(|deadline| now() > *deadline) {
+            let outcome = Outcome::NotApplied;
+            return refuse(
+                command,
+                DispatchError::DeadlineExceeded { deadline, outcome },
+            );
+        }
+        let command = match self.unless_repeated(command).await {
+            Some(command) => command,
+            None => return,
+        };
+        let pipeline_max = core.options.pipeline_max as u64;
+        self.instance.in_flight.below(pipeline_max).await;
+        if self.instance.in_flight.has_failed() {
+            // What this would be decided on is lost; it is decided on what is true after a recovery.
+            self.discard();
+            if let Err(error) = self.recovered().await {
+                return refuse(command, error);
+            }
+        }
+        span.in_scope(|| self.decide_now(*command));
+    }
+
+    fn decide_now(&mut self, command: CommandEnvelope<E>) {
+        let CommandEnvelope {
+            body,
+            ctx,
+            identity,
+            command_hash,
+            answer,
+            admitted,
+        } = command;
+        let instance = Arc::clone(&self.instance);
+        let Some(live) = &mut self.live else { return };
+        let fail = |answer: Answer<E>, error: DispatchError| drop(answer.send(Err(error.into())));
+        let decoded = match body {
+            Body::Typed(command) => Ok(command),
+            Body::Encoded { codec, bytes } => instance.entity.decode_command(codec, &bytes),
+        };
+        let command = match decoded {
+            Ok(command) => command,
+            Err(error) => return fail(answer, error.into()),
+        };
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            instance.entity.decide(&mut live.state, command, &ctx)
+        }));
+        let (draft, rejection) = match decided {
+            Err(panic) => {
+                // The state may be half changed; the log is not.
+                self.discard();
+                let (what, message) = ("decide or evolve", panic_message(panic.as_ref()));
+                let stream = instance.stream.clone();
+                return fail(
+                    answer,
+                    DispatchError::Panicked {
+                        what,
+                        stream,
+                        message,
+                    },
+                );
+            }
+            Ok(Err(Refusal::Failed(error))) => {
+                self.discard();
+                return fail(answer, error.into());
+            }
+            Ok(Err(Refusal::Rejected(rejection))) => (None, Some(rejection)),
+            Ok(Ok(draft)) => (Some(draft), None),
+        };
+        let (events, mut records, outcome) = match (draft, rejection) {
+            (
+                Some(Draft {
+                    events,
+                    records,
+                    reply,
+                }),
+                _,
+            ) => (events, records, Ok(reply)),
+            (None, Some(rejection)) => (Vec::new(), Vec::new(), Err(rejection)),
+            (None, None) => return,
+        };
+        let first_version = live.version.next();
+        let version = live.version.plus(events.len() as u64);
+        let mut place = None;
+        if let Some(identity) = identity {
+            match remember(
+                &instance,
+                live,
+                &ctx.command_id(),
+                identity,
+                command_hash,
+                &outcome,
+                version,
+            ) {
+                Ok((record, at)) => {
+                    records.push(record);
+                    place = Some(at);
+                }
+                Err(error) => {
+                    self.discard();
+                    return fail(answer, error);
+                }
+            }
+        }
+        if events.is_empty() && records.is_empty() {
+            return answer_when_durable(&instance, outcome, version, answer, admitted);
+        }
+        let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
+        live.since_snapshot.events += events.len() as u64;
+        live.since_snapshot.bytes += bytes as u64;
+        let append = Append {
+            commit_id: ctx.command_id(),
+            at: ctx.now(),
+            metadata: ctx.metadata().clone(),
+            parts: vec![StreamAppend {
+                stream: instance.stream.clone(),
+                expected: Expected::Decided {
+                    version: live.version,
+                    commit_id: live.commit_id,
+                },
+                events,
+            }],
+            records,
+        };
+        live.version = version;
+        if version >= first_version || append.owns_records() {
+            live.commit_id = Some(ctx.command_id());
+        }
+        let span = telemetry::append(&instance.stream, &ctx);
+        let ticket = instance.in_flight.begin();
+        let store = Arc::clone(&instance.core.store);
+        let settled = Arc::clone(&instance);
+        let done = move |result: AppendResult| {
+            let _entered = span.entered();
+            // First where it lies, then that it is durable: a duplicate that waits for it looks there.
+            let position = place_of(&settled, &result, place.as_deref());
+            let failed = settled.in_flight.settle(ticket, &result);
+            let answered = settle_answer(&settled, result, outcome, position);
+            drop(answer.send(answered));
+            if failed {
+                settled.nudge();
+            }
+            drop(admitted);
+        };
+        store.submit(append, Box::new(done));
+        self.snapshot_if_due(false);
+    }
+
+    /// Gives a repeated command the outcome of the first; gives the command back if it is none.
+    async fn unless_repeated(
+        &mut self,
+        command: Box<CommandEnvelope<E>>,
+    ) -> Option<Box<CommandEnvelope<E>>> {
+        let Some(identity) = command.identity else {
+            return Some(command);
+        };
+        let id = command.ctx.command_id();
+        let instance = Arc::clone(&self.instance);
+        let live = self.live.as_ref()?;
+        let mut found = live.memory.find(id).cloned();
+        if found.is_none() {
+            match identity {
+                Identity::Caller { issued_at } => {
+                    let oldest = command
+                        .ctx
+                        .now()
+                        .minus(instance.core.options.remembered_for);
+                    let remembered_after = oldest.max(live.memory.forgotten_through());
+                    if issued_at <= remembered_after {
+                        let stream = instance.stream.clone();
+                        let error = DispatchError::CommandTooOld {
+                            stream,
+                            issued_at,
+                            remembered_after,
+                        };
+                        refuse(command, error);
+                        return None;
+                    }
+                }
+                Identity::Effect { decided_at } if !live.memory.reaches_back_to(decided_at) => {
+                    match look_back(&instance, id, decided_at).await {
+                        Ok(outcome) => found = outcome,
+                        Err(error) => {
+                            refuse(command, error);
+                            return None;
+                        }
+                    }
+                }
+                Identity::Effect { .. } => {}
+            }
+        }
+        let Some(found) = found else {
+            return Some(command);
+        };
+        let differs = |(a, b): (u64, u64)| a != b;
+        if found
+            .command_hash
+            .zip(command.command_hash)
+            .is_some_and(differs)
+        {
+            let stream = instance.stream.clone();
+            refuse(command, DispatchError::IdReused { stream, id });
+            return None;
+        }
+        repeat(&instance, found, *command);
+        None
+    }
+}
+
+/// Answers with a remembered outcome, as soon as it is durable.
+fn repeat<E: Entity>(instance: &Arc<Instance<E>>, found: Remembered, command: CommandEnvelope<E>) {
+    let CommandEnvelope {
+        answer, admitted, ..
+    } = command;
+    let asked = Arc::clone(instance);
+    instance.in_flight.after_all(Box::new(move |durable| {
+        let stream = || asked.stream.clone();
+        let answered = durable
+            .map_err(|source| lost(stream(), source).into())
+            .and_then(|_| {
+                let entity = &asked.entity;
+                let decoded = entity.decode_outcome(found.result(), found.codec, &found.payload);
+                let outcome = decoded.map_err(|error| SendError::Failed(error.into()))?;
+                let place = found.place.get().copied();
+                let place = place.ok_or_else(|| DispatchError::ActorLost { stream: stream() })?;
+                outcome.map_err(SendError::Rejected).map(|reply| Receipt {
+                    reply,
+                    first_version: found.first_version,
+                    version: found.version,
+                    position: place.position,
+                    sequence: place.sequence,
+                    duplicate: true,
+                })
+            });
+        drop(answer.send(answered));
+        drop(admitted);
+    }));
+}
+
+/// Looks for the outcome of an effect in the stream itself, back to the commit that decided it.
+async fn look_back<E: Entity>(
+    instance: &Instance<E>,
+    id: Uuid,
+    decided_at: LogSequence,
+) -> Result<Option<Remembered>, DispatchError> {
+    let query = StreamQuery {
+        after: decided_at,
+        eventless: true,
+        direction: Direction::Backward,
+        ..StreamQuery::new(instance.stream.clone())
+    };
+    let mut commits = instance.core.store.read_stream(query);
+    while let Some(batch) = commits.next().await {
+        if let Some(commit) = batch?.iter().find(|commit| commit.commit_id() == id) {
+            return Ok(Remembered::read(commit, instance.stream.key()));
+        }
+    }
+    Ok(None)
+}
+
+/// Remembers an outcome, and gives the record that makes the log remember it.
+fn remember<E: Entity>(
+    instance: &Instance<E>,
+    live: &mut Live<E>,
+    id: &Uuid,
+    identity: Identity,
+    command_hash: Option<u64>,
+    outcome: &Outcomes<E>,
+    version: StreamVersion,
+) -> Result<(SideRecord, Arc<OnceLock<Place>>), DispatchError> {
+    let encoded = instance.entity.encode_outcome(outcome.as_ref())?;
+    let (issued_at, decided_at) = match identity {
+        Identity::Caller { issued_at } => (Some(issued_at), None),
+        Identity::Effect { decided_at } => (None, Some(decided_at)),
+    };
+    let place = Arc::new(OnceLock::new());
+    let remembered = Remembered {
+        rejected: outcome.is_err(),
+        codec: encoded.codec,
+        payload: encoded.payload.clone(),
+        command_hash,
+        issued_at,
+        first_version: live.version.next(),
+        version,
+        place: Arc::clone(&place),
+    };
+    live.memory.remember(*id, remembered);
+    let record = OutcomeRecord {
+        result: if outcome.is_ok() {
+            OutcomeResult::Reply
+        } else {
+            OutcomeResult::Rejection
+        },
+        decided_at,
+        command_hash,
+        type_name: encoded.type_name,
+        schema_version: encoded.schema_version,
+        codec: encoded.codec,
+        payload: encoded.payload,
+    };
+    Ok((SideRecord::Outcome(record), place))
+}
+
+/// The position that a durable commit brings its stream to, noted for whoever repeats the command.
+fn place_of<E: Entity>(
+    instance: &Instance<E>,
+    result: &AppendResult,
+    place: Option<&OnceLock<Place>>,
+) -> GlobalPosition {
+    let before = instance.in_flight.end().position;
+    let Ok(appended) = result else { return before };
+    let last = appended
+        .parts
+        .first()
+        .and_then(|part| part.positions.last());
+    let position = last.unwrap_or(before);
+    if let Some(place) = place.filter(|_| !appended.duplicate) {
+        let _set_once = place.set(Place {
+            sequence: appended.sequence,
+            position,
+        });
+    }
+    position
+}
+
+/// What the sender is answered once the log has answered.
+fn settle_answer<E: Entity>(
+    instance: &Instance<E>,
+    result: AppendResult,
+    outcome: Outcomes<E>,
+    position: GlobalPosition,
+) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
+    let appended = result.map_err(DispatchError::from)?;
+    // A repetition that the memory did not know: another decision on the same id lies there. The instance
+    // recovers; sent again, the command is answered from what it then remembers.
+    let part = appended.parts.first().filter(|_| !appended.duplicate);
+    let part = part.ok_or_else(|| DispatchError::ActorLost {
+        stream: instance.stream.clone(),
+    })?;
+    let reply = outcome.map_err(SendError::Rejected)?;
+    Ok(Receipt {
+        reply,
+        first_version: part.first_version,
+        version: part.last_version,
+        position,
+        sequence: appended.sequence,
+        duplicate: false,
+    })
+}
+
+/// Answers a decision without anything to commit when what it was decided on is durable.
+fn answer_when_durable<E: Entity>(
+    instance: &Arc<Instance<E>>,
+    outcome: Outcomes<E>,
+    version: StreamVersion,
+    answer: Answer<E>,
+    admitted: Admitted,
+) {
+    let stream = instance.stream.clone();
+    instance.in_flight.after_all(Box::new(move |durable| {
+        let answered = match durable {
+            Err(source) => Err(lost(stream, source).into()),
+            Ok(end) => outcome.map_err(SendError::Rejected).map(|reply| Receipt {
+                reply,
+                first_version: version.next(),
+                version,
+                position: end.position,
+                sequence: end.sequence,
+                duplicate: false,
+            }),
+        };
+        drop(answer.send(answered));
+        drop(admitted);
+    }));
+}
+
+fn lost(stream: chronicler_domain::StreamId, source: AppendError) -> DispatchError {
+    DispatchError::DecidedOnLost {
+        stream,
+        source: Box::new(source),
+    }
+}
+
+#[expect(clippy::boxed_local, reason = "it comes out of the inbox in its box")]
+fn refuse<E: Entity>(command: Box<CommandEnvelope<E>>, error: DispatchError) {
+    drop(command.answer.send(Err(error.into())));
+}
+
+/// What a panic said, as far as it said it in words.
+pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it said nothing in words".to_owned())
+}

@@ -1,0 +1,116 @@
+//! Taking snapshots, off the reply path and of durable versions only; and the passivation that may take one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chronicler_domain::GlobalPosition;
+use chronicler_store::Snapshot;
+use chronicler_store::codec::{PayloadCodec, encode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::turn::Turn;
+use crate::dedup::MemoryImage;
+use crate::entity::Entity;
+use crate::snapshots::SnapshotFacts;
+
+/// What a snapshot holds: the entity's own bytes, and what must survive with them.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SnapshotBody {
+    pub(super) state: Vec<u8>,
+    pub(super) memory: MemoryImage,
+    pub(super) position: GlobalPosition,
+}
+
+impl<E: Entity> Turn<E> {
+    /// Takes a snapshot if the policy says so. The state is encoded now and saved when it is durable.
+    /// Gives a receiver that ends when it is saved, or was not.
+    pub(super) fn snapshot_if_due(&mut self, passivating: bool) -> Option<oneshot::Receiver<()>> {
+        let instance = Arc::clone(&self.instance);
+        let live = self.live.as_mut()?;
+        let facts = SnapshotFacts {
+            passivating,
+            ..live.since_snapshot
+        };
+        if !instance.core.options.snapshots.is_due(&facts) {
+            return None;
+        }
+        let commit_id = live.commit_id?;
+        let encoded = catch_unwind(AssertUnwindSafe(|| instance.entity.snapshot(&live.state)));
+        let state = match encoded {
+            Ok(Ok(state)) => state,
+            Ok(Err(error)) => {
+                tracing::warn!(stream = %instance.stream, %error, "no snapshot: the state cannot be encoded");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!(stream = %instance.stream, "no snapshot: encoding the state panicked");
+                return None;
+            }
+        };
+        let (memory, version) = (live.memory.image(), live.version);
+        live.since_snapshot = SnapshotFacts::default();
+        let (saved, when_saved) = oneshot::channel();
+        let saver = Arc::clone(&instance);
+        instance.in_flight.after_all(Box::new(move |durable| {
+            // Not durable: the state was never true, and neither is its snapshot.
+            let Ok(end) = durable else { return };
+            let body = SnapshotBody {
+                state: state.to_vec(),
+                memory,
+                position: end.position,
+            };
+            let core = Arc::clone(&saver.core);
+            core.tasks.spawn(async move {
+                save(&saver, body, version, end.sequence, commit_id).await;
+                let _nobody_waits = saved.send(());
+            });
+        }));
+        Some(when_saved)
+    }
+
+    /// Ends the instance if nothing waits and nothing is in flight.
+    pub(super) async fn passivate(&mut self) -> bool {
+        if self.instance.in_flight.len() > 0 || self.instance.in_flight.has_failed() {
+            return false;
+        }
+        if let Some(saved) = self.snapshot_if_due(true) {
+            // It ends whether or not the snapshot was saved.
+            drop(saved.await);
+        }
+        self.instance.retire()
+    }
+}
+
+async fn save<E: Entity>(
+    instance: &crate::instance::Instance<E>,
+    body: SnapshotBody,
+    version: chronicler_domain::StreamVersion,
+    sequence: chronicler_domain::LogSequence,
+    commit_id: uuid::Uuid,
+) {
+    let payload: Bytes = match encode(PayloadCodec::Bincode, &body) {
+        Ok(payload) => payload,
+        Err(error) => {
+            tracing::warn!(stream = %instance.stream, %error, "snapshot not saved");
+            return;
+        }
+    };
+    let schema_version = instance.entity.snapshot_version();
+    let snapshot = Snapshot {
+        version,
+        sequence,
+        commit_id,
+        schema_version,
+        payload,
+    };
+    if let Err(error) = instance
+        .core
+        .store
+        .save_snapshot(&instance.stream, snapshot)
+        .await
+    {
+        tracing::warn!(stream = %instance.stream, %error, "snapshot not saved");
+    }
+}

@@ -1,0 +1,98 @@
+//! One turn of an actor: recover if need be, then everything that waits, one after the other.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use chronicler_domain::StreamVersion;
+use uuid::Uuid;
+
+use crate::dedup::Memory;
+use crate::entity::Entity;
+use crate::error::DispatchError;
+use crate::inbox::{Envelope, Query};
+use crate::instance::Instance;
+use crate::snapshots::SnapshotFacts;
+
+/// Envelopes after which an actor lets others run.
+const ENVELOPES_BEFORE_YIELD: u32 = 64;
+
+/// The actor's own state.
+pub(super) struct Turn<E: Entity> {
+    pub(super) instance: Arc<Instance<E>>,
+    /// `None` until it is recovered, and after anything that leaves the state in doubt.
+    pub(super) live: Option<Live<E>>,
+}
+
+/// An instance, recovered: the state as decided so far, which may be ahead of what is durable.
+pub(super) struct Live<E: Entity> {
+    pub(super) state: E::State,
+    pub(super) version: StreamVersion,
+    /// The last commit recorded in the stream, in flight or not.
+    pub(super) commit_id: Option<Uuid>,
+    pub(super) memory: Memory,
+    pub(super) since_snapshot: SnapshotFacts,
+}
+
+impl<E: Entity> Turn<E> {
+    pub(super) fn new(instance: Arc<Instance<E>>) -> Self {
+        Self {
+            instance,
+            live: None,
+        }
+    }
+
+    /// Works off what waits. `Break`: the instance was passivated, the actor ends.
+    pub(super) async fn take(&mut self) -> ControlFlow<()> {
+        let mut taken = 0_u32;
+        loop {
+            if self.instance.in_flight.has_failed() {
+                self.discard();
+            }
+            let Some(envelope) = self.instance.next() else {
+                return ControlFlow::Continue(());
+            };
+            match envelope {
+                Envelope::Command(command) => match self.recovered().await {
+                    Ok(()) => self.decide(command).await,
+                    Err(error) => drop(command.answer.send(Err(error.into()))),
+                },
+                Envelope::Query(query) => match self.recovered().await {
+                    Ok(()) => self.look(query),
+                    Err(error) => drop(query(Err(error))),
+                },
+                Envelope::Passivate(answer) => {
+                    let retired = self.passivate().await;
+                    if let Some(answer) = answer {
+                        let _nobody_waits = answer.send(retired);
+                    }
+                    if retired {
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            taken += 1;
+            if taken.is_multiple_of(ENVELOPES_BEFORE_YIELD) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn look(&self, query: Query<E>) {
+        let after = match &self.live {
+            Some(live) => query(Ok((&live.state, live.version))),
+            None => query(Err(DispatchError::ActorLost {
+                stream: self.instance.stream.clone(),
+            })),
+        };
+        if let Some(after) = after {
+            self.instance.in_flight.after_all(after);
+        }
+    }
+
+    /// Forgets the state: it is in doubt. The next command recovers it, behind a barrier.
+    pub(super) fn discard(&mut self) {
+        if self.live.take().is_some() {
+            self.instance.put_behind_barrier();
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A typed aggregate as an entity: encodes what it decides, decodes what it recovers from.
+
+use bytes::Bytes;
+use chronicler_domain::{Aggregate, Category, Context, InvalidId, SchemaVersion, StreamId};
+use chronicler_store::codec::{
+    self, CodecError, CodecId, EventDecoder, PayloadCodec, encode, encode_event,
+};
+use chronicler_store::{OutcomeResult, PartRef, RecordedCommit};
+
+use crate::entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal};
+
+/// An aggregate type, hosted.
+#[derive(Debug)]
+pub struct AggregateEntity<A: Aggregate> {
+    category: Category,
+    codec: PayloadCodec,
+    decoder: EventDecoder<A::Event>,
+}
+
+impl<A: Aggregate> AggregateEntity<A> {
+    /// Checks the category's name.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when [`Aggregate::CATEGORY`] is not a category name.
+    pub fn new(codec: PayloadCodec) -> Result<Self, InvalidId> {
+        let category = Category::new(A::CATEGORY)?;
+        Ok(Self {
+            category,
+            codec,
+            decoder: EventDecoder::new(),
+        })
+    }
+}
+
+impl<A: Aggregate> Entity for AggregateEntity<A> {
+    type State = A;
+    type Command = A::Command;
+    type Reply = A::Reply;
+    type Rejection = A::Rejection;
+
+    fn category(&self) -> &Category {
+        &self.category
+    }
+
+    fn initial(&self, _: &StreamId) -> A {
+        A::default()
+    }
+
+    fn fold(&self, state: &mut A, _: &RecordedCommit, part: &PartRef<'_>) -> Result<(), FoldError> {
+        for event in part.events() {
+            let decoded = self.decoder.decode(&event).map_err(|error| FoldError {
+                event_type: event.event_type().to_owned(),
+                version: event.version(),
+                reason: error.to_string(),
+            })?;
+            for event in decoded {
+                state.evolve(&event);
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &self,
+        state: &mut A,
+        command: A::Command,
+        ctx: &Context,
+    ) -> Result<Draft<A::Reply>, Refusal<A::Rejection>> {
+        let decision = state.decide(command, ctx).map_err(Refusal::Rejected)?;
+        let mut events = Vec::with_capacity(decision.events.len());
+        for event in &decision.events {
+            events.push(encode_event(self.codec, event).map_err(Refusal::Failed)?);
+        }
+        for event in &decision.events {
+            state.evolve(event);
+        }
+        Ok(Draft {
+            events,
+            records: Vec::new(),
+            reply: decision.reply,
+        })
+    }
+
+    fn snapshot_version(&self) -> u32 {
+        A::SNAPSHOT_VERSION
+    }
+
+    fn snapshot(&self, state: &A) -> Result<Bytes, CodecError> {
+        encode(PayloadCodec::Bincode, state)
+    }
+
+    fn restore(&self, _: &StreamId, payload: &[u8]) -> Result<A, CodecError> {
+        codec::decode(CodecId::BINCODE, payload)
+    }
+
+    fn decode_command(&self, codec: CodecId, payload: &[u8]) -> Result<A::Command, CodecError> {
+        codec::decode(codec, payload)
+    }
+
+    fn encode_outcome(
+        &self,
+        outcome: Result<&A::Reply, &A::Rejection>,
+    ) -> Result<EncodedOutcome, CodecError> {
+        let (type_name, payload) = match outcome {
+            Ok(reply) => (short_name::<A::Reply>(), encode(self.codec, reply)?),
+            Err(rejection) => (short_name::<A::Rejection>(), encode(self.codec, rejection)?),
+        };
+        let (schema_version, codec) = (SchemaVersion::FIRST, self.codec.id());
+        Ok(EncodedOutcome {
+            type_name,
+            schema_version,
+            codec,
+            payload,
+        })
+    }
+
+    fn decode_outcome(
+        &self,
+        result: OutcomeResult,
+        codec: CodecId,
+        payload: &[u8],
+    ) -> Result<Result<A::Reply, A::Rejection>, CodecError> {
+        Ok(match result {
+            OutcomeResult::Reply => Ok(codec::decode(codec, payload)?),
+            OutcomeResult::Rejection => Err(codec::decode(codec, payload)?),
+        })
+    }
+}
+
+/// The last segment of a type's path: for people who look at the log.
+fn short_name<T>() -> String {
+    let name = std::any::type_name::<T>();
+    name.rsplit("::").next().unwrap_or(name).to_owned()
+}

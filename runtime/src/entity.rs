@@ -1,0 +1,136 @@
+//! What an actor hosts: state folded from a stream, and decisions as bytes. Aggregates and saga instances both.
+
+use bytes::Bytes;
+use chronicler_domain::{Category, Context, SchemaVersion, StreamId};
+use chronicler_store::codec::{CodecError, CodecId};
+use chronicler_store::{NewEvent, OutcomeResult, PartRef, RecordedCommit, SideRecord};
+
+/// A kind of instance. One value serves all instances of its category.
+///
+/// The functions are synchronous and must not block. A panic in any of them fails the command that it was
+/// called for; the instance is then recovered from the log.
+pub trait Entity: Send + Sync + 'static {
+    /// What is folded from the stream.
+    type State: Send + 'static;
+    /// What can be asked.
+    type Command: Send + 'static;
+    /// What is answered.
+    type Reply: Clone + Send + 'static;
+    /// Why it is refused.
+    type Rejection: Clone + std::error::Error + Send + Sync + 'static;
+
+    /// The category of its streams.
+    fn category(&self) -> &Category;
+
+    /// The state before anything happened.
+    fn initial(&self, stream: &StreamId) -> Self::State;
+
+    /// Folds what one commit recorded in the instance's stream. Called in order, for events and for commits that
+    /// have none.
+    ///
+    /// # Errors
+    /// When the commit cannot be understood; the recovery fails.
+    fn fold(
+        &self,
+        state: &mut Self::State,
+        commit: &RecordedCommit,
+        part: &PartRef<'_>,
+    ) -> Result<(), FoldError>;
+
+    /// Decides a command. With `Ok` the state has moved on by the drafted events; with `Err` it has not.
+    ///
+    /// # Errors
+    /// The domain's no, or that something cannot be encoded.
+    fn decide(
+        &self,
+        state: &mut Self::State,
+        command: Self::Command,
+        ctx: &Context,
+    ) -> Result<Draft<Self::Reply>, Refusal<Self::Rejection>>;
+
+    /// The version of the state's own shape; a snapshot of another one is ignored.
+    fn snapshot_version(&self) -> u32;
+
+    /// Encodes a state.
+    ///
+    /// # Errors
+    /// When it cannot be encoded; no snapshot is taken.
+    fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError>;
+
+    /// Decodes a state.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; an older snapshot or the events are used instead.
+    fn restore(&self, stream: &StreamId, payload: &[u8]) -> Result<Self::State, CodecError>;
+
+    /// Decodes a command that a saga sent.
+    ///
+    /// # Errors
+    /// When the bytes are not one.
+    fn decode_command(&self, codec: CodecId, payload: &[u8]) -> Result<Self::Command, CodecError>;
+
+    /// Encodes a reply or rejection, to be remembered.
+    ///
+    /// # Errors
+    /// When it cannot be encoded; the command fails.
+    fn encode_outcome(
+        &self,
+        outcome: Result<&Self::Reply, &Self::Rejection>,
+    ) -> Result<EncodedOutcome, CodecError>;
+
+    /// Decodes what [`encode_outcome`](Self::encode_outcome) encoded.
+    ///
+    /// # Errors
+    /// When the bytes are not one.
+    fn decode_outcome(
+        &self,
+        result: OutcomeResult,
+        codec: CodecId,
+        payload: &[u8],
+    ) -> Result<Result<Self::Reply, Self::Rejection>, CodecError>;
+}
+
+/// A decision, ready to be committed.
+#[derive(Clone, Debug)]
+pub struct Draft<R> {
+    /// What happened, in order.
+    pub events: Vec<NewEvent>,
+    /// What the commit holds beside events.
+    pub records: Vec<SideRecord>,
+    /// What is answered.
+    pub reply: R,
+}
+
+/// Why there is no decision.
+#[derive(Clone, Debug)]
+pub enum Refusal<R> {
+    /// The domain said no.
+    Rejected(R),
+    /// Something could not be encoded.
+    Failed(CodecError),
+}
+
+/// A reply or rejection as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedOutcome {
+    /// Its type.
+    pub type_name: String,
+    /// Its schema version.
+    pub schema_version: SchemaVersion,
+    /// How it is encoded.
+    pub codec: CodecId,
+    /// The bytes.
+    pub payload: Bytes,
+}
+
+/// A recorded commit that an instance cannot understand.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{event_type:?} at version {version} cannot be folded: {reason}")]
+pub struct FoldError {
+    /// The event's type.
+    pub event_type: String,
+    /// The event's place in its stream.
+    pub version: chronicler_domain::StreamVersion,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,130 @@
+//! The queue of one instance. Ours, not the actor's mailbox: it is bounded and outlives the actor.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use chronicler_domain::{Context, LogSequence, StreamVersion, Timestamp};
+use chronicler_store::codec::CodecId;
+use tokio::sync::oneshot;
+
+use crate::dispatch::Admitted;
+use crate::entity::Entity;
+use crate::error::{DispatchError, SendError};
+use crate::receipt::Receipt;
+
+pub(crate) type Answer<E> =
+    oneshot::Sender<Result<Receipt<<E as Entity>::Reply>, SendError<<E as Entity>::Rejection>>>;
+
+/// What waits at an instance.
+pub(crate) enum Envelope<E: Entity> {
+    Command(Box<CommandEnvelope<E>>),
+    Query(Query<E>),
+    /// End the actor if nothing else waits.
+    Passivate(Option<oneshot::Sender<bool>>),
+}
+
+/// Called with the state as decided so far, or with the reason why there is none.
+pub(crate) type Query<E> = Box<
+    dyn FnOnce(Result<(&<E as Entity>::State, StreamVersion), DispatchError>) -> Option<AfterQuery>
+        + Send,
+>;
+
+/// Called when what a query saw is durable.
+pub(crate) type AfterQuery = crate::in_flight::Waiter;
+
+pub(crate) struct CommandEnvelope<E: Entity> {
+    pub(crate) body: Body<E::Command>,
+    pub(crate) ctx: Context,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) command_hash: Option<u64>,
+    pub(crate) answer: Answer<E>,
+    pub(crate) admitted: Admitted,
+}
+
+/// A command, or its bytes.
+pub(crate) enum Body<C> {
+    Typed(C),
+    Encoded { codec: CodecId, bytes: Bytes },
+}
+
+/// Why the outcome of a command is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// The caller gave the id.
+    Caller { issued_at: Timestamp },
+    /// A saga decided it, in this commit.
+    Effect { decided_at: LogSequence },
+}
+
+/// The queue itself; always behind the instance's lock.
+pub(crate) struct Inbox<E: Entity> {
+    queue: VecDeque<Envelope<E>>,
+    /// The actor has been told, or is at it.
+    scheduled: bool,
+    /// The actor has ended for good: whoever comes must take a new instance.
+    retired: bool,
+}
+
+/// What became of a push.
+pub(crate) enum Pushed<E: Entity> {
+    /// It waits; the actor is at it already.
+    Queued,
+    /// It waits, and the actor must be told.
+    Wake,
+    /// The instance has been passivated: take a new one.
+    Retired(Envelope<E>),
+    /// Too many wait.
+    Full(usize),
+}
+
+impl<E: Entity> Default for Inbox<E> {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            scheduled: false,
+            retired: false,
+        }
+    }
+}
+
+impl<E: Entity> Inbox<E> {
+    pub(crate) fn push(&mut self, envelope: Envelope<E>, limit: usize) -> Pushed<E> {
+        if self.retired {
+            return Pushed::Retired(envelope);
+        }
+        if self.queue.len() >= limit && matches!(envelope, Envelope::Command(_)) {
+            return Pushed::Full(self.queue.len());
+        }
+        self.queue.push_back(envelope);
+        if std::mem::replace(&mut self.scheduled, true) {
+            Pushed::Queued
+        } else {
+            Pushed::Wake
+        }
+    }
+
+    /// The next envelope; `None` ends the actor's turn.
+    pub(crate) fn next(&mut self) -> Option<Envelope<E>> {
+        let next = self.queue.pop_front();
+        self.scheduled = next.is_some();
+        next
+    }
+
+    /// Everything that waits, for failing it. The actor's turn goes on.
+    pub(crate) fn drain(&mut self) -> Vec<Envelope<E>> {
+        self.queue.drain(..).collect()
+    }
+
+    /// Marks the actor as told; says whether it was not.
+    pub(crate) fn schedule(&mut self) -> bool {
+        !self.retired && !std::mem::replace(&mut self.scheduled, true)
+    }
+
+    /// Ends the instance if nothing waits. Called by the actor within its turn.
+    pub(crate) fn retire_if_empty(&mut self) -> bool {
+        if self.queue.is_empty() {
+            self.retired = true;
+        }
+        self.retired
+    }
+}

@@ -1,0 +1,198 @@
+//! One instance: what outlives its actor. The inbox, the commits in flight, the budget of restarts.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use chronicler_domain::{StreamId, Timestamp};
+use parking_lot::Mutex;
+
+use crate::actor::{self, ActorHandle};
+use crate::directory::Directory;
+use crate::dispatch::Core;
+use crate::entity::Entity;
+use crate::error::DispatchError;
+use crate::in_flight::InFlight;
+use crate::inbox::{Envelope, Inbox, Pushed};
+use crate::supervision::{Fate, RestartBudget, Supervised};
+
+/// Shared by the directory, the senders, the actor and the log's answers.
+pub(crate) struct Instance<E: Entity> {
+    pub(crate) stream: StreamId,
+    pub(crate) entity: Arc<E>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) in_flight: InFlight,
+    inbox: Mutex<Inbox<E>>,
+    actor: Mutex<Option<ActorHandle>>,
+    restarts: Mutex<RestartBudget>,
+    used_at: AtomicU64,
+    /// A predecessor may have appends that are not answered: recover only behind a barrier.
+    behind_barrier: AtomicBool,
+    directory: Weak<Directory<E>>,
+}
+
+impl<E: Entity> Instance<E> {
+    pub(crate) fn new(
+        stream: StreamId,
+        entity: Arc<E>,
+        core: Arc<Core>,
+        directory: Weak<Directory<E>>,
+    ) -> Self {
+        let used_at = AtomicU64::new(core.clock.now().as_micros());
+        Self {
+            stream,
+            entity,
+            core,
+            in_flight: InFlight::default(),
+            inbox: Mutex::default(),
+            actor: Mutex::new(None),
+            restarts: Mutex::default(),
+            used_at,
+            behind_barrier: AtomicBool::new(false),
+            directory,
+        }
+    }
+
+    /// Queues an envelope and tells the actor.
+    ///
+    /// # Errors
+    /// The envelope back, when the instance was passivated meanwhile or its inbox is full.
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        envelope: Envelope<E>,
+        now: Timestamp,
+    ) -> Result<(), Refused<E>> {
+        self.used_at.store(now.as_micros(), Ordering::Relaxed);
+        let pushed = self
+            .inbox
+            .lock()
+            .push(envelope, self.core.options.inbox_max);
+        match pushed {
+            Pushed::Queued => Ok(()),
+            Pushed::Wake => {
+                self.wake();
+                Ok(())
+            }
+            Pushed::Retired(envelope) => Err(Refused::Retired(envelope)),
+            Pushed::Full(waiting) => Err(Refused::Full(waiting)),
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Envelope<E>> {
+        self.inbox.lock().next()
+    }
+
+    pub(crate) fn drain(&self) -> Vec<Envelope<E>> {
+        self.inbox.lock().drain()
+    }
+
+    /// Tells the actor to look, though nothing may be in the inbox: something it decided has failed.
+    pub(crate) fn nudge(self: &Arc<Self>) {
+        let told = self.inbox.lock().schedule();
+        if told {
+            self.wake();
+        }
+    }
+
+    pub(crate) fn used_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.used_at.load(Ordering::Relaxed))
+    }
+
+    /// Ends the instance if nothing waits and nothing is in flight. Called by the actor within its turn.
+    pub(crate) fn retire(&self) -> bool {
+        if self.in_flight.len() > 0 || !self.inbox.lock().retire_if_empty() {
+            return false;
+        }
+        if let Some(directory) = self.directory.upgrade() {
+            directory.remove(&self.stream);
+        }
+        true
+    }
+
+    /// Whether a recovery must first wait for the log to answer everything submitted; asked once.
+    pub(crate) fn take_barrier(&self) -> bool {
+        self.behind_barrier.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn put_behind_barrier(&self) {
+        self.behind_barrier.store(true, Ordering::Release);
+    }
+
+    /// Starts the actor and tells it to look. Called once for each life of the actor.
+    pub(crate) fn start(self: &Arc<Self>) {
+        match actor::spawn(Arc::clone(self)) {
+            Ok(handle) => {
+                *self.actor.lock() = Some(handle);
+                self.wake();
+            }
+            Err(reason) => self.fail_waiting(|stream| DispatchError::Recovery {
+                stream,
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    /// Makes the actor panic, as a test of what supervision does.
+    pub(crate) fn crash(&self) {
+        if let Some(actor) = &*self.actor.lock() {
+            actor.crash();
+        }
+    }
+
+    /// Fails everything that waits.
+    pub(crate) fn fail_waiting(&self, error: impl Fn(StreamId) -> DispatchError) {
+        for envelope in self.drain() {
+            envelope.fail(error(self.stream.clone()));
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(actor) = &*self.actor.lock() {
+            actor.wake();
+        }
+    }
+}
+
+/// Why an envelope was not queued.
+pub(crate) enum Refused<E: Entity> {
+    Retired(Envelope<E>),
+    Full(usize),
+}
+
+impl<E: Entity> Envelope<E> {
+    /// Answers with an error.
+    pub(crate) fn fail(self, error: DispatchError) {
+        match self {
+            // Whoever no longer waits need not be told.
+            Self::Command(command) => drop(command.answer.send(Err(error.into()))),
+            Self::Query(query) => drop(query(Err(error))),
+            Self::Passivate(answer) => {
+                let _nobody_waits = answer.map(|answer| answer.send(false));
+            }
+        }
+    }
+}
+
+impl<E: Entity> Supervised for Instance<E> {
+    /// The actor died. A successor takes over the inbox, behind a barrier, within the budget.
+    fn died(self: Arc<Self>, reason: String) {
+        self.put_behind_barrier();
+        let now = self.core.clock.now();
+        let fate = self.restarts.lock().spend(now, &self.core.options.restart);
+        let core = Arc::clone(&self.core);
+        tracing::warn!(stream = %self.stream, reason, ?fate, "aggregate actor died");
+        core.clone().tasks.spawn(async move {
+            match fate {
+                Fate::Restart(backoff) => {
+                    core.clock.sleep_until(now.plus(backoff)).await;
+                    self.start();
+                }
+                Fate::GiveUp => {
+                    let why = format!("the actor died too often, lastly: {reason}");
+                    core.set_aside(&self.stream, &why).await;
+                    // It starts all the same: to answer what waits, and to be there when it is released.
+                    self.start();
+                }
+            }
+        });
+    }
+}

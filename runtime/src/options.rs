@@ -1,0 +1,95 @@
+//! Every limit of a runtime, with its default.
+
+use std::time::Duration;
+
+use chronicler_store::codec::PayloadCodec;
+
+use crate::snapshots::SnapshotPolicy;
+
+/// Every limit of a runtime. The defaults suit one application on one machine.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RuntimeOptions {
+    /// Commands under way at a time, over all instances; more are `Overloaded`. Default 65,536.
+    pub in_flight_max: usize,
+    /// Commands that wait at one instance; more are `Overloaded`. Default 8,192.
+    pub inbox_max: usize,
+    /// Commits of one instance that wait for the disk; then it waits with deciding. Default 1,024.
+    pub pipeline_max: usize,
+    /// Instances alive at a time; beyond it the longest unused are passivated. Default 20,000 (about 8 KB each,
+    /// plus their states).
+    pub live_max: usize,
+    /// An instance unused for so long is passivated. Default 5 minutes.
+    pub idle: Duration,
+    /// Instances that recover at a time. Default 64.
+    pub recoveries_max: usize,
+    /// A recovery that reads nothing for so long has failed. Default 30 s; its length does not matter.
+    pub recovery_stall: Duration,
+    /// How a failing instance is tried again.
+    pub restart: RestartPolicy,
+    /// When snapshots are taken. Default: every 1,000 events.
+    pub snapshots: SnapshotPolicy,
+    /// How long a sender waits when it names no deadline. Default: for as long as it takes.
+    pub deadline: Option<Duration>,
+    /// Outcomes that an instance remembers, for command ids and effects. Default 4,096.
+    pub remembered_max: usize,
+    /// A caller's command id is remembered for so long, if not pushed out before; older ones are refused.
+    /// Default 24 hours.
+    pub remembered_for: Duration,
+    /// How payloads are encoded. Default bincode.
+    pub codec: PayloadCodec,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 65_536,
+            inbox_max: 8_192,
+            pipeline_max: 1_024,
+            live_max: 20_000,
+            idle: Duration::from_secs(300),
+            recoveries_max: 64,
+            recovery_stall: Duration::from_secs(30),
+            restart: RestartPolicy::default(),
+            snapshots: SnapshotPolicy::EveryEvents(1_000),
+            deadline: None,
+            remembered_max: 4_096,
+            remembered_for: Duration::from_secs(24 * 3_600),
+            codec: PayloadCodec::Bincode,
+        }
+    }
+}
+
+/// How often and how quickly something that fails is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartPolicy {
+    /// Restarts within [`within`](Self::within); one more, and it is given up. Default 5.
+    pub budget: u32,
+    /// The time over which restarts are counted. Default 60 s.
+    pub within: Duration,
+    /// The wait before the first restart; it doubles with each. Default 50 ms.
+    pub backoff_min: Duration,
+    /// The longest wait. Default 5 s.
+    pub backoff_max: Duration,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self {
+            budget: 5,
+            within: Duration::from_secs(60),
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(5),
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// The wait before the `attempt`-th restart, counted from 1.
+    pub fn backoff(&self, attempt: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
+        self.backoff_min
+            .saturating_mul(doubled)
+            .min(self.backoff_max)
+    }
+}

@@ -1,0 +1,227 @@
+//! The handle of a running runtime: who to send to, and how to stop.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chronicler_domain::{Aggregate, AggregateId, StreamId, Tenant};
+use chronicler_store::codec::{PayloadCodec, encode};
+use chronicler_store::{AppendError, Head, Store};
+
+use crate::aggregate::AggregateEntity;
+use crate::clock::Clock;
+use crate::directory::AnyDirectory;
+use crate::dispatch::{Core, EntityHandle, SendOptions, StateOf};
+use crate::effects::EffectDispatcher;
+use crate::entity::Entity;
+use crate::error::{DispatchError, SendError};
+use crate::quarantine::QuarantinedInstance;
+use crate::receipt::Receipt;
+use crate::subscription::{Subscription, SubscriptionOptions};
+use crate::timers::Timers;
+use crate::workers::Workers;
+
+/// A running runtime. Cheap to clone; made by [`RuntimeBuilder`](crate::RuntimeBuilder).
+#[derive(Clone)]
+pub struct Runtime {
+    pub(crate) core: Arc<Core>,
+    pub(crate) parts: Arc<Parts>,
+}
+
+/// What hangs together with the core, but not with its instances.
+pub(crate) struct Parts {
+    pub(crate) handles: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    pub(crate) directories: Vec<Arc<dyn AnyDirectory>>,
+    pub(crate) effects: EffectDispatcher,
+    pub(crate) workers: Workers,
+    pub(crate) timers: Timers,
+}
+
+/// How to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct StopOptions {
+    /// How long commands under way may take to end. Default 30 s.
+    pub deadline: Duration,
+}
+
+impl Default for StopOptions {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What was done by the time a runtime stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// Commands that were taken in since the start.
+    pub commands: u64,
+    /// Commands that were still under way when the deadline passed; their senders get errors.
+    pub abandoned: usize,
+    /// Instances that were alive when stopping began.
+    pub passivated: usize,
+    /// The durable end of the log.
+    pub head: Head,
+}
+
+impl Runtime {
+    /// Sends a command to an aggregate; see [`EntityHandle::send`].
+    ///
+    /// # Errors
+    /// [`SendError`]: the domain's no, or why the machinery failed and what became of the command.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the command back.
+    pub async fn send<A: Aggregate>(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        command: A::Command,
+        options: SendOptions,
+    ) -> Result<Receipt<A::Reply>, SendError<A::Rejection>> {
+        let handle = self.aggregate::<A>()?;
+        let hash = match options.command_id {
+            // Remembered commands are told apart by what they say, not only by their id.
+            Some(_) => Some(fingerprint(
+                &encode(PayloadCodec::Bincode, &command).map_err(DispatchError::from)?,
+            )),
+            None => None,
+        };
+        handle.send_hashed(tenant, id, command, options, hash).await
+    }
+
+    /// An aggregate's state, when everything in it is durable.
+    ///
+    /// # Errors
+    /// [`DispatchError`] when it cannot be recovered.
+    pub async fn state<A: Aggregate>(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+    ) -> Result<StateOf<A>, DispatchError> {
+        self.aggregate::<A>()?
+            .query(tenant, id, |state: &A, _| state.clone())
+            .await
+    }
+
+    /// The instances of an aggregate type, if it is registered.
+    ///
+    /// # Errors
+    /// [`DispatchError::NotRegistered`].
+    pub fn aggregate<A: Aggregate>(
+        &self,
+    ) -> Result<&EntityHandle<AggregateEntity<A>>, DispatchError> {
+        let category = || DispatchError::NotRegistered {
+            category: A::CATEGORY.to_owned(),
+        };
+        self.entity::<AggregateEntity<A>>().ok_or_else(category)
+    }
+
+    /// The instances of an entity, if it is registered.
+    pub fn entity<E: Entity>(&self) -> Option<&EntityHandle<E>> {
+        self.parts.handles.get(&TypeId::of::<E>())?.downcast_ref()
+    }
+
+    /// Carries effects out.
+    pub fn effects(&self) -> &EffectDispatcher {
+        &self.parts.effects
+    }
+
+    /// Follows the log.
+    pub fn subscribe(&self, options: SubscriptionOptions) -> Subscription {
+        Subscription::new(Arc::clone(&self.core.store), options)
+    }
+
+    /// Starts supervised workers.
+    pub fn workers(&self) -> &Workers {
+        &self.parts.workers
+    }
+
+    /// Durable timers.
+    pub fn timers(&self) -> &Timers {
+        &self.parts.timers
+    }
+
+    /// The durable end of the log.
+    pub fn head(&self) -> Head {
+        self.core.store.head()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.core.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.core.clock
+    }
+
+    /// A new id, ordered by time.
+    pub fn new_id(&self) -> uuid::Uuid {
+        crate::dispatch::Ids::next(self.core.clock.now())
+    }
+
+    /// Instances that were set aside, by stream.
+    pub fn quarantined(&self) -> Vec<QuarantinedInstance> {
+        self.core.quarantine.list()
+    }
+
+    /// Lets an instance go from quarantine; `false` if it is not in it.
+    ///
+    /// # Errors
+    /// When the log does not take it; it then stays quarantined.
+    pub async fn release(&self, stream: &StreamId) -> Result<bool, AppendError> {
+        let (store, clock) = (self.core.store.as_ref(), self.core.clock.as_ref());
+        self.core.quarantine.release(store, clock, stream).await
+    }
+
+    /// Stops: takes no more commands, lets those under way end, ends workers and instances, and reports. The
+    /// store stays open; it is the caller's.
+    ///
+    /// # Cancel safety
+    /// Stopping goes on with the next call.
+    pub async fn stop(&self, options: StopOptions) -> StopReport {
+        let core = &self.core;
+        self.parts.workers.stop().await;
+        core.stopping.store(true, Ordering::Release);
+        let deadline = core.clock.now().plus(options.deadline);
+        loop {
+            let drained = core.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            if core.in_flight() == 0 {
+                break;
+            }
+            tokio::select! {
+                () = drained => {}
+                () = core.clock.sleep_until(deadline) => break,
+            }
+        }
+        let abandoned = core.in_flight();
+        let live =
+            |directories: &[Arc<dyn AnyDirectory>]| directories.iter().map(|d| d.live()).sum();
+        let passivated: usize = live(&self.parts.directories);
+        for directory in &self.parts.directories {
+            directory.sweep(chronicler_domain::Timestamp::MAX, 0);
+        }
+        core.sweep.notify_one();
+        core.tasks.join().await;
+        core.supervisor.stop();
+        StopReport {
+            commands: core.commands.load(Ordering::Relaxed),
+            abandoned,
+            passivated,
+            head: core.store.head(),
+        }
+    }
+}
+
+/// A stable 64-bit hash (FNV-1a) of a command's bytes.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
+}

@@ -1,0 +1,103 @@
+//! When snapshots are taken.
+
+use std::time::Duration;
+
+/// When a snapshot of an instance is taken. Policies compose.
+///
+/// A snapshot costs one write off the reply path; a missing one costs time at the next recovery. Neither ever
+/// changes what is true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotPolicy {
+    /// Never, and existing ones are ignored.
+    Never,
+    /// When so many events were decided or recovered since the last one.
+    EveryEvents(u64),
+    /// When the events since the last one have so many bytes.
+    EveryBytes(u64),
+    /// When the last recovery took so long.
+    RecoveryTook(Duration),
+    /// Whenever the instance is passivated and has changed.
+    OnPassivation,
+    /// When any of these says so.
+    AnyOf(Vec<SnapshotPolicy>),
+    /// When all of these say so.
+    AllOf(Vec<SnapshotPolicy>),
+}
+
+/// What a policy may look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapshotFacts {
+    /// Events since the last snapshot.
+    pub events: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// How long the last recovery took.
+    pub recovery: Duration,
+    /// Whether the instance is being passivated.
+    pub passivating: bool,
+}
+
+impl SnapshotPolicy {
+    /// Whether a snapshot is due. Never without an event since the last one.
+    pub fn is_due(&self, facts: &SnapshotFacts) -> bool {
+        facts.events > 0
+            && match self {
+                Self::Never => false,
+                Self::EveryEvents(events) => facts.events >= *events,
+                Self::EveryBytes(bytes) => facts.bytes >= *bytes,
+                Self::RecoveryTook(time) => facts.recovery >= *time,
+                Self::OnPassivation => facts.passivating,
+                Self::AnyOf(policies) => policies.iter().any(|policy| policy.is_due(facts)),
+                Self::AllOf(policies) => {
+                    !policies.is_empty() && policies.iter().all(|policy| policy.is_due(facts))
+                }
+            }
+    }
+
+    /// Whether snapshots are used at all.
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self, Self::Never)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s20_policies_combine() {
+        let facts = SnapshotFacts {
+            events: 10,
+            bytes: 100,
+            ..SnapshotFacts::default()
+        };
+        let (few, many) = (
+            SnapshotPolicy::EveryEvents(10),
+            SnapshotPolicy::EveryBytes(101),
+        );
+        assert!(few.is_due(&facts) && !many.is_due(&facts));
+        assert!(SnapshotPolicy::AnyOf(vec![few.clone(), many.clone()]).is_due(&facts));
+        assert!(!SnapshotPolicy::AllOf(vec![few, many]).is_due(&facts));
+        assert!(!SnapshotPolicy::AllOf(vec![]).is_due(&facts));
+        let none = SnapshotFacts {
+            passivating: true,
+            ..SnapshotFacts::default()
+        };
+        assert!(
+            !SnapshotPolicy::OnPassivation.is_due(&none),
+            "nothing has changed"
+        );
+    }
+
+    #[test]
+    fn s13_below_at_and_above_the_interval() {
+        let due = |events| {
+            SnapshotPolicy::EveryEvents(5).is_due(&SnapshotFacts {
+                events,
+                ..SnapshotFacts::default()
+            })
+        };
+        assert_eq!([due(4), due(5), due(6)], [false, true, true]);
+    }
+}

@@ -1,0 +1,153 @@
+//! Who restarts whom: one supervisor for each runtime, told of every death by the actor library.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chronicler_domain::Timestamp;
+use parking_lot::Mutex;
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use crate::options::RestartPolicy;
+
+/// Something whose actor may die.
+pub(crate) trait Supervised: Send + Sync + 'static {
+    /// Its actor died for this reason. Must not block.
+    fn died(self: Arc<Self>, reason: String);
+}
+
+type Wards = Arc<Mutex<HashMap<ActorId, Arc<dyn Supervised>>>>;
+
+/// The supervisor of one runtime.
+#[derive(Clone)]
+pub(crate) struct Supervisor {
+    wards: Wards,
+    cell: ActorCell,
+}
+
+impl Supervisor {
+    /// Starts the supervisor's own actor.
+    pub(crate) async fn start() -> Result<Self, String> {
+        let wards = Wards::default();
+        let started = Actor::spawn(None, Watching, Arc::clone(&wards)).await;
+        let (actor, _) = started.map_err(|error| error.to_string())?;
+        Ok(Self {
+            wards,
+            cell: actor.get_cell(),
+        })
+    }
+
+    /// The cell that actors are linked to.
+    pub(crate) fn cell(&self) -> ActorCell {
+        self.cell.clone()
+    }
+
+    /// Who is to be told when this actor dies.
+    pub(crate) fn watch(&self, id: ActorId, ward: Arc<dyn Supervised>) {
+        self.wards.lock().insert(id, ward);
+    }
+
+    /// Ends the supervisor; deaths after this are nobody's business.
+    pub(crate) fn stop(&self) {
+        self.wards.lock().clear();
+        self.cell.stop(None);
+    }
+}
+
+struct Watching;
+
+impl Actor for Watching {
+    type Msg = ();
+    type State = Wards;
+    type Arguments = Wards;
+
+    async fn pre_start(&self, _: ActorRef<()>, wards: Wards) -> Result<Wards, ActorProcessingErr> {
+        Ok(wards)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        event: SupervisionEvent,
+        wards: &mut Wards,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(who, reason) => {
+                let ward = wards.lock().remove(&who.get_id());
+                if let Some(ward) = ward {
+                    ward.died(reason.to_string());
+                }
+            }
+            SupervisionEvent::ActorTerminated(who, _, _) => {
+                wards.lock().remove(&who.get_id());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What is to become of something that died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Restart(Duration),
+    GiveUp,
+}
+
+/// Deaths within the policy's time.
+#[derive(Debug, Default)]
+pub(crate) struct RestartBudget {
+    deaths: VecDeque<Timestamp>,
+}
+
+impl RestartBudget {
+    /// Counts a death at `now`.
+    pub(crate) fn spend(&mut self, now: Timestamp, policy: &RestartPolicy) -> Fate {
+        self.deaths.push_back(now);
+        while self
+            .deaths
+            .front()
+            .is_some_and(|at| now.since(*at) > policy.within)
+        {
+            self.deaths.pop_front();
+        }
+        let count = u32::try_from(self.deaths.len()).unwrap_or(u32::MAX);
+        if count > policy.budget {
+            self.deaths.clear();
+            return Fate::GiveUp;
+        }
+        Fate::Restart(policy.backoff(count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_within_its_time_only() {
+        let policy = RestartPolicy {
+            budget: 2,
+            ..RestartPolicy::default()
+        };
+        let mut budget = RestartBudget::default();
+        let at = |seconds: u64| Timestamp::from_millis(1_000 * seconds);
+        assert_eq!(
+            budget.spend(at(0), &policy),
+            Fate::Restart(Duration::from_millis(50))
+        );
+        assert_eq!(
+            budget.spend(at(1), &policy),
+            Fate::Restart(Duration::from_millis(100))
+        );
+        assert_eq!(budget.spend(at(2), &policy), Fate::GiveUp);
+        assert_eq!(
+            budget.spend(at(3), &policy),
+            Fate::Restart(Duration::from_millis(50))
+        );
+        assert_eq!(
+            budget.spend(at(100), &policy),
+            Fate::Restart(Duration::from_millis(50))
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Durable timers: facts in the log that come due by the clock. Their owners arm and disarm them by commits.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chronicler_domain::Timestamp;
+use chronicler_store::{FactKind, FactQuery, Store};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::options::RestartPolicy;
+use crate::workers::{WorkerContext, WorkerError, WorkerSpec, Workers};
+
+/// Timers that are looked at together.
+const TIMERS_READ_MAX: usize = 1_024;
+/// Handlers at work at a time; one that hangs leaves the others their places.
+const TIMERS_AT_WORK_MAX: usize = 256;
+/// The wait before a timer whose handler failed is fired again; it doubles up to the maximum.
+const RETRY: RestartPolicy = RestartPolicy {
+    budget: u32::MAX,
+    within: Duration::MAX,
+    backoff_min: Duration::from_millis(100),
+    backoff_max: Duration::from_secs(60),
+};
+
+/// The key of a timer's fact: when it is due, whose it is, and which one.
+///
+/// `owner` must not contain a NUL; by convention it is what handlers register for, such as `saga:order`.
+pub fn timer_key(due: Timestamp, owner: &str, name: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(9 + owner.len() + name.len());
+    key.extend_from_slice(&due.as_micros().to_be_bytes());
+    key.extend_from_slice(owner.as_bytes());
+    key.push(0);
+    key.extend_from_slice(name);
+    key.into()
+}
+
+/// A timer that has come due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FiredTimer {
+    /// The key of its fact, which the owner's commit must remove.
+    pub key: Bytes,
+    /// When it was due.
+    pub due: Timestamp,
+    /// Whose it is.
+    pub owner: String,
+    /// Which one.
+    pub name: Bytes,
+    /// What it was armed with.
+    pub value: Bytes,
+}
+
+impl FiredTimer {
+    fn read(key: Bytes, value: Bytes) -> Option<Self> {
+        let (due, rest) = key.split_first_chunk::<8>()?;
+        let nul = rest.iter().position(|byte| *byte == 0)?;
+        let owner = std::str::from_utf8(rest.get(..nul)?).ok()?.to_owned();
+        let name = Bytes::copy_from_slice(rest.get(nul + 1..)?);
+        let due = Timestamp::from_micros(u64::from_be_bytes(*due));
+        Some(Self {
+            due,
+            owner,
+            name,
+            value,
+            key,
+        })
+    }
+}
+
+/// Called when a timer of its owner is due.
+pub trait TimerHandler: Send + Sync + 'static {
+    /// Handles it and commits the removal of its fact. As long as the fact is there it is called again, with
+    /// growing waits; so it must be idempotent.
+    fn fire(&self, timer: FiredTimer) -> BoxFuture<'static, Result<(), String>>;
+}
+
+/// The timers of one runtime.
+#[derive(Clone)]
+pub struct Timers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    handlers: Mutex<HashMap<String, Arc<dyn TimerHandler>>>,
+    changed: Notify,
+}
+
+impl Timers {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let (handlers, changed) = (Mutex::default(), Notify::new());
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                handlers,
+                changed,
+            }),
+        }
+    }
+
+    /// Who handles the timers of an owner. Those that are due already fire soon after.
+    pub fn handle(&self, owner: &str, handler: Arc<dyn TimerHandler>) {
+        self.inner.handlers.lock().insert(owner.to_owned(), handler);
+        self.inner.changed.notify_one();
+    }
+
+    /// A timer was armed, durably: look again. A hint; a forgotten one costs at most the time until the next
+    /// look.
+    pub fn notice(&self, _due: Timestamp) {
+        self.inner.changed.notify_one();
+    }
+
+    pub(crate) fn start(&self, workers: &Workers) {
+        let timers = self.clone();
+        let spec = WorkerSpec {
+            name: "timers".to_owned(),
+            restart: RETRY,
+        };
+        workers.spawn(spec, move |context| timers.clone().run(context).boxed());
+    }
+
+    async fn run(self, context: WorkerContext) -> Result<(), WorkerError> {
+        let inner = &self.inner;
+        let stopping = context.stopping();
+        let mut at_work = FuturesUnordered::new();
+        let mut busy: HashSet<Bytes> = HashSet::new();
+        let mut failing: BTreeMap<Bytes, (u32, Timestamp)> = BTreeMap::new();
+        loop {
+            let now = inner.clock.now();
+            let (due, mut next) = self.due(now).await.map_err(WorkerError)?;
+            failing.retain(|key, _| due.iter().any(|timer| timer.key == *key));
+            for timer in due {
+                if busy.contains(&timer.key) {
+                    continue;
+                }
+                if let Some((_, again)) = failing.get(&timer.key).filter(|(_, again)| *again > now)
+                {
+                    next = next.min(*again);
+                    continue;
+                }
+                let handler = inner.handlers.lock().get(&timer.owner).cloned();
+                let Some(handler) = handler else { continue };
+                if at_work.len() >= TIMERS_AT_WORK_MAX {
+                    break;
+                }
+                busy.insert(timer.key.clone());
+                let key = timer.key.clone();
+                let fired = std::panic::AssertUnwindSafe(async move { handler.fire(timer).await });
+                at_work.push(async move {
+                    let result = fired.catch_unwind().await;
+                    (
+                        key,
+                        result.unwrap_or_else(|_| Err("the handler panicked".to_owned())),
+                    )
+                });
+            }
+            tokio::select! {
+                () = stopping.cancelled() => break,
+                () = inner.changed.notified() => {}
+                () = inner.clock.sleep_until(next), if next < Timestamp::MAX => {}
+                Some((key, result)) = at_work.next(), if !at_work.is_empty() => {
+                    busy.remove(&key);
+                    match result {
+                        Ok(()) => { failing.remove(&key); }
+                        Err(reason) => {
+                            let (attempts, again) = failing.entry(key).or_insert((0, now));
+                            *attempts += 1;
+                            *again = inner.clock.now().plus(RETRY.backoff(*attempts));
+                            tracing::warn!(reason, attempts = *attempts, "timer handler failed");
+                        }
+                    }
+                }
+            }
+        }
+        while at_work.next().await.is_some() {}
+        Ok(())
+    }
+
+    /// The timers that are due, and when the next one is.
+    async fn due(&self, now: Timestamp) -> Result<(Vec<FiredTimer>, Timestamp), String> {
+        // Timers whose owner nobody handles are passed over, not in the way: pages go on behind them.
+        let (mut found, mut after) = (Vec::new(), None);
+        let owners: HashSet<String> = self.inner.handlers.lock().keys().cloned().collect();
+        loop {
+            let query = FactQuery {
+                after: after.clone(),
+                limit: TIMERS_READ_MAX,
+                ..FactQuery::all(FactKind::TIMER)
+            };
+            let facts = self
+                .inner
+                .store
+                .facts(query)
+                .await
+                .map_err(|error| error.to_string())?;
+            let last_page = facts.len() < TIMERS_READ_MAX;
+            for fact in facts {
+                after = Some(fact.key.clone());
+                let Some(timer) = FiredTimer::read(fact.key, fact.value) else {
+                    continue;
+                };
+                if !owners.contains(&timer.owner) {
+                    continue;
+                }
+                if timer.due > now {
+                    return Ok((found, timer.due));
+                }
+                found.push(timer);
+            }
+            if last_page || found.len() >= TIMERS_READ_MAX {
+                return Ok((found, Timestamp::MAX));
+            }
+        }
+    }
+}

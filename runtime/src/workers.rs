@@ -1,0 +1,259 @@
+//! Supervised workers: a future that is started again when it fails, hosted by an actor.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::options::RestartPolicy;
+use crate::supervision::{Fate, RestartBudget, Supervised, Supervisor};
+use crate::tasks::Tasks;
+
+/// Why a worker failed. It is started again within its budget.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WorkerError(pub String);
+
+/// What a worker is called, and how it is started again.
+#[derive(Clone, Debug)]
+pub struct WorkerSpec {
+    /// Its name, for people.
+    pub name: String,
+    /// How it is started again.
+    pub restart: RestartPolicy,
+}
+
+/// What a worker is given.
+#[derive(Clone, Debug)]
+pub struct WorkerContext {
+    stopping: CancellationToken,
+    life: u32,
+}
+
+impl WorkerContext {
+    /// Ends when the worker is to end.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// 1 for the first start, 2 after the first restart, and so on.
+    pub fn life(&self) -> u32 {
+        self.life
+    }
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerStatus {
+    /// At work.
+    Running,
+    /// Failed, and waiting to be started again.
+    Restarting {
+        /// Why it failed.
+        reason: String,
+    },
+    /// Failed more often than its budget allows.
+    Failed {
+        /// Why it failed last.
+        reason: String,
+    },
+    /// Ended as it should.
+    Stopped,
+}
+
+type Make = dyn Fn(WorkerContext) -> BoxFuture<'static, Result<(), WorkerError>> + Send + Sync;
+
+/// Starts workers, and ends them with the runtime.
+#[derive(Clone)]
+pub struct Workers {
+    supervisor: Supervisor,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    all: Arc<Mutex<Vec<WorkerHandle>>>,
+}
+
+impl Workers {
+    pub(crate) fn new(supervisor: Supervisor, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+        Self {
+            supervisor,
+            clock,
+            tasks,
+            all: Arc::default(),
+        }
+    }
+
+    /// Starts a worker. `make` is called for each of its lives.
+    pub fn spawn(
+        &self,
+        spec: WorkerSpec,
+        make: impl Fn(WorkerContext) -> BoxFuture<'static, Result<(), WorkerError>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> WorkerHandle {
+        let worker = Arc::new(Worker {
+            spec,
+            make: Box::new(make),
+            stopping: CancellationToken::new(),
+            status: watch::Sender::new(WorkerStatus::Running),
+            lives: Mutex::default(),
+            supervisor: self.supervisor.clone(),
+            clock: Arc::clone(&self.clock),
+            tasks: self.tasks.clone(),
+        });
+        worker.clone().start();
+        let handle = WorkerHandle { worker };
+        let mut all = self.all.lock();
+        all.retain(|other| !other.has_ended());
+        all.push(handle.clone());
+        handle
+    }
+
+    /// Ends all of them, the latest first.
+    pub(crate) async fn stop(&self) {
+        let all = std::mem::take(&mut *self.all.lock());
+        for handle in all.iter().rev() {
+            handle.stop().await;
+        }
+    }
+}
+
+/// A worker, seen by whoever started it.
+#[derive(Clone)]
+pub struct WorkerHandle {
+    worker: Arc<Worker>,
+}
+
+impl WorkerHandle {
+    /// Where it is in its life.
+    pub fn status(&self) -> WorkerStatus {
+        self.worker.status.borrow().clone()
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub async fn stop(&self) {
+        self.worker.stopping.cancel();
+        self.ended().await;
+    }
+
+    /// Waits until it has ended, one way or the other.
+    pub async fn ended(&self) -> WorkerStatus {
+        let mut status = self.worker.status.subscribe();
+        let ended = |status: &WorkerStatus| {
+            matches!(status, WorkerStatus::Stopped | WorkerStatus::Failed { .. })
+        };
+        let last = status.wait_for(ended).await;
+        last.map_or(WorkerStatus::Stopped, |status| status.clone())
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(
+            self.status(),
+            WorkerStatus::Stopped | WorkerStatus::Failed { .. }
+        )
+    }
+}
+
+struct Worker {
+    spec: WorkerSpec,
+    make: Box<Make>,
+    stopping: CancellationToken,
+    status: watch::Sender<WorkerStatus>,
+    lives: Mutex<(u32, RestartBudget)>,
+    supervisor: Supervisor,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+}
+
+impl Worker {
+    fn start(self: Arc<Self>) {
+        if self.stopping.is_cancelled() {
+            self.status.send_replace(WorkerStatus::Stopped);
+            return;
+        }
+        self.lives.lock().0 += 1;
+        self.status.send_replace(WorkerStatus::Running);
+        let spawned = ActorRuntime::spawn_linked_instant(
+            None,
+            Hosting,
+            Arc::clone(&self),
+            self.supervisor.cell(),
+        );
+        match spawned {
+            Ok((actor, _)) => {
+                self.supervisor
+                    .watch(actor.get_id(), Arc::clone(&self) as Arc<dyn Supervised>);
+                // A mailbox that is gone means that the runtime is.
+                drop(actor.send_message(Run));
+            }
+            Err(error) => {
+                self.status.send_replace(WorkerStatus::Failed {
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+}
+
+impl Supervised for Worker {
+    fn died(self: Arc<Self>, reason: String) {
+        let now = self.clock.now();
+        let fate = self.lives.lock().1.spend(now, &self.spec.restart);
+        tracing::warn!(worker = self.spec.name, reason, ?fate, "worker died");
+        match fate {
+            Fate::GiveUp => {
+                self.status.send_replace(WorkerStatus::Failed { reason });
+            }
+            Fate::Restart(backoff) => {
+                self.status
+                    .send_replace(WorkerStatus::Restarting { reason });
+                self.clone().tasks.spawn(async move {
+                    tokio::select! {
+                        () = self.clock.sleep_until(now.plus(backoff)) => {}
+                        () = self.stopping.cancelled() => {}
+                    }
+                    self.start();
+                });
+            }
+        }
+    }
+}
+
+struct Run;
+
+struct Hosting;
+
+impl Actor for Hosting {
+    type Msg = Run;
+    type State = Arc<Worker>;
+    type Arguments = Arc<Worker>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Run>,
+        worker: Arc<Worker>,
+    ) -> Result<Arc<Worker>, ActorProcessingErr> {
+        Ok(worker)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Run>,
+        _: Run,
+        worker: &mut Arc<Worker>,
+    ) -> Result<(), ActorProcessingErr> {
+        let life = worker.lives.lock().0;
+        let context = WorkerContext {
+            stopping: worker.stopping.clone(),
+            life,
+        };
+        (worker.make)(context).await?;
+        worker.status.send_replace(WorkerStatus::Stopped);
+        myself.stop(None);
+        Ok(())
+    }
+}
