@@ -30,13 +30,32 @@ const FACTS: CellTrees = CellTrees {
 };
 const WATERMARK: &[u8] = b"watermark";
 
-/// What the index must agree with to be trusted.
+/// The journal that index, snapshots and views must have been made from to be trusted.
 pub(crate) struct Expectation<'a> {
     pub store_id: Uuid,
-    /// The end of what is durable in the journal: an index that is ahead of it is not of it.
+    /// The end of what is durable in the journal: what is ahead of it was not made from it.
     pub end: LogSequence,
     /// Whether the journal holds this frame, by offset, sequence and checksum; the reason if not.
     pub holds: &'a dyn Fn(&Watermark) -> Result<(), String>,
+}
+
+impl Expectation<'_> {
+    /// Whether a mark is a place in this journal; the reason if not. The beginning of one always is.
+    pub(super) fn check(&self, mark: &Watermark) -> Result<(), String> {
+        if mark.store_id != self.store_id {
+            return Err(format!("it belongs to another store, {}", mark.store_id));
+        }
+        if mark.sequence > self.end {
+            return Err(format!(
+                "it has followed up to commit {}, and the journal ends at {}",
+                mark.sequence, self.end
+            ));
+        }
+        if mark.sequence == LogSequence::ZERO {
+            return Ok(());
+        }
+        (self.holds)(mark)
+    }
 }
 
 /// What opening the index found and did.
@@ -279,25 +298,13 @@ fn check(db: &Database, expected: &Expectation<'_>) -> Result<Mark, String> {
     };
     let (watermark, promised) = index_row::decode_watermark(&body)
         .ok_or("its watermark is of another format, or damaged")?;
-    if watermark.store_id != expected.store_id {
-        return Err(format!(
-            "it belongs to another store, {}",
-            watermark.store_id
-        ));
-    }
     if tally != promised {
         return Err(format!(
             "it has {} rows, and its watermark promises {} with another hash",
             tally.rows, promised.rows
         ));
     }
-    if watermark.sequence > expected.end {
-        return Err(format!(
-            "it has followed up to commit {}, and the journal ends at {}",
-            watermark.sequence, expected.end
-        ));
-    }
-    (expected.holds)(&watermark)?;
+    expected.check(&watermark)?;
     Ok(Mark {
         watermark: Some(watermark),
         tally,

@@ -47,6 +47,6 @@ mod index_tests;
 mod intent;
 mod row;
 
-pub(crate) use derived::{DerivedReport, DerivedStore, DurableHead};
+pub(crate) use derived::{DerivedReport, DerivedStore, DurableEnd};
 pub(crate) use folder::SetAside;
 pub(crate) use index::{Expectation, IndexReport, SledIndex};

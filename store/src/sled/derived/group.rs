@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion};
+use chronicler_domain::StreamVersion;
 use tokio::sync::oneshot;
 
+use super::anchor;
 use super::checkpoint::{self, ViewNumber, ViewState};
 use super::shared::{Shared, derived_error};
 use super::snapshots;
@@ -26,8 +27,6 @@ pub(super) struct Group {
     saved: BTreeSet<Box<str>>,
     rows: Plan,
     views: BTreeMap<ViewName, ViewState>,
-    sequence: LogSequence,
-    position: GlobalPosition,
     answers: Vec<oneshot::Sender<Result<(), StoreError>>>,
 }
 
@@ -66,7 +65,6 @@ impl Group {
         stream_key: &str,
         snapshot: &Snapshot,
     ) -> Result<(), IndexError> {
-        self.sequence = self.sequence.max(snapshot.sequence);
         self.saved.insert(stream_key.into());
         snapshots::plan_save(&mut self.snapshots, db, stream_key, snapshot)
     }
@@ -93,10 +91,8 @@ impl Group {
             None => known_or_new(shared, view, &checkpoint)?,
         };
         for row in rows {
-            self.position = self.position.max(row.position);
             views::plan_row(&mut self.rows, db, state.number, row)?;
         }
-        self.position = self.position.max(checkpoint.position);
         state.checkpoint = checkpoint;
         self.views.insert(view.clone(), state);
         Ok(())
@@ -122,12 +118,9 @@ impl Group {
         for state in self.views.values_mut() {
             state.tally = views::planned_tally(&self.rows, db, state)?;
         }
-        let reach = *shared.reach.lock();
-        let extended = reach.extended(self.sequence, self.position);
-        let mut loose = Vec::new();
-        if extended != reach {
-            loose.push(extended.set());
-        }
+        // Whatever is in the group was durable in the log when it was asked for.
+        let anchor = shared.new_anchor();
+        let mut loose: Vec<_> = anchor.iter().map(anchor::set).collect();
         loose.extend(self.snapshots.into_changes());
         let seal = self.views.iter();
         db.commit(Batch {
@@ -137,7 +130,9 @@ impl Group {
                 .map(|(view, state)| checkpoint::set(view, state))
                 .collect(),
         })?;
-        *shared.reach.lock() = extended;
+        if let Some(anchor) = anchor {
+            shared.anchored(anchor);
+        }
         shared.registry.write().views.extend(self.views);
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Snapshots and views in sled: written by one thread, read on tokio's blocking threads.
 
+mod anchor;
 mod checkpoint;
 #[cfg(test)]
 mod damage_tests;
 mod group;
 mod queue;
-mod reach;
 mod shared;
 mod snapshots;
 mod store;
@@ -16,5 +16,5 @@ mod view_tests;
 mod views;
 mod writer;
 
-pub(crate) use shared::{DerivedReport, DurableHead};
+pub(crate) use shared::{DerivedReport, DurableEnd};
 pub(crate) use store::DerivedStore;

@@ -5,25 +5,20 @@
 //! [`view_generations`](crate::view::ViewStore::view_generations) has told their owner so, reading and
 //! writing them is an error, because a row that is absent would be taken for one that never was.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use uuid::Uuid;
 
-use super::checkpoint;
-use super::reach::{self, Reach};
-use super::snapshots;
+use super::anchor;
 use super::views::Registry;
 use crate::error::StoreError;
-use crate::index::IndexError;
+use crate::index::{IndexError, Watermark};
 use crate::log::Head;
-use crate::sled::cell::Plan;
 use crate::sled::database::{Batch, Database};
 use crate::sled::folder::{Folder, SetAside};
+use crate::sled::index::Expectation;
 use crate::sled::row::TreeId;
-use crate::view::ViewName;
 
 const TREES: &[TreeId] = &[
     TreeId::Meta,
@@ -34,67 +29,68 @@ const TREES: &[TreeId] = &[
     TreeId::ViewChunks,
 ];
 
-/// Tells the end of what is durable in the log, at any time and from any thread.
-pub(crate) type DurableHead = Arc<dyn Fn() -> Head + Send + Sync>;
+/// Tells the end of what is durable in the log, and its last frame, at any time and from any thread.
+pub(crate) type DurableEnd = Arc<dyn Fn() -> (Head, Watermark) + Send + Sync>;
 
 /// What opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DerivedReport {
     /// Why the database that was there is not used, and where it lies now.
     pub set_aside: Option<SetAside>,
-    /// Whether the log is shorter than what was made from it, so that all beyond it was discarded.
-    pub discarded_beyond_log: bool,
 }
 
 /// The database, and what is known of it in memory.
 ///
-/// Locks are taken in this order: database, registry, reach.
+/// Locks are taken in this order: database, registry, anchor.
 pub(super) struct Shared {
     folder: Folder,
     /// The error says why there is none: it is closed, or a new one could not be begun.
     db: RwLock<Result<Database, StoreError>>,
     pub(super) registry: RwLock<Registry>,
-    pub(super) reach: Mutex<Reach>,
-    pub(super) head: DurableHead,
+    /// The log's last frame as it was written here last.
+    anchor: Mutex<Watermark>,
+    end: DurableEnd,
 }
 
 impl Shared {
     pub(super) fn open(
         data: &Path,
-        store_id: Uuid,
-        head: DurableHead,
+        expected: &Expectation<'_>,
+        end: DurableEnd,
     ) -> Result<(Self, DerivedReport), IndexError> {
         let folder = Folder::new(data, "derived");
-        let opened = folder.open(TREES, |db| check(db, store_id))?;
-        let (db, (mut registry, found)) = (opened.db, opened.found);
-        let durable = head();
-        let discarded_beyond_log = found.is_beyond(durable);
-        let reach = if discarded_beyond_log {
-            tracing::warn!(
-                reach = %found.position,
-                durable = %durable.position,
-                "snapshots and views beyond the log are discarded"
-            );
-            discard(&db, &mut registry, durable)?;
-            Reach::nothing(store_id).extended(durable.sequence, durable.position)
-        } else {
-            found
-        };
+        let opened = folder.open(TREES, |db| check(db, expected))?;
+        let (db, mut registry) = (opened.db, opened.found);
+        let (_, anchor) = end();
         let mut loose = std::mem::take(&mut registry.damaged);
-        loose.push(reach.set());
+        loose.push(anchor::set(&anchor));
         db.commit(Batch::loose(loose))?;
         let shared = Self {
             folder,
             db: RwLock::new(Ok(db)),
             registry: RwLock::new(registry),
-            reach: Mutex::new(reach),
-            head,
+            anchor: Mutex::new(anchor),
+            end,
         };
         let report = DerivedReport {
             set_aside: opened.set_aside,
-            discarded_beyond_log,
         };
         Ok((shared, report))
+    }
+
+    /// The end of what is durable in the log.
+    pub(super) fn head(&self) -> Head {
+        (self.end)().0
+    }
+
+    /// The log's last frame, if it is not the one that was written here last.
+    pub(super) fn new_anchor(&self) -> Option<Watermark> {
+        let (_, anchor) = (self.end)();
+        (anchor != *self.anchor.lock()).then_some(anchor)
+    }
+
+    pub(super) fn anchored(&self, anchor: Watermark) {
+        *self.anchor.lock() = anchor;
     }
 
     /// Uses the database. One that fails meanwhile is replaced by an empty one before this returns.
@@ -134,7 +130,7 @@ impl Shared {
 
     fn begin_anew(&self) -> Result<Database, IndexError> {
         let db = self.folder.replace(TREES)?;
-        db.commit(Batch::loose(vec![self.reach.lock().set()]))?;
+        db.commit(Batch::loose(vec![anchor::set(&self.anchor.lock())]))?;
         Ok(db)
     }
 }
@@ -149,39 +145,17 @@ pub(super) fn derived_error(
     }
 }
 
-/// Whether it is this store's; its views and snapshots are checked one by one, when they are used.
-fn check(db: &Database, store_id: Uuid) -> Result<(Registry, Reach), String> {
+/// Whether it was made from this log; its views and snapshots are checked one by one, when they are used.
+fn check(db: &Database, expected: &Expectation<'_>) -> Result<Registry, String> {
     let text = |error: IndexError| error.to_string();
     let registry = Registry::read(db).map_err(text)?;
-    let reach = match db.get(TreeId::Meta, reach::KEY).map_err(text)? {
-        Some(body) => Reach::read(&body).ok_or("it is of another format, or damaged")?,
-        None if registry.views.is_empty() && registry.dropped.is_empty() => {
-            Reach::nothing(store_id)
+    match db.get(TreeId::Meta, anchor::KEY).map_err(text)? {
+        Some(body) => {
+            let anchor = anchor::read(&body).ok_or("it is of another format, or damaged")?;
+            expected.check(&anchor)?;
         }
-        None => return Err("it does not say whose it is".to_owned()),
-    };
-    if reach.store_id == store_id {
-        Ok((registry, reach))
-    } else {
-        Err(format!("it belongs to another store, {}", reach.store_id))
+        None if registry.is_empty() => {}
+        None => return Err("it does not say what it was made from".to_owned()),
     }
-}
-
-/// Removes all that reaches beyond the log.
-fn discard(db: &Database, registry: &mut Registry, durable: Head) -> Result<(), IndexError> {
-    let mut plan = Plan::default();
-    snapshots::plan_discard_beyond(&mut plan, db, durable)?;
-    let beyond: BTreeSet<ViewName> = registry
-        .views
-        .iter()
-        .filter(|(_, state)| state.checkpoint.position > durable.position)
-        .map(|(view, _)| view.clone())
-        .collect();
-    for view in beyond {
-        plan.change(checkpoint::remove(&view));
-        if let Some(state) = registry.views.remove(&view) {
-            registry.dropped.insert(state.number);
-        }
-    }
-    db.commit(Batch::loose(plan.into_changes()))
+    Ok(registry)
 }

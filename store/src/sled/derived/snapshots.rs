@@ -60,31 +60,6 @@ pub(super) fn plan_delete(
     Ok(())
 }
 
-/// Plans to remove every snapshot that is damaged or lies beyond the log. Reads all of them.
-pub(super) fn plan_discard_beyond(
-    plan: &mut Plan,
-    db: &Database,
-    durable: Head,
-) -> Result<(), IndexError> {
-    let mut rows = Vec::new();
-    db.scan(
-        TreeId::Snapshots,
-        Bound::Unbounded,
-        Bound::Unbounded,
-        &mut |key, stored| {
-            rows.push((key.to_vec(), stored.to_vec()));
-            ControlFlow::Continue(())
-        },
-    )?;
-    for (key, stored) in rows {
-        let readable = read(db, &key, &stored).ok().flatten();
-        if readable.is_none_or(|snapshot| snapshot.sequence > durable.sequence) {
-            plan.remove_cell(db, SNAPSHOTS, &key)?;
-        }
-    }
-    Ok(())
-}
-
 /// The newest readable one up to a version that the log bears out.
 pub(super) fn load(
     db: &Database,

@@ -8,17 +8,17 @@ use chronicler_domain::{GlobalPosition, StreamId, StreamVersion};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::checkpoint::ViewState;
 use super::queue::Queue;
-use super::shared::{DerivedReport, DurableHead, Shared, derived_error};
+use super::shared::{DerivedReport, DurableEnd, Shared, derived_error};
 use super::snapshots;
 use super::views;
 use super::writer::{self, QUEUE_MAX, Request, Verb};
 use crate::error::StoreError;
 use crate::index::IndexError;
 use crate::sled::database::Database;
+use crate::sled::index::Expectation;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
 
@@ -36,10 +36,10 @@ impl DerivedStore {
     /// When no empty one can be created either: the disk is full, or not writable.
     pub(crate) fn open(
         data: &Path,
-        store_id: Uuid,
-        head: DurableHead,
+        expected: &Expectation<'_>,
+        end: DurableEnd,
     ) -> Result<(Self, DerivedReport), IndexError> {
-        let (shared, report) = Shared::open(data, store_id, head)?;
+        let (shared, report) = Shared::open(data, expected, end)?;
         let shared = Arc::new(shared);
         let queue = Arc::new(Queue::new(QUEUE_MAX));
         let writer = writer::start(Arc::clone(&shared), Arc::clone(&queue))?;
@@ -163,7 +163,7 @@ impl SnapshotStore for DerivedStore {
         stream: &StreamId,
         snapshot: Snapshot,
     ) -> BoxFuture<'static, Result<(), StoreError>> {
-        let durable = (self.shared.head)().sequence;
+        let durable = self.shared.head().sequence;
         if snapshot.sequence > durable {
             let error = StoreError::BeyondLog {
                 what: "snapshot sequence",
@@ -189,7 +189,7 @@ impl SnapshotStore for DerivedStore {
     ) -> BoxFuture<'static, Result<Option<Snapshot>, StoreError>> {
         let stream_key: Box<str> = stream.key().into();
         self.read("load snapshot", move |shared, db| {
-            snapshots::load(db, &stream_key, at_most, (shared.head)())
+            snapshots::load(db, &stream_key, at_most, shared.head())
         })
     }
 
@@ -224,7 +224,7 @@ impl ViewStore for DerivedStore {
         rows: Vec<ViewRow>,
         checkpoint: ViewCheckpoint,
     ) -> BoxFuture<'static, Result<(), StoreError>> {
-        let durable = (self.shared.head)().position;
+        let durable = self.shared.head().position;
         if let Err(error) = check_view(&rows, &checkpoint, durable) {
             return Box::pin(async move { Err(error) });
         }

@@ -10,10 +10,12 @@ use chronicler_domain::{
 };
 use uuid::Uuid;
 
-use super::shared::{DerivedReport, DurableHead};
+use super::shared::{DerivedReport, DurableEnd};
 use super::store::DerivedStore;
 use crate::error::StoreError;
+use crate::index::Watermark;
 use crate::log::Head;
+use crate::sled::index::Expectation;
 use crate::sled::row::TreeId;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
@@ -21,16 +23,47 @@ use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
 const STORE: Uuid = Uuid::from_u128(0xC0FFEE);
 const LOG_END: u64 = 1_000_000;
 
-fn head_at(end: u64) -> DurableHead {
-    Arc::new(move || Head {
-        sequence: LogSequence::new(end),
-        position: GlobalPosition::new(end),
-        timestamp: Timestamp::EPOCH,
-    })
+/// A log that ends at a commit, and what tells its history from another's.
+#[derive(Clone, Copy)]
+struct Log {
+    end: u64,
+    history: u32,
+}
+
+impl Log {
+    fn mark(self, store_id: Uuid) -> Watermark {
+        Watermark {
+            store_id,
+            sequence: LogSequence::new(self.end),
+            log_offset: self.end * 300,
+            checksum: self.history,
+        }
+    }
+
+    fn durable(self, store_id: Uuid) -> DurableEnd {
+        let head = Head {
+            sequence: LogSequence::new(self.end),
+            position: GlobalPosition::new(self.end),
+            timestamp: Timestamp::EPOCH,
+        };
+        Arc::new(move || (head, self.mark(store_id)))
+    }
+
+    fn open(self, data: &Path, store_id: Uuid) -> (DerivedStore, DerivedReport) {
+        let expected = Expectation {
+            store_id,
+            end: LogSequence::new(self.end),
+            holds: &|mark| {
+                let whole = mark.checksum == self.history;
+                whole.then_some(()).ok_or("another history".to_owned())
+            },
+        };
+        DerivedStore::open(data, &expected, self.durable(store_id)).unwrap()
+    }
 }
 
 pub(super) fn open_at(data: &Path, end: u64) -> (DerivedStore, DerivedReport) {
-    DerivedStore::open(data, STORE, head_at(end)).unwrap()
+    Log { end, history: 1 }.open(data, STORE)
 }
 
 pub(super) fn open(data: &Path) -> DerivedStore {
@@ -196,11 +229,20 @@ async fn s17_a_damaged_snapshot_is_passed_over() {
 async fn nothing_beyond_the_log_is_taken_or_given() {
     let data = tempfile::tempdir().unwrap();
     let end = Arc::new(AtomicU64::new(100));
-    let head: DurableHead = {
+    let log = {
         let end = Arc::clone(&end);
-        Arc::new(move || head_at(end.load(Ordering::SeqCst))())
+        move || Log {
+            end: end.load(Ordering::SeqCst),
+            history: 1,
+        }
     };
-    let (store, _) = DerivedStore::open(data.path(), STORE, head).unwrap();
+    let expected = Expectation {
+        store_id: STORE,
+        end: LogSequence::new(100),
+        holds: &|_| Ok(()),
+    };
+    let durable: DurableEnd = Arc::new(move || log().durable(STORE)());
+    let (store, _) = DerivedStore::open(data.path(), &expected, durable).unwrap();
     let early = store.save_snapshot(&stream("a"), snapshot(51, "early"));
     assert!(matches!(early.await, Err(StoreError::BeyondLog { .. })));
     let early = store.write_view(&view("v", 1), vec![], at(101));
@@ -212,42 +254,59 @@ async fn nothing_beyond_the_log_is_taken_or_given() {
         let saved = snapshot(version, "state");
         store.save_snapshot(&stream("a"), saved).await.unwrap();
     }
-    for (name, position) in [("short", 30), ("long", 100)] {
-        let rows = vec![row("k", Some(b"v"), position)];
-        let written = store.write_view(&view(name, 1), rows, at(position));
-        written.await.unwrap();
-    }
     end.store(40, Ordering::SeqCst);
     assert_eq!(load(&store, "a", 99).await, Some(10));
-    store.close();
-
-    // The log lost its end and grew again with other events: what was beyond must not come back.
-    let (store, report) = open_at(data.path(), 40);
-    assert!(report.discarded_beyond_log);
-    store.close();
-    let store = open(data.path());
-    assert_eq!(load(&store, "a", 99).await, Some(10));
-    assert_eq!(store.view_generations("long").await.unwrap(), []);
-    assert_eq!(
-        store.view_generations("short").await.unwrap(),
-        [(view("short", 1), at(30))]
-    );
 }
 
 #[tokio::test]
-async fn derived_data_of_another_store_is_set_aside() {
-    let data = tempfile::tempdir().unwrap();
-    let store = open(data.path());
-    store
-        .save_snapshot(&stream("a"), snapshot(1, "x"))
-        .await
-        .unwrap();
-    store.close();
-    let other = Uuid::from_u128(2);
-    let (store, report) = DerivedStore::open(data.path(), other, head_at(LOG_END)).unwrap();
-    let reason = report.set_aside.unwrap().reason;
-    assert!(reason.contains("another store"), "{reason}");
-    assert_eq!(load(&store, "a", 9).await, None);
+async fn what_was_made_from_another_log_is_set_aside() {
+    let made_from = Log {
+        end: 100,
+        history: 1,
+    };
+    let opened_with = [
+        (
+            Log {
+                end: 99,
+                ..made_from
+            },
+            STORE,
+            "the journal ends at 99",
+        ),
+        (
+            Log {
+                end: 200,
+                history: 2,
+            },
+            STORE,
+            "another history",
+        ),
+        (made_from, Uuid::from_u128(2), "another store"),
+    ];
+    for (log, store_id, why) in opened_with {
+        let data = tempfile::tempdir().unwrap();
+        let (store, _) = made_from.open(data.path(), STORE);
+        let saved = snapshot(50, "state");
+        store.save_snapshot(&stream("a"), saved).await.unwrap();
+        let rows = vec![row("k", Some(b"v"), 100)];
+        store
+            .write_view(&view("v", 1), rows, at(100))
+            .await
+            .unwrap();
+        store.close();
+        let longer = Log {
+            end: 120,
+            ..made_from
+        };
+        let (store, report) = longer.open(data.path(), STORE);
+        assert_eq!(report, DerivedReport::default());
+        store.close();
+        let (store, report) = log.open(data.path(), store_id);
+        let reason = report.set_aside.unwrap().reason;
+        assert!(reason.contains(why), "{reason}");
+        assert_eq!(load(&store, "a", 99).await, None);
+        assert_eq!(store.view_generations("v").await.unwrap(), []);
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use chronicler_domain::GlobalPosition;
 use super::checkpoint::{self, ViewNumber, ViewState};
 use crate::frame::varint::{self, Cursor};
 use crate::index::IndexError;
+use crate::log::Head;
 use crate::sled::cell::{self, CellTrees, Plan};
 use crate::sled::database::Database;
 use crate::sled::row::{self, RowChange, Tally, TreeId};
@@ -66,6 +67,10 @@ impl Registry {
             damaged,
             lost: BTreeSet::new(),
         })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.views.is_empty() && self.dropped.is_empty() && self.damaged.is_empty()
     }
 
     /// The view, if it exists.
@@ -138,8 +143,15 @@ pub(super) fn planned_tally(
     })
 }
 
-/// Whether every row of the view is there and whole.
-pub(super) fn verify(db: &Database, state: &ViewState) -> Result<(), IndexError> {
+/// Whether every row of the view is there and whole, and none beyond the log.
+pub(super) fn verify(db: &Database, state: &ViewState, durable: Head) -> Result<(), IndexError> {
+    let refused = |reason| IndexError {
+        operation: "verify",
+        reason,
+    };
+    if state.checkpoint.position > durable.position {
+        return Err(refused("it is beyond the log".to_owned()));
+    }
     let mut tally = Tally::default();
     for tree in TREES {
         let mut damaged = None;
@@ -159,13 +171,10 @@ pub(super) fn verify(db: &Database, state: &ViewState) -> Result<(), IndexError>
     if tally == state.tally {
         return Ok(());
     }
-    Err(IndexError {
-        operation: "verify",
-        reason: format!(
-            "it has {} rows, and its checkpoint promises {} with another hash",
-            tally.rows, state.tally.rows
-        ),
-    })
+    Err(refused(format!(
+        "it has {} rows, and its checkpoint promises {} with another hash",
+        tally.rows, state.tally.rows
+    )))
 }
 
 /// Up to `limit` rows of a view that is no more, to be removed.

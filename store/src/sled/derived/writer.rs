@@ -219,7 +219,7 @@ fn verify(
     if state.verified {
         return Ok(Some(state.checkpoint));
     }
-    if let Err(error) = views::verify(db, &state) {
+    if let Err(error) = views::verify(db, &state, shared.head()) {
         tracing::warn!(view = %view.name, generation = view.generation, %error, "a damaged view is dropped");
         shared.registry.write().lost.insert(view.clone());
         drop_view(shared, db, view)?;
