@@ -10,7 +10,7 @@ use serde::Deserializer;
 use serde::de::DeserializeSeed;
 
 use super::named::NameOn;
-use super::{CodecError, CodecId, PayloadCodec, encode};
+use super::{CodecError, CodecId, PayloadCodec, encode, event_types};
 use crate::frame::EventRef;
 
 /// Steps that one recorded event may take. More means that the chain goes round in a circle.
@@ -152,8 +152,11 @@ fn read<E: Event>(
 ) -> Result<E, CodecError> {
     let present = E::schema_version(event_type);
     if version != present {
+        let known = event_types::<E>().contains(&event_type);
         let event_type = event_type.to_owned();
-        return Err(if version > present {
+        return Err(if !known {
+            CodecError::UnknownType { event_type }
+        } else if version > present {
             CodecError::Newer {
                 event_type,
                 found: version,

@@ -139,6 +139,10 @@ impl<S: Serializer> Serializer for NameOff<'_, S> {
         self.inner.serialize_struct(variant, length).map(AsStruct)
     }
 
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+
     fn collect_str<T: Display + ?Sized>(self, _: &T) -> Result<S::Ok, S::Error> {
         Err(ser::Error::custom(SHAPE))
     }
@@ -194,6 +198,10 @@ pub(super) struct NameOn<'a, D> {
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for NameOn<'_, D> {
     type Error = D::Error;
+
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
         Err(de::Error::custom(SHAPE))

@@ -7,9 +7,6 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::{CodecError, CodecId};
 
-/// The most that a length prefix may claim, in bytes. Above the largest frame there can be no honest one.
-const DECODED_BYTES_MAX: u64 = 1 << 30;
-
 /// One way to turn values into bytes and back.
 pub trait Codec {
     /// The number that payloads of this codec carry.
@@ -46,8 +43,9 @@ impl Codec for Bincode {
     }
 
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<S::Value, String> {
+        // No limit is set, because bincode sets it aside when it reads from a slice: there the slice itself
+        // is the limit, and a length that claims more is an error before anything is allocated.
         bincode::DefaultOptions::new()
-            .with_limit(DECODED_BYTES_MAX)
             .deserialize_seed(seed, bytes)
             .map_err(|error| error.to_string())
     }

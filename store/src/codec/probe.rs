@@ -13,7 +13,8 @@ pub fn event_types<E: Event>() -> Vec<&'static str> {
     found.into_inner()
 }
 
-/// Checks that the versions of `E` name types that exist, and that its upcasters have no gap.
+/// Checks that `E` has event types, that its versions name types that exist, and that its upcasters have no
+/// gap.
 ///
 /// # Errors
 /// Everything that is wrong, in words.
@@ -23,6 +24,12 @@ pub fn check_events<E: Event>() -> Result<(), Vec<String>> {
     let mut wrong: Vec<String> = E::upcasters()
         .check(E::VERSIONS)
         .map_or_else(in_words, |()| Vec::new());
+    if known.is_empty() {
+        wrong.push(format!(
+            "{} has no event types: an event is an enum or a struct, without serde(tag) and serde(untagged)",
+            std::any::type_name::<E>()
+        ));
+    }
     for (name, _) in E::VERSIONS.iter().filter(|(name, _)| !known.contains(name)) {
         wrong.push(format!(
             "Event::VERSIONS names {name:?}, and there is no such event type"

@@ -3,7 +3,10 @@
 use chronicler_domain::{Event, SchemaVersion, Upcasted, Upcasters};
 use serde::{Deserialize, Serialize};
 
-use super::{CodecError, CodecId, Decoded, EventDecoder, PayloadCodec, check_events, encode_event};
+use super::{
+    CodecError, CodecId, Decoded, EventDecoder, PayloadCodec, check_events, decode, encode_event,
+    event_types,
+};
 
 const CODECS: [PayloadCodec; 2] = [PayloadCodec::Bincode, PayloadCodec::Json];
 
@@ -97,6 +100,16 @@ fn an_unknown_type_and_a_newer_version_are_different_errors() {
         b"",
     );
     assert!(matches!(newer, Err(CodecError::Newer { .. })));
+    let unknown = EventDecoder::<Before>::new().decode_parts(
+        CodecId::BINCODE,
+        "Nobody",
+        SchemaVersion::new(2),
+        b"",
+    );
+    assert!(
+        matches!(&unknown, Err(CodecError::UnknownType { event_type }) if event_type == "Nobody"),
+        "whatever its version: {unknown:?}"
+    );
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -236,4 +249,113 @@ fn j18_an_event_that_cannot_be_encoded_is_an_error() {
     impl Event for Stubborn {}
     let refused = encode_event(PayloadCodec::Bincode, &Stubborn::Refuses).unwrap_err();
     assert!(refused.to_string().contains("never"), "{refused}");
+}
+
+#[test]
+fn hostile_lengths_and_mutated_json_are_errors_and_never_panic() {
+    // A string and a list that claim to be longer than any memory.
+    let claims = [0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, b'x'];
+    assert!(decode::<String>(CodecId::BINCODE, &claims).is_err());
+    assert!(decode::<Vec<u64>>(CodecId::BINCODE, &claims).is_err());
+    let nested = "[".repeat(100_000);
+    assert!(decode::<serde_json::Value>(CodecId::JSON, nested.as_bytes()).is_err());
+    let decoder = EventDecoder::<Before>::new();
+    let whole = br#"["ab",3]"#;
+    for at in 0..whole.len() {
+        for byte in 0..=u8::MAX {
+            let mut bytes = whole.to_vec();
+            bytes[at] = byte;
+            for name in ["Moved", "Opened", "Deposited"] {
+                drop(decoder.decode_parts(CodecId::JSON, name, SchemaVersion::FIRST, &bytes));
+            }
+        }
+        let cut = decoder.decode_parts(CodecId::JSON, "Moved", SchemaVersion::FIRST, &whole[..at]);
+        assert!(cut.is_err(), "cut at {at}");
+    }
+}
+
+/// Says that its versions and steps are what `$versions` and `$upcasters` are.
+macro_rules! misdescribed {
+    ($name:ident, $versions:expr, $upcasters:expr) => {
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        enum $name {
+            Deposited { cents: i64 },
+        }
+        impl Event for $name {
+            const VERSIONS: &'static [(&'static str, u32)] = $versions;
+            fn upcasters() -> Upcasters {
+                $upcasters
+            }
+        }
+    };
+}
+
+#[test]
+fn what_is_wrong_with_the_description_is_found_at_start() {
+    misdescribed!(Gap, &[("Deposited", 3)], {
+        Upcasters::new().step("Deposited", 1, |old: One| old)
+    });
+    misdescribed!(Misspelt, &[("Deposit", 1)], Upcasters::new());
+    let wrong = check_events::<Gap>().unwrap_err();
+    assert!(wrong.len() == 1 && wrong[0].contains("no upcaster takes version 2"));
+    let wrong = check_events::<Misspelt>().unwrap_err();
+    assert!(wrong.len() == 1 && wrong[0].contains("\"Deposit\""));
+
+    let payload = super::encode(PayloadCodec::Bincode, &One { cents: 5 }).unwrap();
+    let gap = EventDecoder::<Gap>::new().decode_parts(
+        CodecId::BINCODE,
+        "Deposited",
+        SchemaVersion::new(1),
+        &payload,
+    );
+    assert!(
+        matches!(&gap, Err(CodecError::Gap { found, .. }) if found.get() == 2),
+        "{gap:?}"
+    );
+}
+
+#[test]
+fn upcasters_that_go_round_in_a_circle_end_with_an_error() {
+    misdescribed!(Round, &[], {
+        Upcasters::new()
+            .replace("Ping", 1, |cents: i64| {
+                vec![Upcasted::new("Pong", 1, cents)]
+            })
+            .replace("Pong", 1, |cents: i64| {
+                vec![
+                    Upcasted::new("Deposited", 1, cents),
+                    Upcasted::new("Ping", 1, cents),
+                ]
+            })
+    });
+    let payload = super::encode(PayloadCodec::Bincode, &5_i64).unwrap();
+    let endless = EventDecoder::<Round>::new().decode_parts(
+        CodecId::BINCODE,
+        "Ping",
+        SchemaVersion::FIRST,
+        &payload,
+    );
+    assert!(
+        matches!(endless, Err(CodecError::Endless { .. })),
+        "{endless:?}"
+    );
+}
+
+#[test]
+fn an_enum_whose_variants_serde_hides_is_refused_at_start() {
+    #[derive(Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Opened { by: u8 },
+    }
+    impl Event for Tagged {}
+    assert_eq!(event_types::<Tagged>(), [] as [&str; 0]);
+    let wrong = check_events::<Tagged>().unwrap_err();
+    assert!(wrong[0].contains("serde(tag)"), "{wrong:?}");
+    assert_eq!(
+        event_types::<Before>(),
+        ["Opened", "Deposited", "Moved", "Named"]
+    );
+    assert_eq!(event_types::<Alone>(), ["Alone"]);
+    assert_eq!(check_events::<Before>(), Ok(()));
 }

@@ -96,24 +96,8 @@ impl MemoryStore {
     pub(super) fn settle(&self) {
         // Whoever answers takes along what others queue meanwhile; a completion that submits again finds the
         // lock taken and leaves its answer to the loop below.
-        while let Some(_answering) = self.inner.answering.try_lock() {
-            loop {
-                let mut waiting = self.inner.waiting.lock();
-                if self.with_plan(|plan| plan.held || plan.is_dead()) {
-                    return;
-                }
-                let answers = std::mem::take(&mut *waiting);
-                if answers.is_empty() {
-                    break;
-                }
-                let head = self.with_journal(|journal| {
-                    journal.make_durable();
-                    journal.head()
-                });
-                drop(waiting);
-                self.inner
-                    .head
-                    .send_if_modified(|old| std::mem::replace(old, head) != head);
+        while let Some(answering) = self.inner.answering.try_lock() {
+            while let Some(answers) = self.take_answers() {
                 for answer in answers {
                     match answer {
                         Answer::Append(done, result) => done(result),
@@ -121,11 +105,38 @@ impl MemoryStore {
                     }
                 }
             }
-            drop(_answering);
-            if self.inner.waiting.lock().is_empty() {
+            drop(answering);
+            // Somebody who queued or released just before the lock was free has left it to this thread.
+            if self.inner.waiting.lock().is_empty() || self.with_plan(|plan| plan.held) {
                 return;
             }
         }
+    }
+
+    /// The answers to be given now, with what they answer made durable and visible; `None` if there are none.
+    fn take_answers(&self) -> Option<VecDeque<Answer>> {
+        let mut waiting = self.inner.waiting.lock();
+        let (dead, held) = self.with_plan(|plan| (plan.is_dead(), plan.held));
+        if dead {
+            // The dead do not answer: dropping a completion tells whoever waits.
+            let dropped = std::mem::take(&mut *waiting);
+            drop(waiting);
+            drop(dropped);
+            return None;
+        }
+        if held || waiting.is_empty() {
+            return None;
+        }
+        let answers = std::mem::take(&mut *waiting);
+        let head = self.with_journal(|journal| {
+            journal.make_durable();
+            journal.head()
+        });
+        drop(waiting);
+        self.inner
+            .head
+            .send_if_modified(|old| std::mem::replace(old, head) != head);
+        Some(answers)
     }
 
     fn read_only(&self) -> Option<AppendError> {
@@ -197,10 +208,11 @@ impl EventLog for MemoryStore {
         {
             // Accepted and queued under one lock, so that answers are in the order of acceptance.
             let mut waiting = self.inner.waiting.lock();
-            let Some(result) = self.accept(&append) else {
-                return;
-            };
-            waiting.push_back(Answer::Append(done, result));
+            match self.accept(&append) {
+                Some(result) => waiting.push_back(Answer::Append(done, result)),
+                // The process died; `done` is dropped when this returns, outside the lock.
+                None => drop(waiting),
+            }
         }
         self.settle();
     }

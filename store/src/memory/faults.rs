@@ -16,7 +16,8 @@ pub enum AppendFault {
     Overloaded,
     /// The write fails before anything reached the disk; the store is read-only from then on.
     FailedNotWritten,
-    /// The sync fails after the frame reached the disk; the store is read-only from then on.
+    /// The sync fails after the frame reached the disk; the store is read-only from then on, and the frame is
+    /// in the [`survivor`](Faults::survivor).
     FailedWritten,
 }
 
@@ -108,7 +109,8 @@ impl Faults {
         self.0.with_plan(|plan| plan.writes)
     }
 
-    /// The process dies at this write point, counted from now. After it nothing is written, answered or read.
+    /// The process dies at this write point, counted from now. After it nothing is written or read, and whoever
+    /// waits for an answer gets [`Lost`](crate::AppendError::Lost): completions are dropped without a call.
     pub fn crash_at(&self, point: CrashPoint) {
         self.0.with_plan(|plan| {
             plan.crash = Some(CrashPoint {
@@ -123,9 +125,10 @@ impl Faults {
         self.0.with_plan(|plan| plan.is_dead())
     }
 
-    /// What is found after the crash: a store with everything that was durable, and no faults.
+    /// What is found when the log is opened again after a crash or a failure: a store with everything that was
+    /// durable, and what a [`FailedWritten`](AppendFault::FailedWritten) left on the disk, without faults.
     pub fn survivor(&self) -> Arc<MemoryStore> {
-        let frames = self.0.with_journal(|journal| journal.durable_frames());
+        let frames = self.0.with_journal(|journal| journal.frames_on_disk());
         let derived = self.0.with_derived(|derived| derived.clone());
         Arc::new(MemoryStore::from_parts(
             Journal::of(frames),

@@ -23,7 +23,8 @@ pub(super) struct Journal {
     recent: RecentCommits,
     /// So many of the frames are durable, and visible.
     durable: usize,
-    /// Frames from here on reached the disk and were never synced: they stay invisible.
+    /// Frames from here on reached the disk and were never synced: they stay invisible until the log is
+    /// opened again.
     unsynced_from: Option<usize>,
     /// As of the durable frames.
     facts: BTreeMap<(FactKind, Bytes), (Bytes, LogSequence)>,
@@ -158,8 +159,16 @@ impl Journal {
         self.unsynced_from.get_or_insert(self.frames.0.len());
     }
 
-    pub(super) fn durable_frames(&self) -> Vec<RecordedCommit> {
-        self.frames.0.iter().take(self.durable).cloned().collect()
+    /// What is found when the log is opened again: what was durable, and what reached the disk behind it before
+    /// a failed sync, which reopening copies and syncs.
+    pub(super) fn frames_on_disk(&self) -> Vec<RecordedCommit> {
+        let all_before_are_durable = self.unsynced_from == Some(self.durable);
+        let count = if all_before_are_durable {
+            self.frames.0.len()
+        } else {
+            self.durable
+        };
+        self.frames.0.iter().take(count).cloned().collect()
     }
 
     pub(super) fn head(&self) -> Head {

@@ -132,3 +132,46 @@ fn a_completion_may_submit_again() {
     );
     assert_eq!((*answered.lock(), versions(&store).len()), (1, 2));
 }
+
+#[test]
+fn what_a_failed_sync_left_on_the_disk_is_found_after_reopening() {
+    for (fault, found) in [
+        (AppendFault::FailedNotWritten, vec![1]),
+        (AppendFault::FailedWritten, vec![1, 2]),
+    ] {
+        let store = MemoryStore::new();
+        drop(store.append(append(1, Expected::Any)).now_or_never());
+        store.faults().fail_append(fault);
+        let failed = store.append(append(2, Expected::Any)).now_or_never();
+        assert_eq!(failed.unwrap().unwrap_err().outcome(), Outcome::Unknown);
+        assert_eq!(
+            versions(&store),
+            [1],
+            "{fault:?} is not seen before reopening"
+        );
+        assert_eq!(
+            versions(&store.faults().survivor()),
+            found,
+            "after {fault:?}"
+        );
+    }
+}
+
+#[test]
+fn what_was_held_when_the_process_died_is_lost_and_its_waiters_are_told() {
+    let store = MemoryStore::new();
+    store.faults().hold();
+    let held = store.append(append(1, Expected::Any));
+    let point = CrashPoint {
+        write: 1,
+        durable: false,
+    };
+    store.faults().crash_at(point);
+    let killed = store.append(append(2, Expected::Any));
+    let later = store.append(append(3, Expected::Any));
+    for answer in [held, killed, later] {
+        let error = answer.now_or_never().expect("nobody waits for the dead");
+        assert!(matches!(error, Err(AppendError::Lost)), "{error:?}");
+    }
+    assert_eq!(versions(&store.faults().survivor()), [] as [u64; 0]);
+}
