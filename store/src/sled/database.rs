@@ -424,3 +424,6 @@ fn sled_error(operation: &'static str) -> impl Fn(::sled::Error) -> IndexError {
 fn io_error(operation: &'static str) -> impl Fn(io::Error) -> IndexError {
     move |error| failed(operation, &error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

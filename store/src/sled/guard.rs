@@ -5,6 +5,8 @@
 //! sled's threads (open, write, close) also through [`within`], on a thread of ours. A thread that is still
 //! in sled when its time is up is left behind, with what it holds: that is the price of a hang.
 //!
+//! A program built with `panic = "abort"` has no such guard: damage to sled's files ends it.
+//!
 //! The panic hook is process-wide, and what it prints about a caught panic would look like a failure. So the
 //! first call here puts a hook before the present one that is silent on a thread while it is inside
 //! [`guarded`], and passes everything else on.

@@ -67,6 +67,13 @@ impl DerivedStore {
         self.shared.registry.read().dropped.is_empty()
     }
 
+    /// Makes the database fail, as damage that a read comes upon does.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        let no_such_tree = |db: &Database| db.get(crate::sled::row::TreeId::Heads, b"");
+        assert!(self.shared.with_db(no_such_tree).unwrap().is_err());
+    }
+
     fn send<T: Send + 'static>(
         &self,
         verb: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Verb,

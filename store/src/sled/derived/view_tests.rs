@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chronicler_domain::StreamVersion;
 
-use super::tests::{at, open, payload, poke, row, tree, view};
+use super::tests::{at, open, payload, poke, row, snapshot, stream, tree, view};
 use super::views::KEY_BYTES_MAX;
 use crate::error::StoreError;
 use crate::sled::row::{RowChange, TreeId};
+use crate::snapshot::SnapshotStore;
 use crate::view::{ViewName, ViewStore};
 
 #[tokio::test]
@@ -215,4 +217,42 @@ async fn a_reader_never_sees_half_of_a_value_that_is_being_replaced() {
         }
     };
     tokio::join!(writer, reader);
+}
+
+#[tokio::test]
+async fn a_database_that_fails_in_use_is_replaced_and_its_views_are_lost() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path());
+    let (a, b) = (view("a", 1), view("b", 1));
+    for view in [&a, &b] {
+        let rows = vec![row("k", Some(b"v"), 1)];
+        store.write_view(view, rows, at(1)).await.unwrap();
+    }
+    let saved = snapshot(1, "state");
+    store.save_snapshot(&stream("s"), saved).await.unwrap();
+    store.fail();
+
+    let newest = store.load_snapshot(&stream("s"), StreamVersion::MAX).await;
+    assert_eq!(newest.unwrap(), None);
+    let read = store.view_row(&a, Bytes::from("k")).await;
+    assert!(matches!(read, Err(StoreError::Derived { .. })), "{read:?}");
+    let written = store.write_view(&a, vec![row("l", None, 2)], at(2)).await;
+    assert!(matches!(written, Err(StoreError::Derived { .. })));
+    // Once its owner knows, it is one that never was; the other's owner does not know yet.
+    assert_eq!(store.view_generations("a").await.unwrap(), []);
+    assert_eq!(store.view_row(&a, Bytes::from("k")).await.unwrap(), None);
+    let rows = || vec![row("k", Some(b"again"), 2)];
+    store.write_view(&a, rows(), at(2)).await.unwrap();
+    assert!(store.view_row(&b, Bytes::from("k")).await.is_err());
+    store.drop_view(&b).await.unwrap();
+    assert_eq!(store.view_row(&b, Bytes::from("k")).await.unwrap(), None);
+    store.close();
+
+    assert!(data.path().join("sled.set-aside-1/db").exists());
+    let store = open(data.path());
+    assert_eq!(
+        store.view_generations("a").await.unwrap(),
+        [(a.clone(), at(2))]
+    );
+    assert_eq!(store.view_rows(&a, None, 9).await.unwrap(), rows());
 }

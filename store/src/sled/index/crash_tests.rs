@@ -7,6 +7,7 @@ use crate::index::{Index, IndexBatch};
 use crate::sled::index::rows_of;
 use crate::sled::index_tests::{fact, facts, head, heads, open, stream, watermark};
 use crate::sled::intent::FILE_NAME;
+use crate::sled::row::TreeId;
 
 fn before() -> IndexBatch {
     let mut batch = heads(0..50, 1);
@@ -130,4 +131,26 @@ fn a_database_that_lost_a_sealed_batch_is_noticed() {
     let reason = report.set_aside.unwrap().reason;
     assert!(reason.contains("lost batches 2 to 2"), "{reason}");
     assert_eq!(index.watermark(), None);
+}
+
+#[test]
+fn an_index_that_failed_answers_again_after_a_clear() {
+    let data = tempfile::tempdir().unwrap();
+    let (index, _) = open(data.path());
+    index.apply(&before()).unwrap();
+    // A tree that this database does not have.
+    let failed = index.with(|db, _| db.get(TreeId::Views, b"a"));
+    failed.unwrap_err();
+    index.head(&stream(1)).unwrap_err();
+    index.apply(&after()).unwrap_err();
+    index.clear().unwrap();
+    assert_eq!(index.watermark(), None);
+    assert_eq!(index.head(&stream(1)).unwrap(), None);
+    index.apply(&before()).unwrap();
+    drop(index);
+    let (_, report) = open(data.path());
+    assert_eq!(
+        (report.watermark, report.set_aside),
+        (Some(watermark(1)), None)
+    );
 }
