@@ -1,0 +1,189 @@
+//! How one projection runs: batches, flushes, failures, hooks.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event_info::EventInfo;
+use crate::failure::FailurePolicy;
+use crate::hooks::{self, ProjectionHooks};
+
+/// The most events that are folded before a view is published. Large enough that publishing costs nothing
+/// per event, small enough that a batch is folded in a few milliseconds.
+pub const BATCH_EVENTS_MAX_DEFAULT: usize = 4_096;
+/// Events folded into a table before its rows are written.
+pub const FLUSH_EVENTS_DEFAULT: u64 = 10_000;
+/// Changed rows of a table before they are written; also the most that an overlay holds, but for the rows of
+/// one commit.
+pub const FLUSH_ROWS_DEFAULT: usize = 16_384;
+/// Bytes of changed rows (estimated from those written last) before they are written.
+pub const FLUSH_BYTES_DEFAULT: usize = 16 * 1_024 * 1_024;
+/// How long a table must have had nothing to do before its rows are written.
+pub const FLUSH_IDLE_DEFAULT: Duration = Duration::from_millis(500);
+/// Unchanged rows of a table that are kept decoded, so that folding into them again reads nothing.
+pub const CACHED_ROWS_DEFAULT: usize = 65_536;
+/// How long `at_least` waits when it is not told otherwise.
+pub const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// When the changed rows of a table are written to the store. Whichever comes first.
+///
+/// Rows are also written when the projection stops. A crash loses no event: what was folded since the last
+/// flush is folded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushPolicy {
+    /// After so many events. Default [`FLUSH_EVENTS_DEFAULT`].
+    pub events: u64,
+    /// After so many changed rows. Default [`FLUSH_ROWS_DEFAULT`].
+    pub rows: usize,
+    /// After so many bytes of changed rows, estimated. Default [`FLUSH_BYTES_DEFAULT`].
+    pub bytes: usize,
+    /// After so long without an event. Default [`FLUSH_IDLE_DEFAULT`].
+    pub idle: Duration,
+}
+
+impl Default for FlushPolicy {
+    fn default() -> Self {
+        Self {
+            events: FLUSH_EVENTS_DEFAULT,
+            rows: FLUSH_ROWS_DEFAULT,
+            bytes: FLUSH_BYTES_DEFAULT,
+            idle: FLUSH_IDLE_DEFAULT,
+        }
+    }
+}
+
+impl FlushPolicy {
+    /// The same, after so many events.
+    #[must_use]
+    pub fn events(self, events: u64) -> Self {
+        Self { events, ..self }
+    }
+
+    /// The same, after so many changed rows.
+    #[must_use]
+    pub fn rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// The same, after so many bytes of changed rows.
+    #[must_use]
+    pub fn bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// The same, after so long without an event.
+    #[must_use]
+    pub fn idle(self, idle: Duration) -> Self {
+        Self { idle, ..self }
+    }
+}
+
+type KeyFn = dyn Fn(&EventInfo<'_>) -> String + Send + Sync;
+
+/// Which events must stay in order among themselves when one of them is parked.
+#[derive(Clone, Default)]
+pub(crate) enum OrderKey {
+    #[default]
+    Stream,
+    By(Arc<KeyFn>),
+}
+
+impl OrderKey {
+    pub(crate) fn of(&self, info: &EventInfo<'_>) -> Arc<str> {
+        match self {
+            Self::Stream => info.stream_key().into(),
+            Self::By(key) => key(info).into(),
+        }
+    }
+}
+
+/// How one projection runs.
+#[derive(Clone)]
+pub struct ProjectionOptions {
+    pub(crate) failure: FailurePolicy,
+    pub(crate) flush: FlushPolicy,
+    pub(crate) batch_events_max: usize,
+    pub(crate) cached_rows: usize,
+    pub(crate) order_key: OrderKey,
+    pub(crate) hooks: Arc<dyn ProjectionHooks>,
+}
+
+impl Default for ProjectionOptions {
+    fn default() -> Self {
+        Self {
+            failure: FailurePolicy::default(),
+            flush: FlushPolicy::default(),
+            batch_events_max: BATCH_EVENTS_MAX_DEFAULT,
+            cached_rows: CACHED_ROWS_DEFAULT,
+            order_key: OrderKey::default(),
+            hooks: hooks::none(),
+        }
+    }
+}
+
+impl ProjectionOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What happens to an event that a handler cannot take. Default: [`FailurePolicy::default`].
+    #[must_use]
+    pub fn failure(self, failure: FailurePolicy) -> Self {
+        Self { failure, ..self }
+    }
+
+    /// When a table's rows are written. Default: [`FlushPolicy::default`]. Of no effect for a view in memory.
+    #[must_use]
+    pub fn flush(self, flush: FlushPolicy) -> Self {
+        Self { flush, ..self }
+    }
+
+    /// The most events folded before the view is published, at least 1. Default
+    /// [`BATCH_EVENTS_MAX_DEFAULT`]. A commit is never split, so one with more events is a batch of its own;
+    /// and a batch is never more than what the store read at once.
+    #[must_use]
+    pub fn batch_events_max(self, events: usize) -> Self {
+        Self {
+            batch_events_max: events.max(1),
+            ..self
+        }
+    }
+
+    /// Unchanged rows of a table kept decoded. Default [`CACHED_ROWS_DEFAULT`].
+    #[must_use]
+    pub fn cached_rows(self, rows: usize) -> Self {
+        Self {
+            cached_rows: rows,
+            ..self
+        }
+    }
+
+    /// Which events stay in order among themselves when one of them is parked: those with the same key.
+    /// Default: those of the same stream.
+    #[must_use]
+    pub fn order_by(self, key: impl Fn(&EventInfo<'_>) -> String + Send + Sync + 'static) -> Self {
+        Self {
+            order_key: OrderKey::By(Arc::new(key)),
+            ..self
+        }
+    }
+
+    /// What is called at the turning points of its life. Default: nothing.
+    #[must_use]
+    pub fn hooks(self, hooks: Arc<dyn ProjectionHooks>) -> Self {
+        Self { hooks, ..self }
+    }
+}
+
+impl fmt::Debug for ProjectionOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProjectionOptions")
+            .field("failure", &self.failure)
+            .field("flush", &self.flush)
+            .field("batch_events_max", &self.batch_events_max)
+            .field("cached_rows", &self.cached_rows)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! What a handler changes: the rows of a table, as of the event it is given.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chronicler_domain::GlobalPosition;
+use serde::de::DeserializeOwned;
+
+use super::cache::Cache;
+use super::generation::{Dirty, Generation};
+use super::row::{ROW_KEY_BYTES_MAX, RowFault, Versioned};
+
+/// The rows of a table, as of the event that a handler is given.
+///
+/// What a handler changes counts only if it returns: after a panic or a refusal none of it remains. Rows that
+/// are not in memory are read from the store on the spot; handlers run on a thread where that may block.
+pub struct Table<R> {
+    generation: Arc<Generation<R>>,
+    cache: Cache<R>,
+    /// Changes that are not published yet.
+    changes: HashMap<Bytes, Dirty<R>>,
+    /// Changes of the event that is being handled.
+    staged: HashMap<Bytes, Option<R>>,
+    fault: Option<TableFault>,
+}
+
+/// Why the changes of an event do not count although its handler returned.
+pub(super) enum TableFault {
+    /// The handler broke a rule.
+    Misuse(String),
+    /// A row could not be read.
+    Row(RowFault),
+}
+
+impl<R: DeserializeOwned + Clone> Table<R> {
+    pub(super) fn new(generation: Arc<Generation<R>>, cached_rows: usize) -> Self {
+        Self {
+            generation,
+            cache: Cache::new(cached_rows),
+            changes: HashMap::new(),
+            staged: HashMap::new(),
+            fault: None,
+        }
+    }
+
+    /// A row, if there is one. It includes what earlier events, and this handler itself, have changed.
+    pub fn get(&mut self, key: impl AsRef<[u8]>) -> Option<R> {
+        let key = key.as_ref();
+        match self.staged.get(key) {
+            Some(row) => row.clone(),
+            None => self.settled(key).row.clone(),
+        }
+    }
+
+    /// Changes a row: `change` gets it, if there is one, and gives what it is to be; `None` removes it.
+    ///
+    /// Keys have 1 to [`ROW_KEY_BYTES_MAX`] bytes; another one fails the event.
+    pub fn update(&mut self, key: impl AsRef<[u8]>, change: impl FnOnce(Option<R>) -> Option<R>) {
+        let key = key.as_ref();
+        let row = self.get(key);
+        if self.fault.is_none() {
+            self.stage(key, change(row));
+        }
+    }
+
+    /// Puts a row in place of whatever was there. Keys as for [`update`](Self::update).
+    pub fn set(&mut self, key: impl AsRef<[u8]>, row: R) {
+        self.stage(key.as_ref(), Some(row));
+    }
+
+    /// Removes a row, if there is one. Keys as for [`update`](Self::update).
+    pub fn remove(&mut self, key: impl AsRef<[u8]>) {
+        self.stage(key.as_ref(), None);
+    }
+
+    fn stage(&mut self, key: &[u8], row: Option<R>) {
+        if key.is_empty() || key.len() > ROW_KEY_BYTES_MAX {
+            let length = key.len();
+            self.fault.get_or_insert(TableFault::Misuse(format!(
+                "a row's key has {length} bytes, and 1 to {ROW_KEY_BYTES_MAX} are allowed"
+            )));
+            return;
+        }
+        match self.staged.get_mut(key) {
+            Some(staged) => *staged = row,
+            None => drop(self.staged.insert(Bytes::copy_from_slice(key), row)),
+        }
+    }
+
+    /// A row without what the present handler has changed.
+    fn settled(&mut self, key: &[u8]) -> Arc<Versioned<R>> {
+        let changed = self.changes.get(key).map(|change| change.now.clone());
+        let known = changed.or_else(|| self.generation.unwritten(key));
+        known.unwrap_or_else(|| self.written(key))
+    }
+
+    /// A row as the store has it.
+    fn written(&mut self, key: &[u8]) -> Arc<Versioned<R>> {
+        if let Some(row) = self.cache.get(key) {
+            return row;
+        }
+        let key = Bytes::copy_from_slice(key);
+        let row = futures::executor::block_on(self.generation.written_row(key.clone()));
+        let row = row.unwrap_or_else(|fault| {
+            self.fault.get_or_insert(TableFault::Row(fault));
+            Versioned::absent()
+        });
+        let row = Arc::new(row);
+        if self.fault.is_none() {
+            self.cache.insert(key, row.clone());
+        }
+        row
+    }
+
+    /// Takes what the handler changed, as of this event.
+    pub(super) fn keep(&mut self, position: GlobalPosition) -> Result<(), TableFault> {
+        if let Some(fault) = self.forget_if_faulty() {
+            return Err(fault);
+        }
+        for (key, row) in std::mem::take(&mut self.staged) {
+            let now = Arc::new(Versioned { row, position });
+            let is_known = self.changes.contains_key(&key) || self.generation.holds(&key);
+            // A row that is already unwritten has what it was in the overlay.
+            let earlier = if is_known {
+                now.clone()
+            } else {
+                self.written(&key)
+            };
+            match self.changes.entry(key) {
+                Entry::Occupied(mut change) => change.get_mut().now = now,
+                Entry::Vacant(change) => drop(change.insert(Dirty { now, earlier })),
+            }
+        }
+        self.fault.take().map_or(Ok(()), Err)
+    }
+
+    fn forget_if_faulty(&mut self) -> Option<TableFault> {
+        self.fault.as_ref()?;
+        self.forget()
+    }
+
+    /// Forgets what the handler changed, and gives what was wrong beside its own failure.
+    pub(super) fn forget(&mut self) -> Option<TableFault> {
+        self.staged.clear();
+        self.fault.take()
+    }
+
+    /// How many rows are changed and not published.
+    pub(super) fn changed_rows(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Shows the changes.
+    pub(super) fn publish(&mut self, position: GlobalPosition) {
+        self.generation.publish(&mut self.changes, position);
+    }
+
+    /// Keeps rows that were written.
+    pub(super) fn cache(&mut self, rows: Vec<(Bytes, Arc<Versioned<R>>)>) {
+        for (key, row) in rows {
+            self.cache.insert(key, row);
+        }
+    }
+}
+
+impl<R> fmt::Debug for Table<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("changed_rows", &self.changes.len())
+            .finish_non_exhaustive()
+    }
+}

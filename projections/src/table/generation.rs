@@ -1,0 +1,209 @@
+//! One generation of a table: its rows in the store, and over them those that are not written yet.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use chronicler_domain::GlobalPosition;
+use chronicler_store::{Store, ViewCheckpoint, ViewName, ViewRow};
+use parking_lot::{RwLock, RwLockReadGuard};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::row::{self, RowFault, Versioned};
+use crate::error::RunError;
+
+/// A row that was changed since the table was last written.
+pub(super) struct Dirty<R> {
+    pub(super) now: Arc<Versioned<R>>,
+    /// What it was when the table was last written.
+    pub(super) earlier: Arc<Versioned<R>>,
+}
+
+/// The rows that are published and not written, and where the table stands.
+pub(super) struct Overlay<R> {
+    pub(super) dirty: BTreeMap<Bytes, Dirty<R>>,
+    /// Everything up to here shows.
+    pub(super) position: GlobalPosition,
+    /// Everything up to here is in the store.
+    pub(super) written: GlobalPosition,
+    /// How often the overlay was emptied into the store.
+    pub(super) flushes: u64,
+    /// Rows whose removal is written, and whose last value is still beside it.
+    removed: Vec<(Bytes, GlobalPosition)>,
+}
+
+/// One generation of a table.
+pub(super) struct Generation<R> {
+    pub(super) name: ViewName,
+    pub(super) store: Arc<dyn Store>,
+    fingerprint: u64,
+    overlay: RwLock<Overlay<R>>,
+    /// A write was begun and its answer is not known: it must be done again as it was before anything else
+    /// is folded, since its checkpoint may or may not be in the store.
+    is_in_doubt: AtomicBool,
+    is_dropped: AtomicBool,
+}
+
+/// What a flush wrote.
+pub(super) struct Flushed<R> {
+    pub(super) rows: Vec<(Bytes, Arc<Versioned<R>>)>,
+    pub(super) bytes: usize,
+}
+
+impl<R> Generation<R> {
+    /// A generation that stands in the store at `written`.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        name: ViewName,
+        fingerprint: u64,
+        written: GlobalPosition,
+    ) -> Self {
+        Self {
+            name,
+            store,
+            fingerprint,
+            overlay: RwLock::new(Overlay {
+                dirty: BTreeMap::new(),
+                position: written,
+                written,
+                flushes: 0,
+                removed: Vec::new(),
+            }),
+            is_in_doubt: AtomicBool::new(false),
+            is_dropped: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn overlay(&self) -> RwLockReadGuard<'_, Overlay<R>> {
+        self.overlay.read()
+    }
+
+    /// A row that is not written yet.
+    pub(super) fn unwritten(&self, key: &[u8]) -> Option<Arc<Versioned<R>>> {
+        let overlay = self.overlay.read();
+        overlay.dirty.get(key).map(|dirty| dirty.now.clone())
+    }
+
+    /// Whether a row is not written yet.
+    pub(super) fn holds(&self, key: &[u8]) -> bool {
+        self.overlay.read().dirty.contains_key(key)
+    }
+
+    /// Shows these changes; each comes with what the row was before, as the store has it.
+    pub(super) fn publish(&self, changes: &mut HashMap<Bytes, Dirty<R>>, position: GlobalPosition) {
+        let mut overlay = self.overlay.write();
+        for (key, change) in changes.drain() {
+            match overlay.dirty.get_mut(&key) {
+                Some(dirty) => dirty.now = change.now,
+                None => drop(overlay.dirty.insert(key, change)),
+            }
+        }
+        overlay.position = position;
+    }
+
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_dropped(&self) -> bool {
+        self.is_dropped.load(Ordering::Acquire)
+    }
+
+    /// Removes it from the store. Readers who still have it look again in the one that took its place.
+    pub(super) async fn discard(&self) -> Result<(), RunError> {
+        self.is_dropped.store(true, Ordering::Release);
+        Ok(self.store.drop_view(&self.name).await?)
+    }
+
+    /// Writes the checkpoint alone, so that the generation is found at the next start, whatever happens.
+    pub(super) async fn register(&self) -> Result<(), RunError> {
+        let checkpoint = self.checkpoint(GlobalPosition::ZERO);
+        let written = self.store.write_view(&self.name, Vec::new(), checkpoint);
+        Ok(written.await?)
+    }
+
+    fn checkpoint(&self, position: GlobalPosition) -> ViewCheckpoint {
+        ViewCheckpoint {
+            position,
+            fingerprint: self.fingerprint,
+        }
+    }
+}
+
+impl<R: Serialize> Generation<R> {
+    /// Writes what is published: rows, then the checkpoint. Nothing may be published meanwhile, and after an
+    /// error this must succeed before anything else is.
+    pub(super) async fn flush(&self) -> Result<Flushed<R>, RunError> {
+        let (rows, position) = self.unwritten_rows()?;
+        let size = |row: &ViewRow| row.key.len() + row.value.as_ref().map_or(0, Bytes::len);
+        let bytes = rows.iter().map(size).sum();
+        self.is_in_doubt.store(true, Ordering::Release);
+        let checkpoint = self.checkpoint(position);
+        self.store.write_view(&self.name, rows, checkpoint).await?;
+        self.is_in_doubt.store(false, Ordering::Release);
+
+        let mut overlay = self.overlay.write();
+        let dirty = std::mem::take(&mut overlay.dirty);
+        overlay.written = position;
+        overlay.flushes += 1;
+        overlay.removed = dirty
+            .iter()
+            .filter(|(_, dirty)| dirty.now.row.is_none() && dirty.earlier.row.is_some())
+            .map(|(key, dirty)| (key.clone(), dirty.now.position))
+            .collect();
+        drop(overlay);
+        let rows = dirty.into_iter().map(|(key, dirty)| (key, dirty.now));
+        Ok(Flushed {
+            rows: rows.collect(),
+            bytes,
+        })
+    }
+
+    fn unwritten_rows(&self) -> Result<(Vec<ViewRow>, GlobalPosition), RunError> {
+        let overlay = self.overlay.read();
+        let mut rows = Vec::with_capacity(overlay.dirty.len() + overlay.removed.len());
+        // The checkpoint is past these removals, so nobody falls back to their last values any more.
+        let settled = overlay.removed.iter();
+        let settled = settled.filter(|(key, _)| !overlay.dirty.contains_key(key));
+        rows.extend(settled.map(|(key, at)| row::removed(key.clone(), *at)));
+        for (key, dirty) in &overlay.dirty {
+            let row = row::to_store(key.clone(), &dirty.now, &dirty.earlier);
+            rows.push(row.map_err(|error| RunError::Row(error.to_string().into()))?);
+        }
+        Ok((rows, overlay.position))
+    }
+}
+
+impl<R: DeserializeOwned> Generation<R> {
+    /// A row as the store has it at the table's checkpoint.
+    pub(super) async fn written_row(&self, key: Bytes) -> Result<Versioned<R>, RowFault> {
+        let stored = self.store.view_row(&self.name, key).await;
+        // Asked only now: a row that was written meanwhile must not pass for one ahead of the checkpoint.
+        let written = self.overlay.read().written;
+        row::from_store(stored.map_err(RowFault::Store)?, written)
+    }
+}
+
+/// The generation that answers.
+pub(crate) struct Current<R> {
+    generation: RwLock<Option<Arc<Generation<R>>>>,
+}
+
+impl<R> Current<R> {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            generation: RwLock::new(None),
+        }
+    }
+
+    pub(super) fn get(&self) -> Option<Arc<Generation<R>>> {
+        self.generation.read().clone()
+    }
+
+    pub(super) fn set(&self, generation: Arc<Generation<R>>) {
+        *self.generation.write() = Some(generation);
+    }
+}

@@ -1,0 +1,14 @@
+//! Views in the store: typed rows by key, the unwritten ones in an overlay.
+
+mod cache;
+mod changes;
+mod fold;
+mod generation;
+mod row;
+mod view;
+
+pub use changes::Table;
+pub(crate) use fold::{TableFold, TableParts};
+pub(crate) use generation::Current;
+pub use row::ROW_KEY_BYTES_MAX;
+pub use view::{SCAN_ROWS_MAX, TablePage, TableView};

@@ -1,0 +1,10 @@
+//! What projections promise, through the public API, over the store in memory.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a world that cannot be set up fails the test that wants it"
+)]
+
+mod following;
+mod waiting;
+mod world;
