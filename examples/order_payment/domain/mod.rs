@@ -1,0 +1,29 @@
+//! What the shop is made of: pure aggregates and the values that they share.
+
+mod amount;
+mod feed;
+mod inventory;
+
+mod order;
+mod payment;
+mod returns;
+mod shipment;
+mod source_time;
+
+pub(crate) use amount::{AMOUNT_MAX, Amount, PaymentPlan};
+pub(crate) use feed::{Feed, FeedCommand, FeedEvent, FeedRejection};
+pub(crate) use inventory::{
+    Inventory, InventoryCommand, InventoryEvent, InventoryRejection, ReservationKey,
+};
+pub(crate) use order::{
+    Line, MessageId, Order, OrderCommand, OrderEnd, OrderEvent, OrderRejection, Placement, Process,
+    RejectReason, ReportedStatus,
+};
+pub(crate) use payment::{
+    Charge, Payment, PaymentCommand, PaymentEvent, PaymentRejection, Standing,
+};
+pub(crate) use returns::{
+    GoodsReturn, GoodsReturnCommand, GoodsReturnEvent, GoodsReturnRejection, Parcel,
+};
+pub(crate) use shipment::{Shipment, ShipmentCommand, ShipmentEvent, ShipmentRejection};
+pub(crate) use source_time::SourceTime;

@@ -1,0 +1,9 @@
+//! What the example `order_payment` promises: its aggregates, its readers and its reports.
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the example uses all of it, this target some"
+)]
+#[path = "../../examples/order_payment/domain/mod.rs"]
+mod domain;
