@@ -5,6 +5,10 @@
     reason = "a world that cannot be set up fails the test that wants it"
 )]
 
+mod failing;
 mod following;
+mod lifecycle;
+mod rebuilding;
+mod tables;
 mod waiting;
 mod world;

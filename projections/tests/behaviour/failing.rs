@@ -1,0 +1,311 @@
+//! Events that a handler cannot take: retried, parked with those behind them, skipped, or the end.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chronicler_projections::{
+    AfterRetries, FailurePolicy, ProjectionOptions, ProjectionStatus, Projections,
+    ProjectionsBuilder, SetAside, ViewError,
+};
+
+use crate::world::{AccountEvent, BalanceRows, Balances, Trap, World, at_once, moved};
+
+fn trapped(trap: &Trap) -> Balances {
+    Balances {
+        trap: trap.clone(),
+        ..Balances::default()
+    }
+}
+
+async fn causes(projections: &Projections, name: &str) -> Vec<(u64, SetAside, u32)> {
+    let parked = projections.parked(name).await.unwrap();
+    let causes = parked
+        .iter()
+        .map(|event| (event.position.get(), event.cause, event.tries));
+    causes.collect()
+}
+
+#[tokio::test]
+async fn p1_a_retry_that_works_leaves_no_trace() {
+    let world = World::new().await;
+    let trap = Trap::new(2, 2);
+    let options = ProjectionOptions::new()
+        .failure(FailurePolicy::default().backoff(Duration::from_secs(1), Duration::from_secs(9)));
+    let builder = ProjectionsBuilder::new().memory_with(trapped(&trap), options);
+    let projections = world.start(builder).await;
+    let view = projections.view::<Balances>().unwrap();
+    let before = world.deposit("alice", 10).await;
+    view.at_least(before).await.unwrap();
+    world.send("alice", moved("bob", 4)).await;
+    let last = world.deposit("carol", 1).await;
+    let status = || projections.info("balances").unwrap().status;
+    let retrying = |tries| move |status| matches!(status, ProjectionStatus::Retrying { tries: n, .. } if n == tries);
+    let (first, second) = (retrying(1), retrying(2));
+    world.until(|| first(status())).await;
+    // Readers see what was there before, not what the panic left behind.
+    assert_eq!(view.read().unwrap().cents["alice"], 10);
+    world.clock.advance(Duration::from_millis(999));
+    tokio::task::yield_now().await;
+    assert!(first(status()));
+    world.clock.advance(Duration::from_millis(1));
+    world.until(|| second(status())).await;
+    world.clock.advance(Duration::from_secs(2));
+    let now = view.at_least(last).await.unwrap();
+    assert_eq!(now.events.len(), 3);
+    assert_eq!((now.cents["alice"], now.cents["bob"]), (6, 4));
+    assert_eq!(trap.sprung.load(Ordering::Acquire), 2);
+    assert_eq!(status(), ProjectionStatus::Running);
+    let info = projections.info("balances").unwrap();
+    assert_eq!(
+        (info.folded_events, info.parked_events, info.restarts),
+        (3, 0, 0)
+    );
+    assert_eq!(causes(&projections, "balances").await, []);
+}
+
+#[tokio::test]
+async fn p9_an_event_that_is_tried_again_counts_once() {
+    let world = World::new().await;
+    let trap = Trap::new(3, 3);
+    let builder = ProjectionsBuilder::new().memory(trapped(&trap));
+    let projections = world.start(builder).await;
+    let mut events = vec![AccountEvent::Deposited { cents: 1 }; 2];
+    events.extend(moved("bob", 1));
+    world.send("alice", events).await;
+    let info = || projections.info("balances").unwrap();
+    world
+        .until(|| matches!(info().status, ProjectionStatus::Retrying { .. }))
+        .await;
+    assert_eq!((info().lag_events, info().folded_events), (3, 0));
+    world.turn_until(|| info().lag_events == 0).await;
+    assert_eq!(info().folded_events, 3);
+}
+
+#[tokio::test]
+async fn p1_skip_leaves_the_event_out_and_takes_the_later_ones() {
+    let world = World::new().await;
+    let trap = Trap::new(2, u32::MAX);
+    let builder =
+        || ProjectionsBuilder::new().memory_with(trapped(&trap), at_once(AfterRetries::Skip));
+    world.deposit("alice", 10).await;
+    world.send("alice", moved("bob", 4)).await;
+    world.deposit("alice", 1).await;
+    let projections = world.start(builder()).await;
+    let view = projections.view::<Balances>().unwrap();
+    assert_eq!(view.read().unwrap().cents["alice"], 11);
+    assert!(!view.read().unwrap().cents.contains_key("bob"));
+    assert_eq!(
+        causes(&projections, "balances").await,
+        [(2, SetAside::Skipped, 1)]
+    );
+    assert_eq!(projections.info("balances").unwrap().skipped_events, 1);
+    // It stays out, without being tried again.
+    projections.stop().await;
+    let world = World::over(world.store.clone()).await;
+    let again = world.start(builder()).await;
+    assert_eq!(
+        again.view::<Balances>().unwrap().read().unwrap().cents["alice"],
+        11
+    );
+    assert_eq!(trap.sprung.load(Ordering::Acquire), 1);
+}
+
+#[tokio::test]
+async fn p1_retry_then_skip_tries_as_often_as_it_says() {
+    let world = World::new().await;
+    let trap = Trap::new(1, u32::MAX);
+    let options =
+        ProjectionOptions::new().failure(FailurePolicy::new(AfterRetries::Skip).retries(4));
+    let builder = ProjectionsBuilder::new().memory_with(trapped(&trap), options);
+    let projections = world.start(builder).await;
+    world.send("alice", moved("bob", 4)).await;
+    let info = || projections.info("balances").unwrap();
+    world.turn_until(|| info().lag_events == 0).await;
+    assert_eq!(trap.sprung.load(Ordering::Acquire), 5);
+    assert_eq!(
+        causes(&projections, "balances").await,
+        [(1, SetAside::Skipped, 5)]
+    );
+}
+
+#[tokio::test]
+async fn p1_retry_then_stop_fails_the_projection_and_keeps_the_view() {
+    let world = World::new().await;
+    let trap = Trap::new(2, u32::MAX);
+    let options =
+        ProjectionOptions::new().failure(FailurePolicy::new(AfterRetries::Stop).retries(1));
+    let builder = ProjectionsBuilder::new()
+        .memory_with(trapped(&trap), options)
+        .table::<BalanceRows>();
+    let projections = world.start(builder).await;
+    world.deposit("alice", 10).await;
+    world.send("alice", moved("bob", 4)).await;
+    let last = world.deposit("alice", 1).await;
+    let info = || projections.info("balances").unwrap();
+    let failed = |status| matches!(status, ProjectionStatus::Failed { .. });
+    world.turn_until(|| failed(info().status)).await;
+    assert_eq!((info().position.get(), info().lag_events), (1, 2));
+    let ProjectionStatus::Failed { reason } = info().status else {
+        panic!("it has failed");
+    };
+    assert!(
+        reason.contains("after 2 tries") && reason.contains("trapped at 2"),
+        "{reason}"
+    );
+    let view = projections.view::<Balances>().unwrap();
+    assert_eq!(view.read().unwrap().cents["alice"], 10);
+    // Nobody else is touched.
+    let table = projections.table::<BalanceRows>().unwrap();
+    table.at_least(last).await.unwrap();
+    // Mended, it goes on where it was.
+    projections.stop().await;
+    let world = World::over(world.store.clone()).await;
+    let builder = ProjectionsBuilder::new().memory(Balances::default());
+    let mended = world.start(builder).await;
+    let view = mended.view::<Balances>().unwrap().read().unwrap();
+    assert_eq!((view.cents["alice"], view.cents["bob"]), (7, 4));
+}
+
+#[tokio::test]
+async fn a_projection_that_fails_while_starting_fails_the_start() {
+    let world = World::new().await;
+    world.send("alice", moved("bob", 4)).await;
+    let trap = Trap::new(1, u32::MAX);
+    let builder =
+        || ProjectionsBuilder::new().memory_with(trapped(&trap), at_once(AfterRetries::Stop));
+    let started = builder().start(&world.runtime, |_| {}).await;
+    let error = started.unwrap_err().to_string();
+    assert!(
+        error.contains("balances") && error.contains("trapped at 1"),
+        "{error}"
+    );
+    let projections = builder().start_without_waiting(&world.runtime).unwrap();
+    let info = || projections.info("balances").unwrap();
+    world
+        .until(|| matches!(info().status, ProjectionStatus::Failed { .. }))
+        .await;
+    let view = projections.view::<Balances>().unwrap();
+    assert!(matches!(view.read(), Err(ViewError::Failed { .. })));
+}
+
+/// Positions: 1 alice, 2 alice -> trap, 3 bob, 4 alice, 5 bob, 6 alice.
+async fn park_in_the_middle(world: &World) {
+    world.deposit("alice", 10).await;
+    world.send("alice", moved("nobody", 4)).await;
+    world.deposit("bob", 1).await;
+    world.deposit("alice", 20).await;
+    world.deposit("bob", 2).await;
+    world.deposit("alice", 30).await;
+}
+
+const PARKED: [(u64, SetAside, u32); 3] = {
+    let behind = chronicler_domain::GlobalPosition::new(2);
+    [
+        (2, SetAside::Parked, 1),
+        (4, SetAside::Held { behind }, 0),
+        (6, SetAside::Held { behind }, 0),
+    ]
+};
+
+#[tokio::test]
+async fn p14_a_parked_event_holds_back_those_of_its_key_and_no_others() {
+    let world = World::new().await;
+    park_in_the_middle(&world).await;
+    let trap = Trap::new(2, u32::MAX);
+    let builder = || {
+        ProjectionsBuilder::new()
+            .memory_with(trapped(&trap), at_once(AfterRetries::Park))
+            .table_with::<BalanceRows>(at_once(AfterRetries::Park))
+    };
+    let projections = world.start(builder()).await;
+    let check = async |projections: &Projections| {
+        let view = projections.view::<Balances>().unwrap().read().unwrap();
+        assert_eq!((view.cents["alice"], view.cents["bob"]), (10, 3));
+        assert_eq!(causes(projections, "balances").await, PARKED);
+        assert_eq!(causes(projections, "balance_rows").await, PARKED);
+        let table = projections.table::<BalanceRows>().unwrap();
+        assert_eq!(table.get("alice").await.unwrap().unwrap().cents, 10);
+        assert_eq!(table.get("bob").await.unwrap().unwrap().cents, 3);
+        assert_eq!(table.get("total").await.unwrap().unwrap().events, 3);
+        assert_eq!(projections.info("balances").unwrap().parked_events, 3);
+    };
+    check(&projections).await;
+    let parked = projections.parked("balance_rows").await.unwrap();
+    assert_eq!(
+        &*parked[0].reason,
+        "the handler refused the event: nobody cannot be paid"
+    );
+    assert_eq!(&*parked[1].key, "\0account\0alice");
+    // Parked survives a restart, and is not tried again by it.
+    projections.stop().await;
+    let world = World::over(world.store.clone()).await;
+    let projections = world.start(builder()).await;
+    check(&projections).await;
+    assert_eq!(trap.sprung.load(Ordering::Acquire), 1);
+    // Live events are held back, too.
+    let last = world.deposit("alice", 40).await;
+    let view = projections.view::<Balances>().unwrap();
+    assert_eq!(view.at_least(last).await.unwrap().cents["alice"], 10);
+    assert_eq!(projections.info("balances").unwrap().parked_events, 4);
+}
+
+#[tokio::test]
+async fn p14_the_key_may_be_wider_than_a_stream() {
+    let world = World::new().await;
+    park_in_the_middle(&world).await;
+    let options = at_once(AfterRetries::Park).order_by(|info| info.category().to_owned());
+    let builder = ProjectionsBuilder::new().table_with::<BalanceRows>(options);
+    let projections = world.start(builder).await;
+    let table = projections.table::<BalanceRows>().unwrap();
+    assert_eq!(table.get("bob").await.unwrap(), None);
+    assert_eq!(projections.info("balance_rows").unwrap().parked_events, 5);
+}
+
+#[tokio::test]
+async fn p10_a_rebuild_tries_parked_events_again_and_forgets_those_it_could_fold() {
+    let world = World::new().await;
+    park_in_the_middle(&world).await;
+    let trap = Trap::new(2, 1);
+    let builder = ProjectionsBuilder::new()
+        .memory_with(trapped(&trap), at_once(AfterRetries::Park))
+        .table_with::<BalanceRows>(at_once(AfterRetries::Park));
+    let projections = world.start(builder).await;
+    projections.rebuild("balances").await.unwrap();
+    let view = projections.view::<Balances>().unwrap().read().unwrap();
+    assert_eq!((view.cents["alice"], view.cents["nobody"]), (56, 4));
+    assert_eq!(causes(&projections, "balances").await, []);
+    assert_eq!(projections.info("balances").unwrap().parked_events, 0);
+    // The table's handler is as before, so there the same events are set aside.
+    projections.rebuild("balance_rows").await.unwrap();
+    assert_eq!(causes(&projections, "balance_rows").await, PARKED);
+    assert_eq!(projections.info("balance_rows").unwrap().parked_events, 3);
+}
+
+#[tokio::test]
+async fn an_event_of_an_unknown_type_is_parked_without_retries() {
+    use chronicler_domain::{SchemaVersion, StreamId, Timestamp};
+    use chronicler_store::codec::CodecId;
+    use chronicler_store::{Append, EventLog, Expected, NewEvent};
+
+    let world = World::new().await;
+    let event = NewEvent {
+        id: None,
+        event_type: "FromTheFuture".into(),
+        schema_version: SchemaVersion::FIRST,
+        codec: CodecId::BINCODE,
+        payload: Default::default(),
+        metadata: Default::default(),
+    };
+    let stream = StreamId::of("account", "alice").unwrap();
+    let append = Append::new(world.runtime.new_id(), Timestamp::EPOCH);
+    let append = append.stream(stream, Expected::Any, vec![event]);
+    world.store.append(append).await.unwrap();
+    let builder = ProjectionsBuilder::new().memory(Balances::default());
+    let projections = world.start(builder).await;
+    assert_eq!(
+        causes(&projections, "balances").await,
+        [(1, SetAside::Parked, 1)]
+    );
+    let parked = projections.parked("balances").await.unwrap();
+    assert!(parked[0].reason.contains("FromTheFuture"), "{parked:?}");
+}

@@ -1,0 +1,185 @@
+//! Start, stop and restart: what is called, and what goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chronicler_domain::GlobalPosition;
+use chronicler_projections::{
+    AfterRetries, Handlers, Projection, ProjectionHooks, ProjectionOptions, ProjectionStatus,
+    ProjectionsBuilder,
+};
+use parking_lot::Mutex;
+
+use crate::world::{Account, BalanceRows, Balances, Trap, World, at_once, moved};
+
+#[derive(Default)]
+struct Diary(Mutex<Vec<String>>);
+
+impl Diary {
+    fn note(&self, what: &str, name: &str, position: GlobalPosition) {
+        self.0.lock().push(format!("{name} {what} at {position}"));
+    }
+
+    fn read(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
+}
+
+impl ProjectionHooks for Diary {
+    fn started(&self, name: &str, position: GlobalPosition) {
+        self.note("started", name, position);
+    }
+
+    fn ready(&self, name: &str, position: GlobalPosition) {
+        self.note("ready", name, position);
+    }
+
+    fn restarted(&self, name: &str, position: GlobalPosition, reason: &str) {
+        self.note(&format!("restarted ({reason})"), name, position);
+    }
+
+    fn stopped(&self, name: &str, position: GlobalPosition) {
+        self.note("stopped", name, position);
+    }
+
+    fn failed(&self, name: &str, position: GlobalPosition, _: &str) {
+        self.note("failed", name, position);
+    }
+
+    fn rebuilt(&self, name: &str, position: GlobalPosition) {
+        self.note("rebuilt", name, position);
+    }
+}
+
+#[tokio::test]
+async fn p4_hooks_are_called_at_start_stop_and_between() {
+    let world = World::new().await;
+    world.deposit("alice", 1).await;
+    let diary = Arc::new(Diary::default());
+    let options = ProjectionOptions::new().hooks(diary.clone());
+    let builder = ProjectionsBuilder::new().table_with::<BalanceRows>(options);
+    let projections = world.start(builder).await;
+    let last = world.deposit("alice", 1).await;
+    projections
+        .table::<BalanceRows>()
+        .unwrap()
+        .at_least(last)
+        .await
+        .unwrap();
+    projections.rebuild("balance_rows").await.unwrap();
+    projections.stop().await;
+    projections.stop().await;
+    assert_eq!(
+        diary.read(),
+        [
+            "balance_rows started at 0",
+            "balance_rows ready at 1",
+            "balance_rows rebuilt at 2",
+            "balance_rows stopped at 2",
+        ]
+    );
+    let stopped = projections.info("balance_rows").unwrap();
+    assert_eq!(stopped.status, ProjectionStatus::Stopped);
+}
+
+#[tokio::test]
+async fn p4_a_stop_by_policy_is_told() {
+    let world = World::new().await;
+    let diary = Arc::new(Diary::default());
+    let view = Balances {
+        trap: Trap::new(2, u32::MAX),
+        ..Balances::default()
+    };
+    let options = at_once(AfterRetries::Stop).hooks(diary.clone());
+    let projections = world
+        .start(ProjectionsBuilder::new().memory_with(view, options))
+        .await;
+    world.deposit("alice", 1).await;
+    world.send("alice", moved("bob", 1)).await;
+    world.until(|| diary.read().len() == 3).await;
+    assert_eq!(diary.read()[2], "balances failed at 1");
+    drop(projections);
+}
+
+/// A view whose copying panics: no handler is to blame, so the worker itself dies.
+struct Brittle {
+    events: u64,
+    breaks: Arc<AtomicBool>,
+}
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        assert!(
+            !self.breaks.swap(false, Ordering::AcqRel),
+            "cannot be cloned now"
+        );
+        Self {
+            events: self.events,
+            breaks: self.breaks.clone(),
+        }
+    }
+}
+
+impl Projection for Brittle {
+    const NAME: &'static str = "brittle";
+
+    fn define(on: &mut Handlers<Self>) {
+        on.events::<Account>(|view, _, _| view.events += 1);
+    }
+}
+
+#[tokio::test]
+async fn p4_a_worker_that_dies_is_restarted_from_where_its_view_stands() {
+    let world = World::new().await;
+    let diary = Arc::new(Diary::default());
+    let breaks = Arc::new(AtomicBool::new(false));
+    let view = Brittle {
+        events: 0,
+        breaks: breaks.clone(),
+    };
+    let options = ProjectionOptions::new().hooks(diary.clone());
+    let builder = ProjectionsBuilder::new().memory_with(view, options);
+    let projections = world.start(builder).await;
+    let view = projections.view::<Brittle>().unwrap();
+    let first = world.deposit("alice", 1).await;
+    // Held on to, so that the fold has to clone.
+    let held = view.at_least(first).await.unwrap();
+    breaks.store(true, Ordering::Release);
+    let second = world.deposit("alice", 1).await;
+    let info = || projections.info("brittle").unwrap();
+    world
+        .until(|| matches!(info().status, ProjectionStatus::Restarting { .. }))
+        .await;
+    assert_eq!(view.read().unwrap().events, 1);
+    world.turn_until(|| info().lag_events == 0).await;
+    assert_eq!(view.at_least(second).await.unwrap().events, 2);
+    assert_eq!(held.events, 1);
+    assert_eq!((info().restarts, info().folded_events), (1, 2));
+    let diary = diary.read();
+    let restarted = diary.last().unwrap();
+    assert!(
+        restarted.starts_with("brittle restarted") && restarted.ends_with("at 1"),
+        "{diary:?}"
+    );
+}
+
+#[tokio::test]
+async fn stopping_the_runtime_stops_the_projections_and_writes_their_rows() {
+    use chronicler_store::ViewStore;
+
+    let world = World::new().await;
+    let builder = ProjectionsBuilder::new().table::<BalanceRows>();
+    let projections = world.start(builder).await;
+    let last = world.deposit("alice", 1).await;
+    projections
+        .table::<BalanceRows>()
+        .unwrap()
+        .at_least(last)
+        .await
+        .unwrap();
+    world.runtime.stop(Default::default()).await;
+    let found = world.store.view_generations("balance_rows").await.unwrap();
+    assert_eq!(found[0].1.position, last);
+    let status = projections.info("balance_rows").unwrap().status;
+    assert_eq!(status, ProjectionStatus::Stopped);
+}
