@@ -7,3 +7,11 @@
 )]
 #[path = "../../examples/order_payment/domain/mod.rs"]
 mod domain;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the example uses all of it, this target some"
+)]
+#[path = "../../examples/order_payment/sources/mod.rs"]
+mod sources;
