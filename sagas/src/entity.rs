@@ -1,0 +1,361 @@
+//! A saga instance as the runtime hosts it: journal entries and the saga's own events in one stream.
+
+use bytes::Bytes;
+use chronicler_domain::{
+    Category, Context, InvalidId, LogSequence, Metadata, SchemaVersion, StreamId, Tenant, Timestamp,
+};
+use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, timer_key};
+use chronicler_store::codec::{self, CodecError, CodecId, EventDecoder, PayloadCodec, encode};
+use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::Request;
+use crate::instance::{EffectState, InstanceState, UndoState};
+use crate::journal::{Entry, OWN_PREFIX};
+use crate::saga::Saga;
+use crate::status::SagaStatus;
+use crate::step::{SagaCommand, SagaRefusal, Step};
+
+/// Everything that a saga type needs to be hosted.
+pub(crate) struct SagaEntity<S: Saga> {
+    saga: S,
+    category: Category,
+    owner: String,
+    entries: EventDecoder<Entry>,
+    events: EventDecoder<S::Event>,
+    causation_depth_max: u16,
+}
+
+/// What is to be carried out after a step is durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) armed: Option<Timestamp>,
+}
+
+/// One effect or undo to be carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) effect: u32,
+    pub(crate) is_undo: bool,
+    pub(crate) undo_round: u32,
+    pub(crate) attempt: u32,
+    pub(crate) not_before: Timestamp,
+    pub(crate) request: Request,
+    pub(crate) decided_at: Option<LogSequence>,
+    pub(crate) metadata: Metadata,
+}
+
+/// What the fact of an open saga says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenFact {
+    pub(crate) since: Timestamp,
+    /// It has something to carry out: it is woken after a restart.
+    pub(crate) has_work: bool,
+    pub(crate) status: OpenStatus,
+}
+
+/// The status of an open saga, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OpenStatus {
+    Waiting,
+    Running,
+    Parked,
+    Compensating,
+    CompensationStuck,
+    Quarantined,
+}
+
+/// The category of a saga's streams.
+pub(crate) fn category<S: Saga>() -> Result<Category, InvalidId> {
+    Category::new(format!("saga:{}", S::NAME))
+}
+
+impl<S: Saga> SagaEntity<S> {
+    pub(crate) fn new(saga: S, causation_depth_max: u16) -> Result<Self, InvalidId> {
+        let category = category::<S>()?;
+        let owner = category.as_str().to_owned();
+        let (entries, events) = (EventDecoder::new(), EventDecoder::new());
+        Ok(Self {
+            saga,
+            category,
+            owner,
+            entries,
+            events,
+            causation_depth_max,
+        })
+    }
+
+    /// The facts that change with a step.
+    fn records(
+        &self,
+        stream: &StreamId,
+        before: &Snapshot,
+        state: &InstanceState<S::State>,
+    ) -> Vec<SideRecord> {
+        let mut records = Vec::new();
+        for (key, due) in &before.timers {
+            if state.timers.get(key) != Some(due) {
+                records.push(self.timer(stream, key, *due, None));
+            }
+        }
+        for (key, due) in &state.timers {
+            if before.timers.get(key) != Some(due) {
+                records.push(self.timer(stream, key, *due, Some(Bytes::new())));
+            }
+        }
+        let open = open_fact(state);
+        if open != before.open {
+            let value = open.and_then(|open| encode(PayloadCodec::default(), &open).ok());
+            let key = Bytes::copy_from_slice(stream.key().as_bytes());
+            records.push(SideRecord::Fact {
+                kind: FactKind::OPEN_SAGA,
+                key,
+                value,
+            });
+        }
+        records
+    }
+
+    fn timer(
+        &self,
+        stream: &StreamId,
+        key: &str,
+        due: Timestamp,
+        value: Option<Bytes>,
+    ) -> SideRecord {
+        let mut name = Vec::with_capacity(stream.key().len() + key.len() + 1);
+        name.extend_from_slice(stream.key().as_bytes());
+        name.push(0);
+        name.extend_from_slice(key.as_bytes());
+        let key = timer_key(due, &self.owner, &name);
+        SideRecord::Fact {
+            kind: FactKind::TIMER,
+            key,
+            value,
+        }
+    }
+
+    fn work(&self, state: &InstanceState<S::State>, due: Vec<(u32, bool)>, ctx: &Context) -> Work {
+        let metadata = ctx.metadata().caused_by(ctx.command_id());
+        let task = |(effect, is_undo): (u32, bool)| {
+            let view = state.effect(effect)?;
+            let (attempt, not_before) = match (is_undo, &view.state, &view.undo) {
+                (false, EffectState::Pending { attempt, next }, _) => (*attempt, *next),
+                (true, _, UndoState::Pending { attempt, next }) => (*attempt, *next),
+                _ => return None,
+            };
+            let request = state.request(effect, is_undo)?.clone();
+            let (decided_at, metadata) = (view.decided_at, metadata.clone());
+            let undo_round = view.undo_round;
+            Some(Task {
+                effect,
+                is_undo,
+                undo_round,
+                attempt,
+                not_before,
+                request,
+                decided_at,
+                metadata,
+            })
+        };
+        Work {
+            tasks: due.into_iter().filter_map(task).collect(),
+            armed: state.timers.values().min().copied(),
+        }
+    }
+}
+
+/// What of a state is compared with what it is after a step.
+struct Snapshot {
+    timers: std::collections::BTreeMap<String, Timestamp>,
+    open: Option<OpenFact>,
+}
+
+fn open_fact<U>(state: &InstanceState<U>) -> Option<OpenFact> {
+    if !state.is_open() {
+        return None;
+    }
+    let status = match state.status() {
+        SagaStatus::Quarantined { .. } => OpenStatus::Quarantined,
+        SagaStatus::CompensationStuck { .. } => OpenStatus::CompensationStuck,
+        SagaStatus::Compensating { .. } => OpenStatus::Compensating,
+        SagaStatus::Parked { .. } => OpenStatus::Parked,
+        SagaStatus::Waiting { .. } => OpenStatus::Waiting,
+        _ => OpenStatus::Running,
+    };
+    Some(OpenFact {
+        since: state.started_at,
+        has_work: state.has_work(),
+        status,
+    })
+}
+
+impl<S: Saga> Entity for SagaEntity<S> {
+    type State = InstanceState<S::State>;
+    type Command = SagaCommand;
+    type Reply = Work;
+    type Rejection = SagaRefusal;
+
+    fn category(&self) -> &Category {
+        &self.category
+    }
+
+    fn initial(&self, stream: &StreamId) -> Self::State {
+        let tenant = Tenant::try_from(stream.tenant().to_owned()).unwrap_or_default();
+        InstanceState::new(tenant, stream.id().to_owned())
+    }
+
+    fn fold(
+        &self,
+        state: &mut Self::State,
+        commit: &RecordedCommit,
+        part: &PartRef<'_>,
+    ) -> Result<(), FoldError> {
+        let metadata = commit.metadata();
+        if !state.is_started() {
+            state.started_at = commit.timestamp();
+            state.correlation_id = metadata.correlation_id;
+        }
+        state.causation_depth = state.causation_depth.max(metadata.causation_depth);
+        state.moved_at = commit.timestamp();
+        for event in part.events() {
+            let unreadable = |error: CodecError| FoldError {
+                event_type: event.event_type().to_owned(),
+                version: event.version(),
+                reason: error.to_string(),
+            };
+            if event.event_type().starts_with(OWN_PREFIX) {
+                for entry in self.entries.decode(&event).map_err(unreadable)? {
+                    state.apply(&entry);
+                    if let (Entry::Decided(_), Some(last)) = (&entry, state.effects.last_mut()) {
+                        last.decided_at = Some(commit.sequence());
+                    }
+                }
+            } else {
+                for event in self.events.decode(&event).map_err(unreadable)? {
+                    S::evolve(&mut state.user, &event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &self,
+        state: &mut Self::State,
+        command: SagaCommand,
+        ctx: &Context,
+    ) -> Result<Draft<Work>, Refusal<SagaRefusal>> {
+        let stream = {
+            let id = chronicler_domain::AggregateId::new(&state.id);
+            let id = id.map_err(|error| {
+                Refusal::Failed(CodecError::Unencodable {
+                    type_name: "saga id",
+                    reason: error.to_string(),
+                })
+            })?;
+            StreamId::new(&state.tenant, &self.category, &id)
+        };
+        let span = tracing::debug_span!(
+            "saga step",
+            saga = S::NAME,
+            id = state.id,
+            correlation_id = %ctx.correlation_id(),
+        );
+        let _entered = span.entered();
+        let before = Snapshot {
+            timers: state.timers.clone(),
+            open: open_fact(state),
+        };
+        let resumed = matches!(command, SagaCommand::Resume);
+        let fired = match &command {
+            SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
+            _ => None,
+        };
+        let started = state.is_started();
+        if !started {
+            state.started_at = ctx.now();
+            state.correlation_id = ctx.correlation_id();
+        }
+        state.moved_at = ctx.now();
+        let mut step = Step::new(&self.saga, state, ctx.now());
+        if ctx.metadata().causation_depth > self.causation_depth_max {
+            let depth = ctx.metadata().causation_depth;
+            step.cut(format!(
+                "{depth} causes lie before this input: a cycle is assumed and cut"
+            ));
+        }
+        step.take(command).map_err(Refusal::Rejected)?;
+        let Step {
+            events,
+            mut due,
+            error,
+            ..
+        } = step;
+        if let Some(error) = error {
+            return Err(Refusal::Failed(error));
+        }
+        if resumed {
+            let effects = 0..u32::try_from(state.effects.len()).unwrap_or(u32::MAX);
+            due.extend(effects.flat_map(|effect| [(effect, false), (effect, true)]));
+        }
+        let mut records = self.records(&stream, &before, state);
+        if let Some((key, due)) = fired
+            && before.timers.get(&key) != Some(&due)
+        {
+            // Nobody handles it any more; it must not come due again.
+            records.push(self.timer(&stream, &key, due, None));
+        }
+        let reply = self.work(state, due, ctx);
+        Ok(Draft {
+            events,
+            records,
+            reply,
+        })
+    }
+
+    fn snapshot_version(&self) -> u32 {
+        // The executor's own shape in the upper half, the saga's in the lower.
+        (1 << 16) | (S::VERSION & 0xffff)
+    }
+
+    fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {
+        encode(PayloadCodec::Bincode, state)
+    }
+
+    fn restore(&self, _: &StreamId, payload: &[u8]) -> Result<Self::State, CodecError> {
+        codec::decode(CodecId::BINCODE, payload)
+    }
+
+    fn decode_command(&self, _: CodecId, _: &[u8]) -> Result<SagaCommand, CodecError> {
+        Err(not_a_target())
+    }
+
+    fn encode_outcome(&self, _: Result<&Work, &SagaRefusal>) -> Result<EncodedOutcome, CodecError> {
+        // Inputs are recognised by position and effect, not by command id: nothing need be remembered.
+        let (type_name, schema_version) = (String::new(), SchemaVersion::FIRST);
+        Ok(EncodedOutcome {
+            type_name,
+            schema_version,
+            codec: CodecId::RAW,
+            payload: Bytes::new(),
+        })
+    }
+
+    fn decode_outcome(
+        &self,
+        _: OutcomeResult,
+        _: CodecId,
+        _: &[u8],
+    ) -> Result<Result<Work, SagaRefusal>, CodecError> {
+        Err(not_a_target())
+    }
+}
+
+fn not_a_target() -> CodecError {
+    CodecError::Undecodable {
+        type_name: "a saga's command",
+        reason: "sagas are told of events and outcomes, not sent commands".to_owned(),
+    }
+}

@@ -1,0 +1,309 @@
+//! Sagas seen from outside: where they are, and what an operator can do about them.
+
+use std::sync::Arc;
+
+use chronicler_domain::{AggregateId, GlobalPosition, LogSequence, StreamId, Tenant, Timestamp};
+use chronicler_runtime::{DispatchError, Entity, SendOptions};
+use chronicler_store::codec::{CodecId, decode};
+use chronicler_store::{AllQuery, FactKind, FactQuery, ReadError, Start, StreamQuery};
+use futures::StreamExt;
+
+use crate::entity::{OpenFact, OpenStatus};
+use crate::executor::{AskError, Executor, Instance};
+use crate::instance::EffectView;
+use crate::journal::StalledInput;
+use crate::router::Router;
+use crate::saga::{RoutedEvent, Saga};
+use crate::status::SagaStatus;
+use crate::step::{SagaCommand, SagaRefusal};
+
+/// The instances of one saga type.
+pub struct SagaHandle<S: Saga> {
+    pub(crate) executor: Arc<Executor<S>>,
+    pub(crate) router: Arc<Router<S>>,
+}
+
+impl<S: Saga> Clone for SagaHandle<S> {
+    fn clone(&self) -> Self {
+        Self {
+            executor: Arc::clone(&self.executor),
+            router: Arc::clone(&self.router),
+        }
+    }
+}
+
+/// One instance, looked at.
+#[derive(Clone, Debug)]
+pub struct SagaView<S: Saga> {
+    /// Where it is.
+    pub status: SagaStatus,
+    /// What it knows.
+    pub state: S::State,
+    /// Its effects, in the order in which they were decided.
+    pub effects: Vec<EffectView>,
+    /// Its timers and when they are due.
+    pub timers: Vec<(String, Timestamp)>,
+    /// Whether it has passed its pivot.
+    pub pivoted: bool,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it last took an input.
+    pub moved_at: Timestamp,
+}
+
+/// An open instance, as the list of open ones has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSaga {
+    /// Whose data it is.
+    pub tenant: String,
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub since: Timestamp,
+    /// Its status in a word: `waiting`, `running`, `parked`, `compensating`, `compensation stuck`,
+    /// `quarantined`.
+    pub status: &'static str,
+    /// The commit that last changed this.
+    pub sequence: LogSequence,
+}
+
+/// Why an operator's wish was not granted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct CancelError {
+    reason: String,
+    refused: bool,
+}
+
+impl CancelError {
+    /// Whether it was refused for what the saga is (over, past its pivot), and not for a fault.
+    pub fn is_refusal(&self) -> bool {
+        self.refused
+    }
+}
+
+impl From<AskError> for CancelError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => Self {
+                reason: refusal.to_string(),
+                refused: true,
+            },
+            AskError::Failed(error) => Self {
+                reason: error.to_string(),
+                refused: false,
+            },
+        }
+    }
+}
+
+impl From<SagaRefusal> for CancelError {
+    fn from(refusal: SagaRefusal) -> Self {
+        AskError::Refused(refusal).into()
+    }
+}
+
+impl<S: Saga> SagaHandle<S> {
+    /// Looks at an instance, as durable.
+    ///
+    /// # Errors
+    /// When it cannot be recovered.
+    pub async fn get(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+    ) -> Result<SagaView<S>, DispatchError> {
+        let found = self.executor.handle.query(tenant, id, |state, _| SagaView {
+            status: state.status(),
+            state: state.user().clone(),
+            effects: state.effects().to_vec(),
+            timers: state
+                .timers
+                .iter()
+                .map(|(key, due)| (key.clone(), *due))
+                .collect(),
+            pivoted: state.pivoted,
+            started_at: state.started_at,
+            moved_at: state.moved_at,
+        });
+        Ok(found.await?.state)
+    }
+
+    /// Lists the open instances, without waking any of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(&self) -> Result<Vec<OpenSaga>, ReadError> {
+        let facts = self
+            .executor
+            .runtime
+            .store()
+            .facts(FactQuery::all(FactKind::OPEN_SAGA))
+            .await?;
+        let category = self.executor.handle.entity().category().as_str();
+        let open = facts.iter().filter_map(|fact| {
+            let stream = StreamId::from_key(std::str::from_utf8(&fact.key).ok()?)?;
+            let open: OpenFact = decode(CodecId::BINCODE, &fact.value).ok()?;
+            (stream.category() == category).then(|| OpenSaga {
+                tenant: stream.tenant().to_owned(),
+                id: stream.id().to_owned(),
+                since: open.since,
+                status: match open.status {
+                    OpenStatus::Waiting => "waiting",
+                    OpenStatus::Running => "running",
+                    OpenStatus::Parked => "parked",
+                    OpenStatus::Compensating => "compensating",
+                    OpenStatus::CompensationStuck => "compensation stuck",
+                    OpenStatus::Quarantined => "quarantined",
+                },
+                sequence: fact.sequence,
+            })
+        });
+        Ok(open.collect())
+    }
+
+    /// How far the events of the log have been brought to their instances in this life of the process.
+    pub fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    /// What happened to an instance: time, type and position of each entry of its stream.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn history(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+    ) -> Result<Vec<(Timestamp, String, GlobalPosition)>, ReadError> {
+        let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+        let mut commits = self
+            .executor
+            .runtime
+            .store()
+            .read_stream(StreamQuery::new(stream));
+        let mut history = Vec::new();
+        while let Some(batch) = commits.next().await {
+            for commit in batch? {
+                history.extend(commit.events().map(|event| {
+                    (
+                        event.timestamp(),
+                        event.event_type().to_owned(),
+                        event.position(),
+                    )
+                }));
+            }
+        }
+        Ok(history)
+    }
+
+    /// Runs the undos of an instance. Journaled with who and why.
+    ///
+    /// # Errors
+    /// A refusal when it is over, past its pivot, or being compensated already; else a fault.
+    pub async fn cancel(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        reason: &str,
+        by: &str,
+    ) -> Result<(), CancelError> {
+        let command = SagaCommand::Cancel {
+            reason: reason.to_owned(),
+            by: by.to_owned(),
+        };
+        self.tell(tenant, id, command).await
+    }
+
+    /// Has parked effects and stuck undos tried again, with a fresh budget. Journaled with who.
+    ///
+    /// # Errors
+    /// A refusal when it is over or was never started; else a fault.
+    pub async fn retry_now(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        by: &str,
+    ) -> Result<(), CancelError> {
+        self.tell(tenant, id, SagaCommand::RetryNow { by: by.to_owned() })
+            .await
+    }
+
+    /// Releases an instance from quarantine, and takes up what waited, in order. Journaled with who. If its code
+    /// fails again, it is quarantined again.
+    ///
+    /// # Errors
+    /// When the store or the instance fails.
+    pub async fn release(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        by: &str,
+    ) -> Result<SagaStatus, CancelError> {
+        self.tell(tenant, id, SagaCommand::Release { by: by.to_owned() })
+            .await?;
+        let instance = Instance {
+            tenant: tenant.clone(),
+            id: id.clone(),
+        };
+        loop {
+            let first = self.executor.handle.query(tenant, id, |state, _| {
+                let waits = state.quarantined.is_none();
+                (
+                    state.stalled.front().filter(|_| waits).cloned(),
+                    state.status(),
+                )
+            });
+            let (first, status) = first.await.map_err(AskError::Failed)?.state;
+            let Some(first) = first else {
+                return Ok(status);
+            };
+            let events = match first {
+                StalledInput::Event(position) => {
+                    let fault = |error: ReadError| AskError::Failed(error.into());
+                    self.events_at(position).await.map_err(fault)?
+                }
+                _ => Vec::new(),
+            };
+            let command = SagaCommand::Unstall { events };
+            self.executor
+                .tell(&instance, command, SendOptions::default())
+                .await?;
+        }
+    }
+
+    async fn tell(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        command: SagaCommand,
+    ) -> Result<(), CancelError> {
+        let instance = Instance {
+            tenant: tenant.clone(),
+            id: id.clone(),
+        };
+        self.executor
+            .tell(&instance, command, SendOptions::default())
+            .await?;
+        Ok(())
+    }
+
+    /// Reads the event at a position again.
+    async fn events_at(&self, position: GlobalPosition) -> Result<Vec<RoutedEvent>, ReadError> {
+        let query = AllQuery {
+            to: position,
+            ..AllQuery::from(Start::Position(position))
+        };
+        let mut commits = self.executor.runtime.store().read_all(query);
+        let mut found = Vec::new();
+        while let Some(batch) = commits.next().await {
+            for commit in batch? {
+                for event in commit.events().filter(|event| event.position() == position) {
+                    let routed = self.router.route(&event).unwrap_or_default();
+                    found.extend(routed.into_iter().map(|(_, input)| input));
+                }
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,221 @@
+//! What a saga decided to do next.
+
+use std::time::Duration;
+
+use chronicler_domain::{Aggregate, AggregateId, Timestamp};
+use chronicler_store::codec::{PayloadCodec, encode};
+use serde::Serialize;
+
+use crate::effect::{EffectSpec, Request, Undo};
+use crate::saga::Saga;
+
+/// What a saga decided to do next. All of it is committed together with the input, before any of it is done.
+#[must_use = "a decision that is not returned is not taken"]
+pub struct Next<S: Saga> {
+    pub(crate) actions: Vec<Action<S::Event>>,
+    /// What cannot be done as it was written; the instance is quarantined with it.
+    pub(crate) mistake: Option<String>,
+}
+
+pub(crate) enum Action<E> {
+    Record(E),
+    Effect(Box<EffectSpec>),
+    Arm { key: String, when: When },
+    Disarm { key: String },
+    Pivot,
+    Compensate { reason: String },
+    Complete,
+    Fail { reason: String },
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum When {
+    After(Duration),
+    At(Timestamp),
+}
+
+impl<S: Saga> Next<S> {
+    /// Nothing: the input was consumed.
+    pub fn stay() -> Self {
+        Self {
+            actions: Vec::new(),
+            mistake: None,
+        }
+    }
+
+    /// Remember this.
+    pub fn record(mut self, event: S::Event) -> Self {
+        self.actions.push(Action::Record(event));
+        self
+    }
+
+    /// Send a command to an aggregate of this application, under the saga's tenant. `key` is what its outcome
+    /// comes back under.
+    pub fn send<A: Aggregate>(
+        self,
+        key: impl Into<String>,
+        id: impl AsRef<str>,
+        command: A::Command,
+    ) -> Self {
+        let key = key.into();
+        match request::<A>(id.as_ref(), &command) {
+            Ok(request) => self.effect(key, request),
+            Err(reason) => self.mistaken(&key, reason),
+        }
+    }
+
+    /// How the command just added is taken back: by another command.
+    pub fn undo<A: Aggregate>(self, id: impl AsRef<str>, command: A::Command) -> Self {
+        match request::<A>(id.as_ref(), &command) {
+            Ok(request) => self.undone_by(Undo {
+                if_done: request,
+                if_unknown: None,
+            }),
+            Err(reason) => self.mistaken("undo", reason),
+        }
+    }
+
+    /// Call a service outside of the process. The effect's id is its idempotency key.
+    pub fn call<T: Serialize>(self, key: impl Into<String>, service: &str, request: &T) -> Self {
+        let key = key.into();
+        match call(service, request) {
+            Ok(request) => self.effect(key, request),
+            Err(reason) => self.mistaken(&key, reason),
+        }
+    }
+
+    /// How the call just added is taken back: by another call, which differs by whether the first is known to
+    /// have been done.
+    pub fn undo_call<T: Serialize>(self, service: &str, if_done: &T, if_unknown: &T) -> Self {
+        match (call(service, if_done), call(service, if_unknown)) {
+            (Ok(if_done), Ok(if_unknown)) => self.undone_by(Undo {
+                if_done,
+                if_unknown: Some(if_unknown),
+            }),
+            (Err(reason), _) | (_, Err(reason)) => self.mistaken("undo", reason),
+        }
+    }
+
+    /// Arm a timer, or move it if it is armed.
+    pub fn timer(mut self, key: impl Into<String>, after: Duration) -> Self {
+        self.actions.push(Action::Arm {
+            key: key.into(),
+            when: When::After(after),
+        });
+        self
+    }
+
+    /// Arm a timer for a point in time, or move it if it is armed.
+    pub fn timer_at(mut self, key: impl Into<String>, at: Timestamp) -> Self {
+        self.actions.push(Action::Arm {
+            key: key.into(),
+            when: When::At(at),
+        });
+        self
+    }
+
+    /// Disarm a timer; nothing happens if it is not armed.
+    pub fn cancel_timer(mut self, key: impl Into<String>) -> Self {
+        self.actions.push(Action::Disarm { key: key.into() });
+        self
+    }
+
+    /// From here on the saga only goes forward: neither it nor anybody else can compensate it.
+    pub fn pivot(mut self) -> Self {
+        self.actions.push(Action::Pivot);
+        self
+    }
+
+    /// Run the undos of everything that was done, the latest first. Refused after the pivot.
+    pub fn compensate(mut self, reason: impl Into<String>) -> Self {
+        self.actions.push(Action::Compensate {
+            reason: reason.into(),
+        });
+        self
+    }
+
+    /// The process has done what it was for.
+    pub fn complete(mut self) -> Self {
+        self.actions.push(Action::Complete);
+        self
+    }
+
+    /// The process ends without having done what it was for, and without undoing anything.
+    pub fn fail(mut self, reason: impl Into<String>) -> Self {
+        self.actions.push(Action::Fail {
+            reason: reason.into(),
+        });
+        self
+    }
+
+    /// This and then that.
+    pub fn and(mut self, other: Self) -> Self {
+        self.actions.extend(other.actions);
+        self.mistake = self.mistake.or(other.mistake);
+        self
+    }
+
+    fn effect(mut self, key: String, request: Request) -> Self {
+        self.actions.push(Action::Effect(Box::new(EffectSpec {
+            key,
+            request,
+            undo: None,
+        })));
+        self
+    }
+
+    fn undone_by(mut self, undo: Undo) -> Self {
+        let latest = self
+            .actions
+            .iter_mut()
+            .rev()
+            .find_map(|action| match action {
+                Action::Effect(effect) => Some(effect),
+                _ => None,
+            });
+        match latest {
+            Some(effect)
+                if effect.undo.is_none()
+                    && effect.request.is_call() == undo.if_unknown.is_some() =>
+            {
+                effect.undo = Some(undo);
+                self
+            }
+            Some(effect) => {
+                let reason = "it has an undo already, or one of the other kind".to_owned();
+                let key = effect.key.clone();
+                self.mistaken(&key, reason)
+            }
+            None => self.mistaken("undo", "there is no effect that it belongs to".to_owned()),
+        }
+    }
+
+    fn mistaken(mut self, key: &str, reason: String) -> Self {
+        self.mistake
+            .get_or_insert(format!("effect {key:?}: {reason}"));
+        self
+    }
+}
+
+fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, String> {
+    AggregateId::new(id).map_err(|error| error.to_string())?;
+    let codec = PayloadCodec::default();
+    let command = encode(codec, command)
+        .map_err(|error| error.to_string())?
+        .to_vec();
+    let category = A::CATEGORY.to_owned();
+    Ok(Request::Command {
+        category,
+        id: id.to_owned(),
+        codec: codec.id().number(),
+        command,
+    })
+}
+
+fn call<T: Serialize>(service: &str, request: &T) -> Result<Request, String> {
+    let request = encode(PayloadCodec::default(), request).map_err(|error| error.to_string())?;
+    Ok(Request::Call {
+        service: service.to_owned(),
+        request: request.to_vec(),
+    })
+}

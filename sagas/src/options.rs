@@ -1,0 +1,47 @@
+//! Every limit of the saga executor, with its default.
+
+use std::time::Duration;
+
+use chronicler_runtime::RestartPolicy;
+
+/// Every limit of the saga executor.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SagaOptions {
+    /// How an effect is tried again that failed for reasons that are not the domain's. Default: 10 attempts,
+    /// 100 ms to 30 s apart; then it is parked.
+    pub effects: RestartPolicy,
+    /// The same for undos. Default: 10 attempts, 100 ms to 30 s apart; then the undo is stuck.
+    pub undos: RestartPolicy,
+    /// How a call is tried again whose outcome is unknown, under the same key. Default: 3 attempts, 50 ms to 1 s
+    /// apart; then the saga is told that it is unknown.
+    pub unknown_calls: RestartPolicy,
+    /// How long one call may take before its outcome is unknown. Default 30 s.
+    pub call_timeout: Duration,
+    /// Inputs that are delivered at a time. Default 1,024.
+    pub deliveries_max: usize,
+    /// Instances whose effects are under way at a time. Default 65,536.
+    pub under_way_max: usize,
+    /// Causes that may lie between a request and an effect; beyond it a cycle is assumed. Default 64.
+    pub causation_depth_max: u16,
+}
+
+impl Default for SagaOptions {
+    fn default() -> Self {
+        let tries = |budget, backoff_min, backoff_max| RestartPolicy {
+            budget,
+            backoff_min: Duration::from_millis(backoff_min),
+            backoff_max: Duration::from_millis(backoff_max),
+            ..RestartPolicy::default()
+        };
+        Self {
+            effects: tries(10, 100, 30_000),
+            undos: tries(10, 100, 30_000),
+            unknown_calls: tries(3, 50, 1_000),
+            call_timeout: Duration::from_secs(30),
+            deliveries_max: 1_024,
+            under_way_max: 65_536,
+            causation_depth_max: 64,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Registers saga types with a runtime, and starts and stops their workers.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chronicler_domain::{GlobalPosition, InvalidId};
+use chronicler_runtime::{RestartPolicy, Runtime, RuntimeBuilder, WorkerHandle, WorkerSpec};
+use chronicler_store::codec::{PayloadCodec, check_events, encode, event_types};
+use chronicler_store::{Append, AppendError, FactKind, ReadError, SideRecord};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::entity::SagaEntity;
+use crate::executor::{Alarm, Executor, Services};
+use crate::external::ExternalService;
+use crate::handle::SagaHandle;
+use crate::journal::OWN_PREFIX;
+use crate::options::SagaOptions;
+use crate::router::Router;
+use crate::routes::Routes;
+use crate::saga::Saga;
+
+/// Where a saga type begins that is registered for the first time. The choice is journaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartFrom {
+    /// With what happens from now on: deploying a payment saga must not charge years of old orders.
+    #[default]
+    Now,
+    /// With everything that ever happened.
+    Origin,
+}
+
+/// Why sagas did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SagaStartError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log does not take the registration.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The saga's instances are not hosted: the runtime was built without the registration.
+    #[error("saga {name:?} is not hosted by this runtime")]
+    NotHosted {
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+/// Registers saga types and services.
+#[derive(Default)]
+#[must_use]
+pub struct SagasBuilder {
+    sagas: Vec<Box<dyn AnySaga>>,
+    services: HashMap<String, Arc<dyn ExternalService>>,
+    options: SagaOptions,
+    problems: Vec<String>,
+}
+
+impl SagasBuilder {
+    /// Other options.
+    pub fn options(mut self, options: SagaOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Adds a saga type.
+    pub fn saga<S: Saga>(mut self, saga: S, from: StartFrom) -> Self {
+        let own = event_types::<S::Event>()
+            .into_iter()
+            .filter(|name| name.starts_with(OWN_PREFIX));
+        let own = own.map(|name| {
+            format!(
+                "saga {}: event type {name:?} begins with {OWN_PREFIX:?}",
+                S::NAME
+            )
+        });
+        self.problems.extend(own);
+        if let Err(problems) = check_events::<S::Event>() {
+            let named = problems
+                .into_iter()
+                .map(|problem| format!("saga {}: {problem}", S::NAME));
+            self.problems.extend(named);
+        }
+        if self.sagas.iter().any(|other| other.name() == S::NAME) {
+            self.problems
+                .push(format!("saga {:?} is registered twice", S::NAME));
+        }
+        match SagaEntity::new(saga, self.options.causation_depth_max) {
+            Ok(entity) => self.sagas.push(Box::new(Typed {
+                entity: Arc::new(entity),
+                from,
+            })),
+            Err(error) => self.problems.push(invalid_name(S::NAME, &error)),
+        }
+        self
+    }
+
+    /// Adds a service that sagas call by this name.
+    pub fn service(mut self, name: &str, service: Arc<dyn ExternalService>) -> Self {
+        if self.services.insert(name.to_owned(), service).is_some() {
+            self.problems
+                .push(format!("service {name:?} is registered twice"));
+        }
+        self
+    }
+
+    /// Everything that is wrong with what was registered.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Has the runtime host the instances.
+    pub fn register(&self, runtime: RuntimeBuilder) -> RuntimeBuilder {
+        self.sagas
+            .iter()
+            .fold(runtime, |runtime, saga| saga.register(runtime))
+    }
+
+    /// Starts following the log.
+    ///
+    /// # Errors
+    /// [`SagaStartError`].
+    pub async fn start(self, runtime: &Runtime) -> Result<Sagas, SagaStartError> {
+        let services: Services = Arc::new(self.services);
+        let mut started = Sagas::default();
+        for saga in self.sagas {
+            saga.start(
+                runtime.clone(),
+                Arc::clone(&services),
+                self.options,
+                &mut started,
+            )
+            .await?;
+        }
+        Ok(started)
+    }
+}
+
+fn invalid_name(name: &str, error: &InvalidId) -> String {
+    format!("saga {name:?} cannot be called so: {error}")
+}
+
+/// The running sagas of an application.
+#[derive(Default)]
+pub struct Sagas {
+    handles: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    workers: Vec<WorkerHandle>,
+}
+
+impl Sagas {
+    /// The instances of one type, if it was registered.
+    pub fn saga<S: Saga>(&self) -> Option<&SagaHandle<S>> {
+        self.handles.get(&TypeId::of::<S>())?.downcast_ref()
+    }
+
+    /// Stops following the log and carrying out effects. What is open is taken up at the next start.
+    pub async fn stop(&self) {
+        for worker in &self.workers {
+            worker.stop().await;
+        }
+    }
+}
+
+/// A saga type, whatever it is.
+trait AnySaga: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn register(&self, runtime: RuntimeBuilder) -> RuntimeBuilder;
+    fn start<'a>(
+        &'a self,
+        runtime: Runtime,
+        services: Services,
+        options: SagaOptions,
+        started: &'a mut Sagas,
+    ) -> BoxFuture<'a, Result<(), SagaStartError>>;
+}
+
+struct Typed<S: Saga> {
+    entity: Arc<SagaEntity<S>>,
+    from: StartFrom,
+}
+
+impl<S: Saga> AnySaga for Typed<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn register(&self, runtime: RuntimeBuilder) -> RuntimeBuilder {
+        runtime.entity(Arc::clone(&self.entity))
+    }
+
+    fn start<'a>(
+        &'a self,
+        runtime: Runtime,
+        services: Services,
+        options: SagaOptions,
+        started: &'a mut Sagas,
+    ) -> BoxFuture<'a, Result<(), SagaStartError>> {
+        async move {
+            let handle = runtime.entity::<SagaEntity<S>>();
+            let handle = handle
+                .ok_or(SagaStartError::NotHosted { name: S::NAME })?
+                .clone();
+            let executor = Arc::new(Executor::new(runtime.clone(), handle, services, options));
+            let routes = Arc::new(Routes::<S>::of_saga());
+            let name = format!("saga:{}", S::NAME);
+            let router = Arc::new(Router {
+                executor: Arc::clone(&executor),
+                routes,
+                name,
+            });
+            register_once(&runtime, &router.name, self.from).await?;
+            runtime
+                .timers()
+                .handle(&router.name, Arc::new(Alarm(Arc::clone(&executor))));
+            let spec = |what: &str| WorkerSpec {
+                name: format!("{what} of saga {}", S::NAME),
+                restart: RestartPolicy {
+                    budget: u32::MAX,
+                    ..RestartPolicy::default()
+                },
+            };
+            let carries_out = Arc::clone(&executor);
+            let effects = move |context| Arc::clone(&carries_out).run(context).boxed();
+            let routing = Arc::clone(&router);
+            let brings = move |context| Arc::clone(&routing).run(context).boxed();
+            // The router first: it is stopped first, and what it still brought is still carried out.
+            started
+                .workers
+                .push(runtime.workers().spawn(spec("router"), brings));
+            started
+                .workers
+                .push(runtime.workers().spawn(spec("executor"), effects));
+            let handle = SagaHandle { executor, router };
+            started.handles.insert(TypeId::of::<S>(), Box::new(handle));
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Journals where a saga type begins, when it is registered for the first time: registration and cursor in one
+/// commit.
+async fn register_once(
+    runtime: &Runtime,
+    name: &str,
+    from: StartFrom,
+) -> Result<(), SagaStartError> {
+    let key = Bytes::copy_from_slice(name.as_bytes());
+    if runtime
+        .store()
+        .fact(FactKind::REGISTRATION, key.clone())
+        .await?
+        .is_some()
+    {
+        return Ok(());
+    }
+    let position = match from {
+        StartFrom::Now => runtime.head().position,
+        StartFrom::Origin => GlobalPosition::ZERO,
+    };
+    let value = encode(PayloadCodec::default(), &position).ok();
+    let fact = |kind| SideRecord::Fact {
+        kind,
+        key: key.clone(),
+        value: value.clone(),
+    };
+    let append = Append::new(runtime.new_id(), runtime.clock().now())
+        .record(fact(FactKind::REGISTRATION))
+        .record(fact(FactKind::CURSOR));
+    runtime.store().append(append).await?;
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! Follows the log and brings events to the instances that they concern.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chronicler_domain::{AggregateId, GlobalPosition, Tenant};
+use chronicler_runtime::{
+    Batch, DispatchError, SendOptions, SubscriptionOptions, WorkerContext, WorkerError,
+};
+use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
+use chronicler_store::{Append, EventRef, FactKind, Filter, SideRecord};
+use futures::stream::{self, StreamExt};
+
+use crate::executor::{AskError, Executor, Instance};
+use crate::routes::{Delivery, EventInfo, Route, Routes};
+use crate::saga::{RoutedEvent, Saga};
+use crate::step::{SagaCommand, said};
+
+/// Positions after which the cursor is committed under load.
+const CURSOR_EVERY: u64 = 4_096;
+/// The quiet time after which it is committed in any case.
+const CURSOR_IDLE: Duration = Duration::from_secs(1);
+
+/// Brings events to instances of one saga type.
+pub(crate) struct Router<S: Saga> {
+    pub(crate) executor: Arc<Executor<S>>,
+    pub(crate) routes: Arc<Routes<S>>,
+    pub(crate) name: String,
+}
+
+/// One event on its way to one instance.
+struct Delivered {
+    position: GlobalPosition,
+    delivery: Delivery,
+    events: Vec<RoutedEvent>,
+    options: SendOptions,
+}
+
+/// Where an event went, or why its routing failed.
+type Routed = Result<Vec<(Route, RoutedEvent)>, String>;
+
+impl<S: Saga> Router<S> {
+    pub(crate) async fn run(self: Arc<Self>, context: WorkerContext) -> Result<(), WorkerError> {
+        let wrong = |error: &dyn std::fmt::Display| WorkerError(error.to_string());
+        let mut committed = self.cursor().await.map_err(|error| wrong(&error))?;
+        let categories = self.routes.entries.keys().cloned().collect();
+        let filter = Filter {
+            categories,
+            ..Filter::default()
+        };
+        let runtime = &self.executor.runtime;
+        let mut subscription = runtime.subscribe(SubscriptionOptions {
+            after: committed,
+            filter,
+        });
+        let stopping = context.stopping();
+        loop {
+            let clock = runtime.clock();
+            let dirty = subscription.through() > committed;
+            let batch = tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                batch = subscription.next() => batch.map_err(|error| wrong(&error))?,
+                () = clock.sleep_until(clock.now().plus(CURSOR_IDLE)), if dirty => {
+                    committed = subscription.through();
+                    self.commit_cursor(committed).await.map_err(|error| wrong(&error))?;
+                    continue;
+                }
+            };
+            let through = batch.through;
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return Ok(()),
+                delivered = self.deliver(batch) => delivered.map_err(WorkerError)?,
+            }
+            if through.get() >= committed.get() + CURSOR_EVERY {
+                committed = through;
+                self.commit_cursor(committed)
+                    .await
+                    .map_err(|error| wrong(&error))?;
+            }
+        }
+        let through = subscription.through();
+        if through > committed {
+            self.commit_cursor(through)
+                .await
+                .map_err(|error| wrong(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Everything up to here was brought to its instances, and committed by them.
+    async fn cursor(&self) -> Result<GlobalPosition, chronicler_store::ReadError> {
+        let key = Bytes::copy_from_slice(self.name.as_bytes());
+        let fact = self
+            .executor
+            .runtime
+            .store()
+            .fact(FactKind::CURSOR, key)
+            .await?;
+        let position = fact.and_then(|fact| decode(CodecId::BINCODE, &fact.value).ok());
+        Ok(position.unwrap_or_default())
+    }
+
+    pub(crate) async fn commit_cursor(
+        &self,
+        position: GlobalPosition,
+    ) -> Result<(), chronicler_store::AppendError> {
+        let runtime = &self.executor.runtime;
+        let key = Bytes::copy_from_slice(self.name.as_bytes());
+        let value = encode(PayloadCodec::default(), &position).ok();
+        let record = SideRecord::Fact {
+            kind: FactKind::CURSOR,
+            key,
+            value,
+        };
+        let append = Append::new(runtime.new_id(), runtime.clock().now()).record(record);
+        runtime.store().append(append).await.map(|_| ())
+    }
+
+    /// Brings a batch to its instances: many at a time, each in order. Ends when all have committed it.
+    async fn deliver(&self, batch: Batch) -> Result<(), String> {
+        let mut order: Vec<(Instance, Vec<Delivered>)> = Vec::new();
+        let mut places: HashMap<(Tenant, String), usize> = HashMap::new();
+        for commit in &batch.commits {
+            for event in commit.events() {
+                let routed = match self.route(&event) {
+                    Ok(routed) => routed,
+                    Err(reason) => {
+                        self.park(&event, &reason).await?;
+                        continue;
+                    }
+                };
+                let tenant = Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default();
+                for (route, input) in routed {
+                    for (id, delivery) in route.0 {
+                        let Ok(aggregate_id) = AggregateId::new(&id) else {
+                            self.park(&event, &format!("{id:?} is no saga id")).await?;
+                            continue;
+                        };
+                        let place = *places.entry((tenant.clone(), id)).or_insert_with(|| {
+                            let instance = Instance {
+                                tenant: tenant.clone(),
+                                id: aggregate_id,
+                            };
+                            order.push((instance, Vec::new()));
+                            order.len() - 1
+                        });
+                        let Some((_, waiting)) = order.get_mut(place) else {
+                            continue;
+                        };
+                        push(waiting, &event, delivery, input.clone());
+                    }
+                }
+            }
+        }
+        let deliveries = stream::iter(order.into_iter().map(|(instance, waiting)| async move {
+            for delivered in waiting {
+                self.bring(&instance, delivered).await?;
+            }
+            Ok::<(), String>(())
+        }));
+        let mut deliveries = deliveries.buffer_unordered(self.executor.options.deliveries_max);
+        while let Some(delivered) = deliveries.next().await {
+            delivered?;
+        }
+        Ok(())
+    }
+
+    async fn bring(&self, instance: &Instance, delivered: Delivered) -> Result<(), String> {
+        let Delivered {
+            position,
+            delivery,
+            events,
+            options,
+        } = delivered;
+        let command = SagaCommand::Deliver {
+            position,
+            delivery,
+            events,
+        };
+        match self.executor.tell(instance, command, options).await {
+            Ok(_) => Ok(()),
+            // It is journaled as quarantined: its events wait in the log until it is released.
+            Err(AskError::Failed(DispatchError::Quarantined { .. })) => Ok(()),
+            Err(AskError::Refused(refusal)) => Err(refusal.to_string()),
+            Err(AskError::Failed(error)) => Err(error.to_string()),
+        }
+    }
+
+    pub(crate) fn route(&self, event: &EventRef<'_>) -> Routed {
+        let Some(entry) = self.routes.entries.get(event.part().category()) else {
+            return Ok(Vec::new());
+        };
+        let decoded = (entry.decode)(event).map_err(|error| error.to_string())?;
+        let info = EventInfo {
+            tenant: Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default(),
+            id: event.part().id().to_owned(),
+            version: event.version(),
+            position: event.position(),
+            timestamp: event.timestamp(),
+        };
+        let find = |input: RoutedEvent| {
+            let found = catch_unwind(AssertUnwindSafe(|| (entry.find)(input.0.as_ref(), &info)));
+            let route =
+                found.map_err(|panic| format!("routing panicked: {}", said(panic.as_ref())))?;
+            Ok((route, input))
+        };
+        decoded.into_iter().map(find).collect()
+    }
+
+    /// Sets an event aside that cannot be routed: it is journaled, and in nobody's way.
+    async fn park(&self, event: &EventRef<'_>, reason: &str) -> Result<(), String> {
+        let position = event.position();
+        tracing::error!(saga = S::NAME, %position, reason, "event parked");
+        let runtime = &self.executor.runtime;
+        let mut key = self.name.as_bytes().to_vec();
+        key.push(0);
+        key.extend_from_slice(&position.get().to_be_bytes());
+        let value = Some(Bytes::copy_from_slice(reason.as_bytes()));
+        let record = SideRecord::Fact {
+            kind: FactKind::PARKED,
+            key: key.into(),
+            value,
+        };
+        let append = Append::new(runtime.new_id(), runtime.clock().now()).record(record);
+        runtime
+            .store()
+            .append(append)
+            .await
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// Adds an event to what waits for an instance; several at one position go together.
+fn push(
+    waiting: &mut Vec<Delivered>,
+    event: &EventRef<'_>,
+    delivery: Delivery,
+    input: RoutedEvent,
+) {
+    let position = event.position();
+    if let Some(last) = waiting.last_mut().filter(|last| last.position == position) {
+        return last.events.push(input);
+    }
+    let metadata = event.commit().metadata();
+    let options = SendOptions {
+        correlation_id: Some(metadata.correlation_id),
+        causation: Some((event.id(), metadata.causation_depth)),
+        principal: metadata.principal,
+        ..SendOptions::default()
+    };
+    waiting.push(Delivered {
+        position,
+        delivery,
+        events: vec![input],
+        options,
+    });
+}

@@ -1,0 +1,114 @@
+//! Which events concern which instances.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use chronicler_domain::{Aggregate, GlobalPosition, StreamVersion, Tenant, Timestamp};
+use chronicler_store::EventRef;
+use chronicler_store::codec::{CodecError, EventDecoder};
+
+use crate::saga::{RoutedEvent, Saga};
+
+/// Where an event stands, for routing by more than its content.
+#[derive(Clone, Debug)]
+pub struct EventInfo {
+    /// Whose data it is. Instances of another tenant cannot be reached.
+    pub tenant: Tenant,
+    /// The id of the aggregate that it happened to.
+    pub id: String,
+    /// Its place in its stream.
+    pub version: StreamVersion,
+    /// Its place in the log.
+    pub position: GlobalPosition,
+    /// When its commit was accepted.
+    pub timestamp: Timestamp,
+}
+
+/// Where an event goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route(pub(crate) Vec<(String, Delivery)>);
+
+/// What is to happen if the instance is there, or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Start,
+    Resume,
+    StartOrResume,
+}
+
+impl Route {
+    /// Nowhere.
+    pub fn ignore() -> Self {
+        Self::default()
+    }
+
+    /// Starts this instance. If it is there already, the event is passed over.
+    pub fn start(id: impl Into<String>) -> Self {
+        Self(vec![(id.into(), Delivery::Start)])
+    }
+
+    /// Goes to this instance. If it is not there, the event is passed over.
+    pub fn resume(id: impl Into<String>) -> Self {
+        Self(vec![(id.into(), Delivery::Resume)])
+    }
+
+    /// Goes to this instance, and starts it if it is not there.
+    pub fn start_or_resume(id: impl Into<String>) -> Self {
+        Self(vec![(id.into(), Delivery::StartOrResume)])
+    }
+
+    /// Goes to all of these.
+    pub fn each(routes: impl IntoIterator<Item = Self>) -> Self {
+        Self(routes.into_iter().flat_map(|route| route.0).collect())
+    }
+}
+
+type Decode = dyn Fn(&EventRef<'_>) -> Result<Vec<RoutedEvent>, CodecError> + Send + Sync;
+type Find = dyn Fn(&(dyn Any + Send + Sync), &EventInfo) -> Route + Send + Sync;
+
+pub(crate) struct Entry {
+    pub(crate) decode: Box<Decode>,
+    pub(crate) find: Box<Find>,
+}
+
+/// The routes of one saga, by the category of the events.
+pub struct Routes<S: ?Sized> {
+    pub(crate) entries: HashMap<String, Entry>,
+    saga: PhantomData<fn() -> S>,
+}
+
+impl<S: Saga> Routes<S> {
+    pub(crate) fn of_saga() -> Self {
+        let mut routes = Self {
+            entries: HashMap::new(),
+            saga: PhantomData,
+        };
+        S::routes(&mut routes);
+        routes
+    }
+
+    /// Says where the events of an aggregate type go. `find` must be pure; a panic in it parks the event.
+    pub fn event<A: Aggregate>(
+        &mut self,
+        find: impl Fn(&A::Event, &EventInfo) -> Route + Send + Sync + 'static,
+    ) -> &mut Self {
+        let decoder = EventDecoder::<A::Event>::new();
+        let decode = move |event: &EventRef<'_>| {
+            let decoded = decoder.decode(event)?.into_iter();
+            Ok(decoded.map(|event| RoutedEvent(Arc::new(event))).collect())
+        };
+        let find = move |event: &(dyn Any + Send + Sync), info: &EventInfo| {
+            event
+                .downcast_ref::<A::Event>()
+                .map_or_else(Route::ignore, |event| find(event, info))
+        };
+        let entry = Entry {
+            decode: Box::new(decode),
+            find: Box::new(find),
+        };
+        self.entries.insert(A::CATEGORY.to_owned(), entry);
+        self
+    }
+}
