@@ -1,4 +1,5 @@
 //! The walls between the crates, and the house rules that a compiler does not check.
+#![allow(clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
