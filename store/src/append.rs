@@ -152,7 +152,7 @@ pub struct PlacedPart {
 pub enum Positions {
     /// One after the other.
     Run {
-        /// The first one.
+        /// The first one; zero if there are none.
         first: GlobalPosition,
         /// How many.
         count: u32,

@@ -7,6 +7,7 @@
 mod acceptance;
 mod append;
 pub mod codec;
+pub mod conformance;
 mod error;
 pub mod frame;
 #[allow(dead_code, reason = "the journal store composes it")]
@@ -14,6 +15,7 @@ mod index;
 mod log;
 pub mod memory;
 mod query;
+mod read;
 #[allow(dead_code, unused_imports, reason = "the journal store composes it")]
 mod sled;
 mod snapshot;
@@ -32,6 +34,7 @@ pub use frame::{
 pub use log::{EventLog, FactEntry, Head, Health, StreamHead};
 pub use memory::MemoryStore;
 pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};
+pub use read::{RecordedEvent, read_all_events, read_events};
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::Store;
 pub use view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};

@@ -65,7 +65,8 @@ impl StreamQuery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// At the commit that holds this position, or the first after it.
+    /// At the commit that holds this position, or the first after it. Commits without events that lie between
+    /// it and the position before are given, too, where they are wanted.
     Position(GlobalPosition),
     /// At this commit.
     Sequence(LogSequence),

@@ -19,7 +19,11 @@ pub(crate) fn accepted_parts(
             first_version: version.next(),
             last_version: version.plus(count),
             positions: Positions::Run {
-                first,
+                first: if count == 0 {
+                    GlobalPosition::ZERO
+                } else {
+                    first
+                },
                 count: u32::try_from(count).unwrap_or(u32::MAX),
             },
         };
