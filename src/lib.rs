@@ -1,1 +1,45 @@
-//! The front door.
+//! Chronicler: an actor-based, in-process CQRS and event-sourcing runtime.
+//!
+//! An application defines aggregates (pure decisions), projections (what it wants to know) and sagas (what must
+//! happen across aggregates), hands them to [`App`], and runs. Each aggregate instance is a supervised actor over a
+//! durable log.
+//!
+//! ```
+#![doc = include_str!("../examples/bank_account.rs")]
+//! ```
+
+mod app;
+mod builder;
+mod command;
+mod error;
+mod scope;
+
+pub use app::App;
+pub use builder::AppBuilder;
+pub use command::Command;
+pub use error::{StartError, ViewAccessError};
+pub use scope::{Scope, View};
+
+pub use chronicler_domain as domain;
+pub use chronicler_projections as projections;
+pub use chronicler_runtime as runtime;
+pub use chronicler_sagas as sagas;
+pub use chronicler_store as store;
+
+/// What most applications import.
+pub mod prelude {
+    pub use crate::{App, AppBuilder};
+    pub use chronicler_domain::{
+        Aggregate, AggregateId, CommandId, Context, Decided, Decision, Event, Never, Tenant,
+        Timestamp, Upcasters,
+    };
+    pub use chronicler_projections::{
+        EventInfo, Handlers, Projection, Table, TableHandlers, TableProjection,
+    };
+    pub use chronicler_runtime::{DispatchError, Receipt, SendError};
+    pub use chronicler_sagas::{
+        CallOutcome, CallResult, ExternalService, Input, Next, Route, Routes, Saga, SagaContext,
+        SagaStatus,
+    };
+    pub use chronicler_store::Outcome;
+}

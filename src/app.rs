@@ -1,0 +1,145 @@
+//! A running application.
+
+use std::sync::Arc;
+
+use chronicler_domain::{Aggregate, AggregateId, InvalidId, Tenant};
+use chronicler_projections::{Projection, Projections, TableProjection, TableView};
+use chronicler_runtime::{
+    DispatchError, Receipt, Runtime, SendError, StateOf, StopOptions, StopReport,
+};
+use chronicler_sagas::{Saga, SagaHandle, Sagas};
+use chronicler_store::{Head, MemoryStore, Store};
+use futures::FutureExt;
+use futures::future;
+
+use crate::builder::AppBuilder;
+use crate::command::Command;
+use crate::error::ViewAccessError;
+use crate::scope::{Scope, View};
+
+/// A running application. Cheap to clone; clones are the same application.
+#[derive(Clone)]
+pub struct App {
+    parts: Arc<Parts>,
+}
+
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) runtime: Runtime,
+    pub(crate) projections: Projections,
+    pub(crate) sagas: Sagas,
+}
+
+impl App {
+    /// An application over a store in memory: nothing outlives the process. For tests and first steps.
+    pub fn in_memory() -> AppBuilder {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// An application over any store.
+    pub fn over(store: Arc<dyn Store>) -> AppBuilder {
+        AppBuilder::new(Box::new(move || future::ready(Ok(store)).boxed()))
+    }
+
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            parts: Arc::new(parts),
+        }
+    }
+
+    /// Sends a command and waits until it, and everything it was decided on, is durable.
+    ///
+    /// # Errors
+    /// [`SendError::Rejected`] with the domain's own type; [`SendError::Failed`] with what became of the command.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the command back: it is carried out or refused all the same.
+    pub async fn send<A: Aggregate>(
+        &self,
+        id: impl TryInto<AggregateId, Error: Into<InvalidId>>,
+        command: impl Into<A::Command>,
+    ) -> Result<Receipt<A::Reply>, SendError<A::Rejection>> {
+        self.default_tenant().send::<A>(id, command).await
+    }
+
+    /// A command about which more is to be said: its id, its deadline, on whose behalf.
+    pub fn command<A: Aggregate>(
+        &self,
+        id: impl TryInto<AggregateId, Error: Into<InvalidId>>,
+        command: impl Into<A::Command>,
+    ) -> Command<A> {
+        self.default_tenant().command(id, command)
+    }
+
+    /// One aggregate's durable state; an unknown one is the default at version 0.
+    ///
+    /// # Errors
+    /// [`DispatchError`] when it cannot be recovered.
+    pub async fn state<A: Aggregate>(
+        &self,
+        id: impl TryInto<AggregateId, Error: Into<InvalidId>>,
+    ) -> Result<StateOf<A>, DispatchError> {
+        self.default_tenant().state::<A>(id).await
+    }
+
+    /// The same application for one tenant. A name that cannot be one is an error of whatever is then asked.
+    pub fn tenant(&self, name: impl AsRef<str>) -> Scope {
+        Scope::new(self.clone(), Tenant::new(name))
+    }
+
+    /// A view that is kept in memory.
+    pub fn view<P: Projection>(&self) -> View<P> {
+        View::new(self.parts.projections.view::<P>())
+    }
+
+    /// A view that is kept in the store.
+    ///
+    /// # Errors
+    /// [`ViewAccessError::NotRegistered`].
+    pub fn table<T: TableProjection>(&self) -> Result<TableView<T>, ViewAccessError> {
+        let missing = ViewAccessError::NotRegistered { name: T::NAME };
+        self.parts.projections.table::<T>().ok_or(missing)
+    }
+
+    /// The instances of a saga type, if it was registered.
+    pub fn saga<S: Saga>(&self) -> Option<&SagaHandle<S>> {
+        self.parts.sagas.saga::<S>()
+    }
+
+    /// All projections: status, lag, rebuild, parked events.
+    pub fn projections(&self) -> &Projections {
+        &self.parts.projections
+    }
+
+    /// The runtime below: subscriptions, workers, timers, quarantine.
+    pub fn runtime(&self) -> &Runtime {
+        &self.parts.runtime
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
+    /// The durable end of the log.
+    pub fn head(&self) -> Head {
+        self.parts.store.head()
+    }
+
+    /// Stops: sagas first, then projections, then commands under way are drained; everything is made durable and
+    /// the store is given back.
+    ///
+    /// # Cancel safety
+    /// Stopping goes on with the next call.
+    pub async fn stop(&self) -> StopReport {
+        self.parts.sagas.stop().await;
+        self.parts.projections.stop().await;
+        let report = self.parts.runtime.stop(StopOptions::default()).await;
+        self.parts.store.close().await;
+        report
+    }
+
+    fn default_tenant(&self) -> Scope {
+        Scope::new(self.clone(), Ok(Tenant::default()))
+    }
+}

@@ -1,0 +1,184 @@
+//! Puts an application together: what it defines, over which store, with which limits.
+
+use std::sync::Arc;
+
+use chronicler_domain::Aggregate;
+use chronicler_projections::{
+    Projection, ProjectionOptions, ProjectionsBuilder, StartProgress, TableProjection,
+};
+use chronicler_runtime::{Clock, RuntimeBuilder, RuntimeOptions};
+use chronicler_sagas::{ExternalService, Saga, SagaOptions, SagasBuilder, StartFrom};
+use chronicler_store::{OpenError, Store};
+use futures::future::BoxFuture;
+
+use crate::app::{App, Parts};
+use crate::error::StartError;
+
+/// Opens the store when the application starts.
+pub(crate) type OpenStore =
+    Box<dyn FnOnce() -> BoxFuture<'static, Result<Arc<dyn Store>, OpenError>> + Send>;
+
+type Register<B> = Box<dyn FnOnce(B) -> B + Send>;
+type OnProgress = Box<dyn FnMut(&[StartProgress]) + Send>;
+
+/// Puts an application together; made by [`App::open`] and its siblings.
+#[must_use]
+pub struct AppBuilder {
+    open: OpenStore,
+    runtime: Vec<Register<RuntimeBuilder>>,
+    projections: ProjectionsBuilder,
+    sagas: Vec<Register<SagasBuilder>>,
+    saga_options: SagaOptions,
+    progress: OnProgress,
+}
+
+impl AppBuilder {
+    pub(crate) fn new(open: OpenStore) -> Self {
+        Self {
+            open,
+            runtime: Vec::new(),
+            projections: ProjectionsBuilder::new(),
+            sagas: Vec::new(),
+            saga_options: SagaOptions::default(),
+            progress: Box::new(|_| {}),
+        }
+    }
+
+    /// Hosts an aggregate type.
+    pub fn aggregate<A: Aggregate>(mut self) -> Self {
+        self.runtime
+            .push(Box::new(|runtime| runtime.aggregate::<A>()));
+        self
+    }
+
+    /// Adds a projection whose view is kept in memory, and built from the log at each start.
+    pub fn projection<P: Projection>(mut self, initial: P) -> Self {
+        self.projections = self.projections.memory(initial);
+        self
+    }
+
+    /// Adds a projection whose view is kept in the store.
+    pub fn table<T: TableProjection>(mut self) -> Self {
+        self.projections = self.projections.table::<T>();
+        self
+    }
+
+    /// The same with other options than the default ones.
+    pub fn table_with<T: TableProjection>(mut self, options: ProjectionOptions) -> Self {
+        self.projections = self.projections.table_with::<T>(options);
+        self
+    }
+
+    /// Adds a saga. Registered for the first time it begins with what happens from now on.
+    pub fn saga<S: Saga>(self, saga: S) -> Self {
+        self.saga_from(saga, StartFrom::Now)
+    }
+
+    /// Adds a saga and says where it begins when it is registered for the first time.
+    pub fn saga_from<S: Saga>(mut self, saga: S, from: StartFrom) -> Self {
+        self.sagas
+            .push(Box::new(move |sagas| sagas.saga(saga, from)));
+        self
+    }
+
+    /// Adds a service that sagas call by this name.
+    pub fn service(mut self, name: &str, service: impl ExternalService) -> Self {
+        let (name, service) = (name.to_owned(), Arc::new(service));
+        self.sagas
+            .push(Box::new(move |sagas| sagas.service(&name, service)));
+        self
+    }
+
+    /// Another clock than the system's; for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.runtime
+            .push(Box::new(move |runtime| runtime.clock(clock)));
+        self
+    }
+
+    /// Other limits than the default ones.
+    pub fn options(mut self, options: RuntimeOptions) -> Self {
+        self.runtime
+            .push(Box::new(move |runtime| runtime.options(options)));
+        self
+    }
+
+    /// Other limits for sagas than the default ones.
+    pub fn saga_options(mut self, options: SagaOptions) -> Self {
+        self.saga_options = options;
+        self
+    }
+
+    /// Called while views are brought up to date at the start.
+    pub fn on_progress(mut self, report: impl FnMut(&[StartProgress]) + Send + 'static) -> Self {
+        self.progress = Box::new(report);
+        self
+    }
+
+    /// Starts: opens the store, brings the views up to its head, then lets the sagas follow.
+    ///
+    /// # Errors
+    /// [`StartError`]; everything that is wrong with what was registered at once.
+    pub async fn start(self) -> Result<App, StartError> {
+        self.launch(true).await
+    }
+
+    /// The same without waiting for the views: those that are behind answer that they are being built.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_without_waiting(self) -> Result<App, StartError> {
+        self.launch(false).await
+    }
+
+    async fn launch(self, wait: bool) -> Result<App, StartError> {
+        let options = SagasBuilder::default().options(self.saga_options);
+        let sagas = self
+            .sagas
+            .into_iter()
+            .fold(options, |sagas, register| register(sagas));
+        if !sagas.problems().is_empty() {
+            return Err(StartError::Problems(sagas.problems().to_vec()));
+        }
+        let store = (self.open)().await?;
+        let builder = RuntimeBuilder::new(Arc::clone(&store));
+        let builder = self
+            .runtime
+            .into_iter()
+            .fold(builder, |runtime, register| register(runtime));
+        let runtime = match sagas.register(builder).build().await {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                store.close().await;
+                return Err(error.into());
+            }
+        };
+        let views = if wait {
+            self.projections.start(&runtime, self.progress).await
+        } else {
+            self.projections.start_without_waiting(&runtime)
+        };
+        let projections = match views {
+            Ok(projections) => projections,
+            Err(error) => {
+                runtime.stop(Default::default()).await;
+                store.close().await;
+                return Err(error.into());
+            }
+        };
+        match sagas.start(&runtime).await {
+            Ok(sagas) => Ok(App::new(Parts {
+                store,
+                runtime,
+                projections,
+                sagas,
+            })),
+            Err(error) => {
+                projections.stop().await;
+                runtime.stop(Default::default()).await;
+                store.close().await;
+                Err(error.into())
+            }
+        }
+    }
+}
