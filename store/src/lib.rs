@@ -3,20 +3,18 @@
 //! Bytes in, bytes out: nothing here knows actors or an application's types. The contract of a store is in
 //! the docs of [`EventLog`], [`SnapshotStore`] and [`ViewStore`]; the conformance kit checks it on any of them.
 
-#[allow(dead_code, unused_imports, reason = "the stores build on it")]
 mod acceptance;
 mod append;
 pub mod codec;
 pub mod conformance;
 mod error;
 pub mod frame;
-#[allow(dead_code, reason = "the journal store composes it")]
 mod index;
+pub mod journal;
 mod log;
 pub mod memory;
 mod query;
 mod read;
-#[allow(dead_code, unused_imports, reason = "the journal store composes it")]
 mod sled;
 mod snapshot;
 mod store;
@@ -31,6 +29,7 @@ pub use frame::{
     EventRef, FactKind, OutcomeRecord, OutcomeResult, PartRef, RecordRef, RecordedCommit,
     SideRecord,
 };
+pub use journal::JournalStore;
 pub use log::{EventLog, FactEntry, Head, Health, StreamHead};
 pub use memory::MemoryStore;
 pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};

@@ -422,14 +422,14 @@ impl<'a> EventRef<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct RawPart<'a> {
-    stream_key: &'a str,
-    first_version: u64,
-    back: u64,
-    count: u64,
+pub(super) struct RawPart<'a> {
+    pub(super) stream_key: &'a str,
+    pub(super) first_version: u64,
+    pub(super) back: u64,
+    pub(super) count: u64,
 }
 
-fn read_part<'a>(cursor: &mut Cursor<'a>) -> Option<RawPart<'a>> {
+pub(super) fn read_part<'a>(cursor: &mut Cursor<'a>) -> Option<RawPart<'a>> {
     Some(RawPart {
         stream_key: cursor.text()?,
         first_version: cursor.varint()?,
@@ -439,7 +439,7 @@ fn read_part<'a>(cursor: &mut Cursor<'a>) -> Option<RawPart<'a>> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct RawEvent<'a> {
+pub(super) struct RawEvent<'a> {
     id: Option<Uuid>,
     codec: u8,
     event_type: &'a str,
@@ -448,7 +448,7 @@ struct RawEvent<'a> {
     metadata: &'a [u8],
 }
 
-fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<RawEvent<'a>> {
+pub(super) fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<RawEvent<'a>> {
     let flags = cursor.byte()?;
     if flags & !(HAS_ID | HAS_METADATA) != 0 {
         return None;
@@ -473,7 +473,7 @@ fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<RawEvent<'a>> {
 }
 
 /// Reads the metadata; with `wanted` false it only checks and skips, and gives `Some(None)`.
-fn read_metadata(
+pub(super) fn read_metadata(
     cursor: &mut Cursor<'_>,
     commit_id: Uuid,
     wanted: bool,

@@ -129,10 +129,6 @@ impl Plan {
         Ok(keys.into_iter().collect())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
     pub(super) fn into_changes(self) -> Vec<RowChange> {
         self.changes
             .into_iter()

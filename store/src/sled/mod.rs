@@ -47,6 +47,5 @@ mod index_tests;
 mod intent;
 mod row;
 
-pub(crate) use derived::{DerivedReport, DerivedStore, DurableEnd};
-pub(crate) use folder::SetAside;
-pub(crate) use index::{Expectation, IndexReport, SledIndex};
+pub(crate) use derived::{DerivedStore, DurableEnd};
+pub(crate) use index::{Expectation, SledIndex};

@@ -16,5 +16,5 @@ mod view_tests;
 mod views;
 mod writer;
 
-pub(crate) use shared::{DerivedReport, DurableEnd};
+pub(crate) use shared::DurableEnd;
 pub(crate) use store::DerivedStore;

@@ -1,0 +1,7 @@
+//! The file operations that the journal uses, behind a trait so that tests can make them fail.
+
+mod real;
+mod storage;
+
+pub(crate) use real::RealStorage;
+pub(crate) use storage::{OpenMode, Storage, StorageFile};

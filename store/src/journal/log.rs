@@ -1,0 +1,279 @@
+//! The log over a journal folder and an index: threads, and the contract of [`EventLog`].
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use chronicler_domain::{LogSequence, StreamId};
+use futures::future::{self, BoxFuture};
+use futures::stream;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::disk::Storage;
+use super::lock::DirectoryLock;
+use super::open::{OpenIndex, OpenReport, open};
+use super::options::JournalOptions;
+use super::read::{self, FactReader, read_all, read_stream, stream_batches};
+use super::shared::Shared;
+use super::write::{Follower, Writer, head_in_index};
+use crate::acceptance::{check, payload_bytes};
+use crate::append::{Append, Completion};
+use crate::error::{AppendError, OpenError, ReadError};
+use crate::frame::FactKind;
+use crate::index::HeadRow;
+use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
+use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
+
+/// An open journal with its threads.
+#[derive(Debug)]
+pub(crate) struct JournalLog {
+    shared: Arc<Shared>,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+/// What ends when the log is closed.
+#[derive(Debug)]
+struct Running {
+    writer: JoinHandle<()>,
+    follower: JoinHandle<()>,
+    lock: DirectoryLock,
+}
+
+impl JournalLog {
+    /// Opens the journal of a data directory, or begins one. Blocks.
+    pub(crate) fn open(
+        data: &Path,
+        options: JournalOptions,
+        storage: Arc<dyn Storage>,
+        open_index: &OpenIndex<'_>,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let opened = open(data, options, storage, open_index)?;
+        let shared = opened.shared;
+        let writer = Writer::new(shared.clone(), opened.active, opened.marker);
+        let follower = Follower::new(shared.clone());
+        let running = Running {
+            writer: start("chronicler-writer", move || writer.run())?,
+            follower: start("chronicler-index", move || follower.run())?,
+            lock: opened.lock,
+        };
+        let log = Self {
+            shared,
+            running: Arc::new(Mutex::new(Some(running))),
+        };
+        Ok((log, opened.report))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Ends the log. Blocks; idempotent.
+    pub(crate) fn close_blocking(&self) {
+        close(&self.shared, &self.running);
+    }
+
+    fn durable_head(&self, stream: &StreamId) -> HeadSought {
+        let known = self
+            .shared
+            .heads
+            .durable(stream.key(), self.shared.durable());
+        match known {
+            Some(head) => HeadSought::Known(head),
+            None => HeadSought::AskIndex,
+        }
+    }
+}
+
+enum HeadSought {
+    Known(Option<HeadRow>),
+    AskIndex,
+}
+
+impl EventLog for JournalLog {
+    fn submit(&self, append: Append, done: Completion) {
+        if let Err(error) = check(&append) {
+            return done(Err(error));
+        }
+        let (bytes, bytes_max) = (
+            payload_bytes(&append) as u64,
+            u64::from(self.shared.options.frame_bytes_max),
+        );
+        if bytes > bytes_max {
+            return done(Err(AppendError::TooLarge { bytes, bytes_max }));
+        }
+        if let Err((done, error)) = self.shared.queue.push(append, done) {
+            done(Err(error));
+        }
+    }
+
+    fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
+        let Err(done) = self.shared.queue.push_barrier(done) else {
+            return;
+        };
+        // The queue is closed: everything is answered once the writer has ended.
+        let (shared, running) = (self.shared.clone(), self.running.clone());
+        let waited = thread::Builder::new()
+            .name("chronicler-barrier".to_owned())
+            .spawn(move || {
+                close(&shared, &running);
+                done();
+            });
+        if let Err(error) = waited {
+            tracing::error!(%error, "a barrier behind the end of the log could not wait for it");
+        }
+    }
+
+    fn head(&self) -> Head {
+        *self.shared.head.borrow()
+    }
+
+    fn watch_head(&self) -> watch::Receiver<Head> {
+        self.shared.head.subscribe()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    fn stream_head(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<Option<StreamHead>, ReadError>> {
+        if self.shared.is_closed() {
+            return Box::pin(future::ready(Err(ReadError::Closed)));
+        }
+        match self.durable_head(stream) {
+            HeadSought::Known(head) => Box::pin(future::ready(Ok(head.map(stream_head)))),
+            HeadSought::AskIndex => {
+                let (shared, stream) = (self.shared.clone(), stream.clone());
+                read::run(move || Ok(indexed_head(&shared, &stream)?.map(stream_head)))
+            }
+        }
+    }
+
+    fn read_stream(&self, query: StreamQuery) -> CommitStream {
+        if self.shared.is_closed() {
+            return closed();
+        }
+        let sought = self.durable_head(&query.stream);
+        if let HeadSought::Known(None) = sought {
+            return Box::pin(stream::empty());
+        }
+        let (shared, until) = (self.shared.clone(), self.shared.durable());
+        stream_batches(move |sender| {
+            let head = match sought {
+                HeadSought::Known(head) => head,
+                HeadSought::AskIndex => indexed_head(&shared, &query.stream)?,
+            };
+            let Some(head) = head else {
+                return Ok(());
+            };
+            // The head may be newer than the call; the view is newer than the head.
+            let mut reader = shared.view().reader();
+            read_stream(&mut reader, &query, until, head.log_offset, sender)
+        })
+    }
+
+    fn read_all(&self, query: AllQuery) -> CommitStream {
+        if self.shared.is_closed() {
+            return closed();
+        }
+        read_all(query, self.shared.view(), &self.shared.tail)
+    }
+
+    fn fact(
+        &self,
+        kind: FactKind,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<FactEntry>, ReadError>> {
+        FactReader::new(self.shared.clone()).fact(kind, key)
+    }
+
+    fn facts(&self, query: FactQuery) -> BoxFuture<'static, Result<Vec<FactEntry>, ReadError>> {
+        FactReader::new(self.shared.clone()).facts(query)
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        // At once, so that nothing submitted after this call is taken.
+        self.shared.queue.close();
+        let (shared, running) = (self.shared.clone(), self.running.clone());
+        let closing = read::run(move || {
+            close(&shared, &running);
+            Ok(())
+        });
+        Box::pin(async move {
+            if let Err(error) = closing.await {
+                tracing::error!(%error, "the log was not closed to its end");
+            }
+        })
+    }
+}
+
+impl Drop for JournalLog {
+    fn drop(&mut self) {
+        self.close_blocking();
+    }
+}
+
+/// Ends the threads, in the order in which they feed each other, and gives the directory back.
+fn close(shared: &Shared, running: &Mutex<Option<Running>>) {
+    shared.queue.close();
+    // Held until the end, so that whoever closes a second time waits for the first.
+    let mut running = running.lock();
+    let Some(Running {
+        writer,
+        follower,
+        lock,
+    }) = running.take()
+    else {
+        return;
+    };
+    let panicked = writer.join().is_err();
+    if panicked {
+        shared.stop_writes("the writer ended in a panic");
+    }
+    shared.follower.close();
+    if follower.join().is_err() || panicked {
+        tracing::error!(
+            "a thread of the log ended in a panic; opening the store again recovers it"
+        );
+    }
+    shared.set_closed();
+    drop(lock);
+}
+
+/// The durable head of a stream that was not in memory a moment ago.
+fn indexed_head(shared: &Shared, stream: &StreamId) -> Result<Option<HeadRow>, ReadError> {
+    let head = head_in_index(shared.index()?.as_ref(), stream.key())?;
+    if head.is_some() {
+        return Ok(head);
+    }
+    // It may have been begun since, and be in memory now.
+    let durable: LogSequence = shared.durable();
+    Ok(shared.heads.durable(stream.key(), durable).flatten())
+}
+
+fn stream_head(row: HeadRow) -> StreamHead {
+    StreamHead {
+        version: row.version,
+        sequence: row.sequence,
+        commit_id: row.commit_id,
+        first_at: row.first_at,
+        last_at: row.last_at,
+    }
+}
+
+fn closed() -> CommitStream {
+    Box::pin(stream::iter([Err(ReadError::Closed)]))
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map_err(|source: io::Error| OpenError::Io {
+        operation: format!("starting the thread {name}"),
+        source,
+    })
+}

@@ -1,0 +1,182 @@
+//! The head marker: how far the log is known to be durable, in two slots that are written in turn.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
+use uuid::Uuid;
+
+use super::disk::{OpenMode, Storage, StorageFile};
+use crate::frame::varint::Cursor;
+
+/// The file's name in the journal folder.
+pub(crate) const FILE: &str = "head";
+/// Each slot has a block of its own, so that a torn write of one cannot touch the other.
+const SLOT_BYTES: u64 = 4_096;
+const MAGIC: &[u8; 8] = b"CHRNHEAD";
+const USED_BYTES: usize = 100;
+const CLEAN: u32 = 1;
+
+/// The end of what is durable, as recovery needs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogEnd {
+    /// The last commit.
+    pub sequence: LogSequence,
+    /// The last event.
+    pub position: GlobalPosition,
+    /// When the last commit was accepted.
+    pub timestamp: Timestamp,
+    /// Where the last frame begins, and its checksum; both zero in an empty log.
+    pub last_offset: u64,
+    pub checksum: u32,
+    /// Where the next frame begins.
+    pub offset: u64,
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub store_id: Uuid,
+    /// The segment that holds the end.
+    pub segment: u64,
+    pub end: LogEnd,
+    /// Whether the store was closed: then nothing lies beyond `end`.
+    pub clean: bool,
+}
+
+/// The open file, and which slot is next.
+#[derive(Debug)]
+pub(crate) struct MarkerFile {
+    file: Arc<dyn StorageFile>,
+    generation: u64,
+    buffer: Vec<u8>,
+}
+
+/// What was found in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FoundMarker {
+    /// The newest readable slot.
+    pub marker: Option<Marker>,
+    /// Slots that hold something unreadable.
+    pub damaged_slots: usize,
+}
+
+impl MarkerFile {
+    /// Creates the file with one marker in it, synced.
+    pub(crate) fn create(
+        storage: &dyn Storage,
+        folder: &Path,
+        marker: &Marker,
+    ) -> io::Result<Self> {
+        let file = storage.open(&folder.join(FILE), OpenMode::Create)?;
+        file.truncate(2 * SLOT_BYTES)?;
+        let mut created = Self {
+            file,
+            generation: 0,
+            buffer: Vec::with_capacity(USED_BYTES),
+        };
+        created.write(marker)?;
+        created.sync()?;
+        Ok(created)
+    }
+
+    /// Opens the file and reads its newest marker; without a file nothing is found.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        folder: &Path,
+    ) -> io::Result<Option<(Self, FoundMarker)>> {
+        let file = match storage.open(&folder.join(FILE), OpenMode::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let (mut found, mut newest) = (FoundMarker::default(), 0);
+        for slot in 0..2 {
+            let mut bytes = [0; USED_BYTES];
+            file.read_at(&mut bytes, slot * SLOT_BYTES)?;
+            match decode(&bytes) {
+                Some((generation, marker)) if generation > newest => {
+                    newest = generation;
+                    found.marker = Some(marker);
+                }
+                Some(_) => {}
+                None if bytes.iter().all(|byte| *byte == 0) => {}
+                None => found.damaged_slots += 1,
+            }
+        }
+        let opened = Self {
+            file,
+            generation: newest,
+            buffer: Vec::with_capacity(USED_BYTES),
+        };
+        Ok(Some((opened, found)))
+    }
+
+    /// Writes the marker into the older slot, without a sync.
+    pub(crate) fn write(&mut self, marker: &Marker) -> io::Result<()> {
+        self.generation += 1;
+        encode(self.generation, marker, &mut self.buffer);
+        self.file
+            .write_at(&self.buffer, self.generation % 2 * SLOT_BYTES)
+    }
+
+    /// Makes the last written marker durable.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+fn encode(generation: u64, marker: &Marker, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&generation.to_le_bytes());
+    out.extend_from_slice(marker.store_id.as_bytes());
+    out.extend_from_slice(&marker.segment.to_le_bytes());
+    out.extend_from_slice(&marker.end.sequence.get().to_le_bytes());
+    out.extend_from_slice(&marker.end.position.get().to_le_bytes());
+    out.extend_from_slice(&marker.end.timestamp.as_micros().to_le_bytes());
+    out.extend_from_slice(&marker.end.last_offset.to_le_bytes());
+    out.extend_from_slice(&marker.end.offset.to_le_bytes());
+    out.extend_from_slice(&marker.end.checksum.to_le_bytes());
+    let flags = if marker.clean { CLEAN } else { 0 };
+    out.extend_from_slice(&flags.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&crc32c::crc32c(out).to_le_bytes());
+}
+
+fn decode(bytes: &[u8; USED_BYTES]) -> Option<(u64, Marker)> {
+    let (covered, checksum) = bytes.split_last_chunk::<4>()?;
+    if crc32c::crc32c(covered) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    let mut cursor = Cursor::new(covered);
+    if &cursor.array::<8>()? != MAGIC {
+        return None;
+    }
+    let generation = u64::from_le_bytes(cursor.array()?);
+    let store_id = Uuid::from_bytes(cursor.array()?);
+    let mut number = || cursor.array().map(u64::from_le_bytes);
+    let segment = number()?;
+    let (sequence, position, timestamp) = (number()?, number()?, number()?);
+    let (last_offset, offset) = (number()?, number()?);
+    let checksum = u32::from_le_bytes(cursor.array()?);
+    let flags = u32::from_le_bytes(cursor.array()?);
+    if flags & !CLEAN != 0 {
+        return None;
+    }
+    let end = LogEnd {
+        sequence: LogSequence::new(sequence),
+        position: GlobalPosition::new(position),
+        timestamp: Timestamp::from_micros(timestamp),
+        last_offset,
+        checksum,
+        offset,
+    };
+    let marker = Marker {
+        store_id,
+        segment,
+        end,
+        clean: flags & CLEAN != 0,
+    };
+    Some((generation, marker))
+}

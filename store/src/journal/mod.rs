@@ -1,0 +1,27 @@
+//! The journal: the durable store. Segment files are the truth, and everything else is derived from them.
+//!
+//! docs/FORMAT.md has the bytes. The walk of one append: [`log`] takes it, [`write`] groups and syncs it,
+//! [`memory`] has what readers see at once, [`read`] has the way to what is older, and [`open`] the way back
+//! after a crash.
+
+mod counters;
+mod disk;
+mod identity;
+mod lock;
+mod log;
+mod marker;
+mod memory;
+mod open;
+mod options;
+mod read;
+mod segment;
+mod shared;
+mod store;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use counters::SyncStats;
+pub use open::{CutTail, OpenReport};
+pub use options::{Durability, JournalOptions, ReplayListener, ReplayProgress};
+pub use store::JournalStore;

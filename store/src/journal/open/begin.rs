@@ -1,0 +1,79 @@
+//! The first opening of a directory.
+
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::found::{find_segments, io_failed};
+use crate::error::OpenError;
+use crate::journal::disk::Storage;
+use crate::journal::identity;
+use crate::journal::marker::{LogEnd, Marker, MarkerFile};
+use crate::journal::write::create_segment;
+
+/// The journal's folder in the data directory.
+pub(super) const JOURNAL: &str = "journal";
+const FIRST_SEGMENT: u64 = 1;
+
+/// Lays out an empty store and gives its id. The `format` file comes last: a directory without it holds
+/// nothing that was ever acknowledged.
+pub(super) fn begin(
+    storage: &dyn Storage,
+    data: &Path,
+    segment_bytes: u64,
+) -> Result<Uuid, OpenError> {
+    let folder = data.join(JOURNAL);
+    let failed = |doing: &'static str| {
+        let folder = folder.clone();
+        move |error| io_failed(doing, &folder, error)
+    };
+    storage.create_folder(&folder).map_err(failed("creating"))?;
+    refuse_if_used(storage, data, &folder)?;
+    let store_id = identity::new_store_id();
+    let end = LogEnd::default();
+    create_segment(
+        storage,
+        &folder,
+        store_id,
+        FIRST_SEGMENT,
+        &end,
+        segment_bytes,
+        true,
+    )
+    .map_err(failed("creating the first segment in"))?;
+    let marker = Marker {
+        store_id,
+        segment: FIRST_SEGMENT,
+        end,
+        clean: false,
+    };
+    MarkerFile::create(storage, &folder, &marker).map_err(failed("creating the marker in"))?;
+    storage.sync_folder(&folder).map_err(failed("syncing"))?;
+    identity::create(storage, data, store_id)?;
+    Ok(store_id)
+}
+
+/// Refuses a directory whose segments hold something although its `format` file is gone. What a beginning
+/// that was cut short leaves behind, one empty segment, is written over.
+fn refuse_if_used(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<(), OpenError> {
+    let found = find_segments(storage, folder, Uuid::nil())?;
+    for segment in &found {
+        let file = storage
+            .open(&segment.path, crate::journal::disk::OpenMode::Read)
+            .map_err(|error| io_failed("opening", &segment.path, error))?;
+        let mut first_frame = [0; 8];
+        let at = crate::journal::segment::SEGMENT_HEADER_BYTES;
+        file.read_at(&mut first_frame, at)
+            .map_err(|error| io_failed("reading", &segment.path, error))?;
+        if segment.number != FIRST_SEGMENT || first_frame != [0; 8] {
+            return Err(OpenError::NotADirectory {
+                path: data.to_path_buf(),
+                reason: format!(
+                    "its `format` file is missing, and {} is not empty: restore the file from a backup",
+                    segment.path.display()
+                ),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Opening a journal: what is there, what of it holds, and what is made of the rest.
+
+mod begin;
+mod cut;
+mod found;
+mod mend;
+mod recover;
+mod replay;
+mod report;
+mod scan;
+mod sequence;
+mod walk;
+
+pub(crate) use replay::holds;
+pub use report::{CutTail, OpenReport};
+pub(crate) use sequence::{OpenIndex, open};

@@ -1,0 +1,200 @@
+//! Frames from segment files, through a window that grows while reading goes on in one direction.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chronicler_domain::{GlobalPosition, LogSequence};
+
+use crate::error::ReadError;
+use crate::frame::{FrameError, HEADER_BYTES, RecordedCommit};
+use crate::journal::disk::{OpenMode, Storage, StorageFile};
+use crate::journal::segment::{Segment, Segments};
+
+/// What is read around a frame that does not lie next to the one before.
+const WINDOW_BYTES_MIN: u64 = 16 << 10;
+/// What is read at once when reading goes on in one direction: large enough that a call costs nothing
+/// beside the copy, small enough to stay in the processor's cache.
+const WINDOW_BYTES_MAX: u64 = 1 << 20;
+/// How much of a window that is read backwards lies behind the start of the wanted frame: most frames fit.
+const BEHIND_BYTES: u64 = 4 << 10;
+
+/// Reads frames by their log offsets. Blocks.
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    storage: Arc<dyn Storage>,
+    segments: Segments,
+    /// Nothing at or beyond this log offset is read.
+    end: u64,
+    open: Option<OpenSegment>,
+    window: Bytes,
+    window_at: u64,
+    window_bytes: u64,
+    /// The last good frame, for the words of an error.
+    last_good: (GlobalPosition, LogSequence),
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    segment: Arc<Segment>,
+    file: Arc<dyn StorageFile>,
+    /// The log offset where its frames end.
+    end: u64,
+}
+
+impl FrameReader {
+    pub(crate) fn new(storage: Arc<dyn Storage>, segments: Segments, end: u64) -> Self {
+        Self {
+            storage,
+            segments,
+            end,
+            open: None,
+            window: Bytes::new(),
+            window_at: 0,
+            window_bytes: WINDOW_BYTES_MIN,
+            last_good: Default::default(),
+        }
+    }
+
+    /// Nothing at or beyond this log offset is read.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The commit whose frame begins at this log offset, checked.
+    pub(crate) fn commit_at(&mut self, offset: u64) -> Result<RecordedCommit, ReadError> {
+        self.frame_at(offset)?
+            .map_err(|wrong| self.damaged(offset, wrong.to_string()))
+    }
+
+    /// The same, with what is wrong with the frame kept apart from a failure to read.
+    pub(crate) fn frame_at(
+        &mut self,
+        offset: u64,
+    ) -> Result<Result<RecordedCommit, FrameError>, ReadError> {
+        let bytes = self.bytes_at(offset)?;
+        let parsed = RecordedCommit::parse(&bytes, offset);
+        if let Ok(commit) = &parsed {
+            self.last_good = (commit.last_position(), commit.sequence());
+        }
+        Ok(parsed)
+    }
+
+    /// The bytes from this log offset on, at least those of the whole frame there as far as they exist.
+    pub(crate) fn bytes_at(&mut self, offset: u64) -> Result<Bytes, ReadError> {
+        let front = self.load(offset, HEADER_BYTES as u64)?;
+        let length = front
+            .first_chunk::<4>()
+            .map(|four| u32::from_le_bytes(*four));
+        match length.map(u64::from) {
+            Some(length) if length > front.len() as u64 => self.load(offset, length),
+            _ => Ok(front),
+        }
+    }
+
+    /// The error that names a frame of this log.
+    pub(crate) fn damaged(&self, offset: u64, reason: String) -> ReadError {
+        let segment = self.segment_of(offset);
+        ReadError::Damaged {
+            segment: segment.map_or_else(PathBuf::new, |segment| segment.path.clone()),
+            offset: segment.map_or(offset, |segment| segment.file_offset(offset)),
+            position: self.last_good.0,
+            sequence: self.last_good.1,
+            reason,
+        }
+    }
+
+    /// The segment that holds a log offset.
+    pub(crate) fn segment_of(&self, offset: u64) -> Option<&Arc<Segment>> {
+        let after = self.first_segment_after(offset);
+        self.segments.get(after.checked_sub(1)?)
+    }
+
+    /// Everything in the window from `offset` on, at least `wanted` bytes as far as the segment has them.
+    fn load(&mut self, offset: u64, wanted: u64) -> Result<Bytes, ReadError> {
+        let segment_end = self.enter(offset)?;
+        let wanted = wanted.min(segment_end.saturating_sub(offset));
+        let window_end = self.window_at + self.window.len() as u64;
+        if offset < self.window_at || offset + wanted > window_end {
+            self.move_window(offset, wanted, segment_end)?;
+        }
+        let at = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX);
+        Ok(self.window.slice(at.min(self.window.len())..))
+    }
+
+    fn move_window(&mut self, offset: u64, wanted: u64, segment_end: u64) -> Result<(), ReadError> {
+        let window_end = self.window_at + self.window.len() as u64;
+        let backwards = offset < self.window_at;
+        let goes_on = if backwards {
+            self.window_at - offset <= self.window_bytes
+        } else {
+            offset - window_end.min(offset) <= self.window_bytes
+        };
+        self.window_bytes = if goes_on && !self.window.is_empty() {
+            (self.window_bytes * 2).min(WINDOW_BYTES_MAX)
+        } else {
+            WINDOW_BYTES_MIN
+        };
+        let Some(open) = &self.open else {
+            return Err(self.damaged(offset, "no segment holds it".to_owned()));
+        };
+        let size = self.window_bytes.max(wanted);
+        let (from, to) = if backwards {
+            let to = (offset + wanted.max(BEHIND_BYTES)).min(segment_end);
+            let from = to.saturating_sub(size).min(offset);
+            (from.max(open.segment.header.base_offset), to)
+        } else {
+            (offset, (offset + size).min(segment_end))
+        };
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
+        let read = open
+            .file
+            .read_at(&mut bytes, open.segment.file_offset(from))
+            .map_err(|error| failed("reading", &open.segment, error))?;
+        bytes.truncate(read);
+        self.window = bytes.into();
+        self.window_at = from;
+        Ok(())
+    }
+
+    /// Opens the segment that holds a log offset, if it is not open already; where its frames end.
+    fn enter(&mut self, offset: u64) -> Result<u64, ReadError> {
+        if let Some(open) = &self.open
+            && (open.segment.header.base_offset..open.end).contains(&offset)
+        {
+            return Ok(open.end);
+        }
+        let after = self.first_segment_after(offset);
+        let Some(segment) = after.checked_sub(1).and_then(|at| self.segments.get(at)) else {
+            return Err(self.damaged(offset, "no segment holds it".to_owned()));
+        };
+        let next = self.segments.get(after);
+        let end = next.map_or(self.end, |next| next.header.base_offset.min(self.end));
+        let file = self
+            .storage
+            .open(&segment.path, OpenMode::Read)
+            .map_err(|error| failed("opening", segment, error))?;
+        self.open = Some(OpenSegment {
+            segment: segment.clone(),
+            file,
+            end,
+        });
+        self.window = Bytes::new();
+        self.window_bytes = self.window_bytes.max(WINDOW_BYTES_MIN);
+        Ok(end)
+    }
+
+    fn first_segment_after(&self, offset: u64) -> usize {
+        // Of segments with the same base only the last can hold a frame.
+        self.segments
+            .partition_point(|segment| segment.header.base_offset <= offset)
+    }
+}
+
+fn failed(doing: &str, segment: &Segment, source: io::Error) -> ReadError {
+    ReadError::Io {
+        operation: format!("{doing} {}", segment.path.display()).into(),
+        source: Arc::new(source),
+    }
+}

@@ -1,0 +1,264 @@
+//! The durable store as one thing: the journal with its index, snapshots and views in sled.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chronicler_domain::{LogSequence, StreamId, StreamVersion};
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::counters::SyncStats;
+use super::disk::RealStorage;
+use super::log::JournalLog;
+use super::open::OpenReport;
+use super::options::JournalOptions;
+use super::shared::Shared;
+use crate::append::{Append, Completion};
+use crate::error::{OpenError, ReadError, StoreError};
+use crate::frame::FactKind;
+use crate::index::{Index, IndexError, Watermark};
+use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
+use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
+use crate::sled::{DerivedStore, DurableEnd, Expectation, SledIndex};
+use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
+
+/// The durable store: a journal in segment files, and sled for what is derived from it.
+///
+/// Dropping it closes it, and waits for that; [`close`](EventLog::close) does so without blocking.
+pub struct JournalStore {
+    log: JournalLog,
+    index: Arc<SledIndex>,
+    derived: Arc<DerivedStore>,
+    report: OpenReport,
+}
+
+impl JournalStore {
+    /// Opens the store of a data directory, or begins one where there is none. Blocks: for milliseconds
+    /// after a clean close, for as long as reading the journal takes when the index has to be rebuilt.
+    ///
+    /// # Errors
+    /// [`OpenError`]: another process has the directory, a newer release wrote it, or what is known to have
+    /// been durable is damaged.
+    pub fn open(path: impl AsRef<Path>, options: JournalOptions) -> Result<Self, OpenError> {
+        let data = path.as_ref();
+        let opened_index = parking_lot::Mutex::new(None);
+        let open_index = |store_id: Uuid,
+                          end: LogSequence,
+                          holds: &dyn Fn(&Watermark) -> Result<(), String>,
+                          report: &mut OpenReport| {
+            let expected = Expectation {
+                store_id,
+                end,
+                holds,
+            };
+            let (index, found) = SledIndex::open(data, &expected).map_err(sled_failed)?;
+            report.index_set_aside = found.set_aside.map(|aside| aside.reason);
+            let index = Arc::new(index);
+            *opened_index.lock() = Some(index.clone());
+            Ok(index as Arc<dyn Index>)
+        };
+        let (log, mut report) =
+            JournalLog::open(data, options, Arc::new(RealStorage), &open_index)?;
+        let index = opened_index.into_inner().ok_or_else(|| {
+            sled_failed(IndexError {
+                operation: "open",
+                reason: "it was not opened".to_owned(),
+            })
+        })?;
+        let derived = open_derived(data, log.shared(), &mut report)?;
+        Ok(Self {
+            log,
+            index,
+            derived: Arc::new(derived),
+            report,
+        })
+    }
+
+    /// What opening found and did.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// What the store has done since it was opened, in numbers.
+    pub fn sync_stats(&self) -> SyncStats {
+        self.log.shared().counters.stats()
+    }
+}
+
+fn open_derived(
+    data: &Path,
+    shared: &Arc<Shared>,
+    report: &mut OpenReport,
+) -> Result<DerivedStore, OpenError> {
+    let (view, store_id) = (shared.view(), shared.store_id);
+    let holds = |watermark: &Watermark| super::open::holds(&view, store_id, watermark);
+    let expected = Expectation {
+        store_id,
+        end: view.end.sequence,
+        holds: &holds,
+    };
+    let end: DurableEnd = {
+        let shared = shared.clone();
+        Arc::new(move || shared.durable_end())
+    };
+    let (derived, found) = DerivedStore::open(data, &expected, end).map_err(sled_failed)?;
+    report.derived_set_aside = found.set_aside.map(|aside| aside.reason);
+    Ok(derived)
+}
+
+fn sled_failed(error: IndexError) -> OpenError {
+    OpenError::Io {
+        operation: format!("opening the sled folder ({})", error.operation),
+        source: std::io::Error::other(error.reason),
+    }
+}
+
+impl EventLog for JournalStore {
+    fn submit(&self, append: Append, done: Completion) {
+        self.log.submit(append, done);
+    }
+
+    fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
+        self.log.barrier(done);
+    }
+
+    fn head(&self) -> Head {
+        self.log.head()
+    }
+
+    fn watch_head(&self) -> watch::Receiver<Head> {
+        self.log.watch_head()
+    }
+
+    fn health(&self) -> Health {
+        self.log.health()
+    }
+
+    fn stream_head(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<Option<StreamHead>, ReadError>> {
+        self.log.stream_head(stream)
+    }
+
+    fn read_stream(&self, query: StreamQuery) -> CommitStream {
+        self.log.read_stream(query)
+    }
+
+    fn read_all(&self, query: AllQuery) -> CommitStream {
+        self.log.read_all(query)
+    }
+
+    fn fact(
+        &self,
+        kind: FactKind,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<FactEntry>, ReadError>> {
+        self.log.fact(kind, key)
+    }
+
+    fn facts(&self, query: FactQuery) -> BoxFuture<'static, Result<Vec<FactEntry>, ReadError>> {
+        self.log.facts(query)
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let closing = self.log.close();
+        let (index, derived) = (self.index.clone(), self.derived.clone());
+        Box::pin(async move {
+            closing.await;
+            let rest = super::read::run(move || {
+                derived.close();
+                index.close();
+                Ok(())
+            });
+            if let Err(error) = rest.await {
+                tracing::error!(%error, "sled was not closed to its end");
+            }
+        })
+    }
+}
+
+impl Drop for JournalStore {
+    fn drop(&mut self) {
+        // Before sled's own handles go: the follower still writes to the index.
+        self.log.close_blocking();
+        self.derived.close();
+        self.index.close();
+    }
+}
+
+impl std::fmt::Debug for JournalStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalStore")
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SnapshotStore for JournalStore {
+    fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        snapshot: Snapshot,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.derived.save_snapshot(stream, snapshot)
+    }
+
+    fn load_snapshot(
+        &self,
+        stream: &StreamId,
+        at_most: StreamVersion,
+    ) -> BoxFuture<'static, Result<Option<Snapshot>, StoreError>> {
+        self.derived.load_snapshot(stream, at_most)
+    }
+
+    fn delete_snapshots(
+        &self,
+        stream: &StreamId,
+        at_most: StreamVersion,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.derived.delete_snapshots(stream, at_most)
+    }
+}
+
+impl ViewStore for JournalStore {
+    fn view_generations(
+        &self,
+        name: &str,
+    ) -> BoxFuture<'static, Result<Vec<(ViewName, ViewCheckpoint)>, StoreError>> {
+        self.derived.view_generations(name)
+    }
+
+    fn write_view(
+        &self,
+        view: &ViewName,
+        rows: Vec<ViewRow>,
+        checkpoint: ViewCheckpoint,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.derived.write_view(view, rows, checkpoint)
+    }
+
+    fn view_row(
+        &self,
+        view: &ViewName,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<ViewRow>, StoreError>> {
+        self.derived.view_row(view, key)
+    }
+
+    fn view_rows(
+        &self,
+        view: &ViewName,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<ViewRow>, StoreError>> {
+        self.derived.view_rows(view, after, limit)
+    }
+
+    fn drop_view(&self, view: &ViewName) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.derived.drop_view(view)
+    }
+}

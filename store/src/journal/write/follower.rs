@@ -1,0 +1,192 @@
+//! The follower: a thread that seals full segments and brings the index after the log, never in its way.
+
+use std::collections::VecDeque;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::active::{SealJob, seal};
+use crate::index::{IndexBatch, IndexError, Watermark};
+use crate::journal::shared::Shared;
+use crate::log::Health;
+
+/// How much the journal grows before the index is brought after it: rows of streams that change often are
+/// written once for all of that, and reading so much again at open takes about 0.1 s.
+const APPLY_EVERY_BYTES: u64 = 64 << 20;
+/// How long the log must be still before the index is brought after it without that.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often it is looked whether the marker covers what is to be applied; it moves every 100 ms.
+const MARKER_POLL: Duration = Duration::from_millis(10);
+
+/// How the writer tells the follower what there is to do.
+#[derive(Debug, Default)]
+pub(crate) struct FollowerSignal {
+    state: Mutex<Work>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    seals: VecDeque<SealJob>,
+    unapplied_bytes: u64,
+    changed_at: Option<Instant>,
+    closing: bool,
+}
+
+/// The thread's state.
+pub(crate) struct Follower {
+    shared: Arc<Shared>,
+    /// Whether the index failed: it is left alone until the store is opened again, which rebuilds it.
+    index_failed: bool,
+}
+
+/// What the follower is to do next.
+enum Task {
+    Seal(SealJob),
+    Apply,
+    End,
+}
+
+impl FollowerSignal {
+    /// The log has grown by so much.
+    pub(crate) fn changed(&self, bytes: u64) {
+        let mut work = self.state.lock();
+        let begins = work.changed_at.is_none();
+        work.unapplied_bytes += bytes;
+        work.changed_at = Some(Instant::now());
+        if begins || work.unapplied_bytes >= APPLY_EVERY_BYTES {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A segment is full.
+    pub(crate) fn seal(&self, job: SealJob) {
+        self.state.lock().seals.push_back(job);
+        self.wake.notify_one();
+    }
+
+    /// The writer has ended.
+    pub(crate) fn close(&self) {
+        self.state.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    fn next(&self) -> Task {
+        let mut work = self.state.lock();
+        loop {
+            if let Some(job) = work.seals.pop_front() {
+                return Task::Seal(job);
+            }
+            let idle = work.changed_at.map(|at| IDLE.saturating_sub(at.elapsed()));
+            let due = work.unapplied_bytes >= APPLY_EVERY_BYTES
+                || idle.is_some_and(|left| left.is_zero())
+                || (work.closing && idle.is_some());
+            if due {
+                work.unapplied_bytes = 0;
+                work.changed_at = None;
+                return Task::Apply;
+            }
+            if work.closing {
+                return Task::End;
+            }
+            match idle {
+                Some(left) => {
+                    self.wake.wait_for(&mut work, left);
+                }
+                None => self.wake.wait(&mut work),
+            }
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.state.lock().closing
+    }
+}
+
+impl Follower {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            index_failed: false,
+        }
+    }
+
+    /// Works until the writer has ended and everything is applied.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.shared.follower.next() {
+                Task::Seal(job) => self.seal(job),
+                Task::Apply if self.index_failed => {}
+                Task::Apply => {
+                    let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply()));
+                    if let Err(reason) = applied.unwrap_or_else(|_| Err(panicked())) {
+                        self.index_failed = true;
+                        tracing::warn!(%reason, "the index failed; it is rebuilt when the store is opened again");
+                    }
+                }
+                Task::End => return,
+            }
+        }
+    }
+
+    fn seal(&self, job: SealJob) {
+        let path = job.segment.path.clone();
+        // Without its footer a segment is read the long way when the store is opened, and sealed then.
+        if let Err(error) = seal(job, self.shared.store_id) {
+            tracing::warn!(path = %path.display(), %error, "a full segment could not be sealed");
+        }
+    }
+
+    /// Puts everything durable into the index.
+    fn apply(&self) -> Result<(), IndexError> {
+        // The watermark first: rows may be newer than it, and reading on from it only repeats them.
+        let end = self.shared.end();
+        let durable = || self.shared.durable();
+        let heads = self.shared.heads.collect(durable);
+        let facts = self.shared.facts.collect(durable);
+        let head_sequences = heads.iter().map(|(_, row)| row.sequence);
+        let newest = head_sequences
+            .chain(facts.iter().map(|fact| fact.sequence))
+            .max();
+        let Some(newest) = newest else {
+            return Ok(());
+        };
+        // No row may name what could still be cut off as a torn tail.
+        while self.shared.marked() < newest.max(end.sequence) {
+            if self.shared.health() != Health::Healthy || self.shared.follower.is_closing() {
+                return Ok(());
+            }
+            std::thread::park_timeout(MARKER_POLL);
+        }
+        let batch = IndexBatch {
+            heads,
+            facts,
+            watermark: Watermark {
+                store_id: self.shared.store_id,
+                sequence: end.sequence,
+                log_offset: end.last_offset,
+                checksum: end.checksum,
+            },
+        };
+        let index = self.shared.index().map_err(|error| IndexError {
+            operation: "applying",
+            reason: error.to_string(),
+        })?;
+        index.apply(&batch)?;
+        self.shared.heads.applied(&batch.heads);
+        self.shared.facts.applied(&batch.facts);
+        self.shared
+            .counters
+            .applied(batch.heads.len() + batch.facts.len());
+        Ok(())
+    }
+}
+
+fn panicked() -> IndexError {
+    IndexError {
+        operation: "applying",
+        reason: "it panicked".to_owned(),
+    }
+}

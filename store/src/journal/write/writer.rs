@@ -1,0 +1,370 @@
+//! The writer: one thread that accepts appends, groups them, and makes each group durable with one sync.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chronicler_domain::StreamVersion;
+
+use super::active::{ActiveSegment, create_segment, seal};
+use super::index_reads::head_in_index;
+use super::past::{PastCommits, PastFiles};
+use super::queue::Item;
+use super::stage::{Encoded, Stage, Waiting};
+use crate::acceptance::{RecentCommits, Verdict, accepted_parts, judge, recorded_parts};
+use crate::append::{Append, Appended, Completion};
+use crate::error::AppendError;
+use crate::frame::SideRecord;
+use crate::index::HeadRow;
+use crate::journal::marker::{LogEnd, Marker, MarkerFile};
+use crate::journal::memory::FactValue;
+use crate::journal::options::Durability;
+use crate::journal::segment::{SEGMENT_HEADER_BYTES, SparseEntry, stream_hash};
+use crate::journal::shared::Shared;
+use crate::log::Health;
+
+/// How old the durable marker may become while the log moves on: the window in which, after a power cut
+/// *with* damage, it cannot be decided whether something is missing.
+const MARKER_SYNC_EVERY: Duration = Duration::from_millis(100);
+/// A batch is written when it is this long, even if more waits: beyond it a sync costs by the byte.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// The one thread that writes to the log.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    active: ActiveSegment,
+    marker: MarkerFile,
+    stage: Stage,
+    recent: RecentCommits,
+    past: PastFiles,
+    marker_synced: Instant,
+    heads: Vec<Option<HeadRow>>,
+    places: Vec<Option<(StreamVersion, Option<u64>)>>,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, active: ActiveSegment, marker: MarkerFile) -> Self {
+        Self {
+            stage: Stage::new(shared.end()),
+            shared,
+            active,
+            marker,
+            recent: RecentCommits::default(),
+            past: PastFiles::default(),
+            marker_synced: Instant::now(),
+            heads: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Works until the queue is closed and empty, then ends the log cleanly unless writes had stopped.
+    pub(crate) fn run(mut self) {
+        let mut items = Vec::new();
+        while !self.shared.queue.take(&mut items, self.patience()) {
+            for item in items.drain(..) {
+                match item {
+                    Item::Append(append, done) => self.append(&append, done),
+                    Item::Barrier(done) => self.stage.waiting.push(Waiting::Barrier(done)),
+                }
+                if self.stage.frames.len() >= BATCH_BYTES_MAX {
+                    self.commit();
+                }
+            }
+            self.commit();
+            self.keep_marker();
+        }
+        let shared = self.shared.clone();
+        if let Err(error) = self.end_cleanly() {
+            shared.stop_writes(&error.to_string());
+            tracing::warn!(%error, "the log could not be closed cleanly; nothing acknowledged is lost");
+        }
+    }
+
+    fn append(&mut self, append: &Append, done: Completion) {
+        if let Health::ReadOnly(reason) = self.shared.health() {
+            return done(Err(AppendError::ReadOnly { reason }));
+        }
+        match self.accept(append) {
+            Ok(appended) => self.stage.waiting.push(Waiting::Append(appended, done)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Judges an append and stages its frame.
+    fn accept(&mut self, append: &Append) -> Result<Appended, AppendError> {
+        self.read_heads(append)?;
+        let past = PastCommits {
+            shared: &self.shared,
+            files: &self.past,
+            staged: &self.stage.frames,
+            staged_at: self.stage.base(),
+        };
+        match judge(append, &self.heads, &past, &mut self.recent)? {
+            Verdict::Repetition(original) => return Ok(original),
+            Verdict::New => {}
+        }
+        let parts = accepted_parts(append, &self.heads, self.stage.end.position.next());
+        self.places.clear();
+        let placed = parts.iter().zip(&self.heads).zip(recorded_parts(append));
+        self.places.extend(placed.map(|((part, head), recorded)| {
+            let previous = head.map(|head| head.log_offset);
+            recorded.then_some((part.first_version, previous))
+        }));
+        let written = self.places.iter().any(Option::is_some) || !append.records.is_empty();
+        if written {
+            self.stage_frame(append)?;
+        }
+        Ok(Appended {
+            sequence: self.stage.end.sequence,
+            timestamp: self.stage.end.timestamp,
+            parts,
+            duplicate: false,
+        })
+    }
+
+    fn read_heads(&mut self, append: &Append) -> Result<(), AppendError> {
+        self.heads.clear();
+        for part in &append.parts {
+            let index = |key: &str| head_in_index(self.shared.index()?.as_ref(), key);
+            let head = self.shared.heads.newest(part.stream.key(), index);
+            self.heads
+                .push(head.map_err(|source| AppendError::Unreadable {
+                    stream: part.stream.clone(),
+                    source,
+                })?);
+        }
+        Ok(())
+    }
+
+    fn stage_frame(&mut self, append: &Append) -> Result<(), AppendError> {
+        let frame_bytes_max = self.shared.options.frame_bytes_max;
+        let mut encoded = self.stage.encode(append, &self.places, frame_bytes_max)?;
+        if !self.active.fits(self.stage.end.offset, encoded.length) {
+            let frame = self.stage.take_out(encoded);
+            self.commit();
+            self.roll(frame.len())?;
+            encoded = self.stage.put_in(frame, encoded);
+        }
+        self.note(append, &encoded);
+        self.stage.accept(encoded);
+        Ok(())
+    }
+
+    /// Moves heads and facts, and notes the frame for the segment's footer.
+    fn note(&mut self, append: &Append, encoded: &Encoded) {
+        let durable = self.shared.durable();
+        let end = &encoded.end;
+        let places = append.parts.iter().zip(&self.heads).zip(&self.places);
+        let recorded = places.filter_map(|((part, head), place)| Some((part, head, (*place)?)));
+        for (part, head, (first_version, _)) in recorded.clone() {
+            let row = HeadRow {
+                version: first_version.plus(part.events.len() as u64).previous(),
+                sequence: end.sequence,
+                log_offset: end.last_offset,
+                commit_id: append.commit_id,
+                first_at: head.map_or(end.timestamp, |head| head.first_at),
+                last_at: end.timestamp,
+            };
+            self.shared
+                .heads
+                .set(part.stream.key(), row, *head, durable);
+        }
+        for record in &append.records {
+            if let SideRecord::Fact { kind, key, value } = record {
+                let value = FactValue {
+                    value: value.clone(),
+                    sequence: end.sequence,
+                };
+                self.shared.facts.set(*kind, key.clone(), value, durable);
+            }
+        }
+        let entry = SparseEntry {
+            offset: end.last_offset,
+            sequence: end.sequence,
+            first_position: self.stage.end.position.next(),
+            timestamp: end.timestamp,
+        };
+        let hashes = recorded.map(|(part, _, _)| stream_hash(part.stream.key()));
+        self.active.note(entry, hashes);
+    }
+
+    /// Writes what is staged, makes it durable, shows it to readers and answers those who wait.
+    fn commit(&mut self) {
+        if self.stage.commits() > 0
+            && let Err((operation, error)) = self.write()
+        {
+            return self.fail(operation, error);
+        }
+        if self.stage.commits() > 0 {
+            let (commits, end) = (self.stage.commits(), self.stage.end);
+            let chunk = self.stage.take_chunk();
+            let bytes = chunk.bytes.len();
+            // Readers go by the end, so what lies before it must be there first.
+            self.shared.tail.push(chunk);
+            self.shared.counters.batch(commits, bytes);
+            if let Err(error) = self.move_marker(end) {
+                // The batch is durable, so it is answered so; but without the marker nothing later can be.
+                self.stop("writing the head marker", &error);
+            }
+            self.shared.publish(end);
+            self.shared.follower.changed(bytes as u64);
+        }
+        for waiting in self.stage.waiting.drain(..) {
+            match waiting {
+                Waiting::Append(appended, done) => done(Ok(appended)),
+                Waiting::Barrier(done) => done(),
+            }
+        }
+    }
+
+    fn write(&self) -> Result<(), (&'static str, io::Error)> {
+        let at = self.active.segment.file_offset(self.stage.base());
+        let written = self.active.file.write_at(&self.stage.frames, at);
+        written.map_err(|error| ("write", error))?;
+        match self.shared.options.durability {
+            Durability::Fsync => {
+                let synced = self.active.file.sync_data();
+                synced.map_err(|error| ("fdatasync", error))
+            }
+            Durability::Os => Ok(()),
+        }
+    }
+
+    /// Begins the next segment, with room for a frame of `frame_bytes`. The stage is empty.
+    fn roll(&mut self, frame_bytes: usize) -> Result<(), AppendError> {
+        if let Health::ReadOnly(reason) = self.shared.health() {
+            return Err(AppendError::ReadOnly { reason });
+        }
+        let room = SEGMENT_HEADER_BYTES + frame_bytes as u64;
+        let next = create_segment(
+            self.shared.storage.as_ref(),
+            &self.shared.folder,
+            self.shared.store_id,
+            self.active.segment.header.number + 1,
+            &self.stage.end,
+            room.max(self.shared.options.segment_bytes),
+            self.shared.options.durability == Durability::Fsync,
+        );
+        let next = next.map_err(|error| {
+            // Nothing of this append was written.
+            let reason = self.stop("beginning the next segment", &error);
+            AppendError::ReadOnly {
+                reason: reason.into(),
+            }
+        })?;
+        self.shared.catalogue.push(next.segment.clone());
+        let full = std::mem::replace(&mut self.active, next);
+        self.shared.follower.seal(full.into_seal(self.stage.end));
+        Ok(())
+    }
+
+    /// Answers the batch whose write or sync failed, and stops writes: what the file holds is unknown now,
+    /// and a sync that is tried again can succeed without having written anything.
+    fn fail(&mut self, operation: &str, error: io::Error) {
+        self.stop(operation, &error);
+        let operation: Arc<str> =
+            format!("{operation} of {}", self.active.segment.path.display()).into();
+        let source = Arc::new(error);
+        drop(self.stage.take_chunk());
+        let end = self.shared.end();
+        for waiting in std::mem::take(&mut self.stage.waiting) {
+            match waiting {
+                Waiting::Append(appended, done) if repeats_durable(&appended, &end) => {
+                    done(Ok(appended));
+                }
+                Waiting::Append(_, done) => done(Err(AppendError::Failed {
+                    operation: operation.clone(),
+                    source: source.clone(),
+                })),
+                Waiting::Barrier(done) => done(),
+            }
+        }
+    }
+
+    fn stop(&self, operation: &str, error: &io::Error) -> String {
+        let reason = format!("{operation} failed: {error}");
+        tracing::error!(%reason, "the log takes no more writes until it is opened again");
+        self.shared.stop_writes(&reason);
+        reason
+    }
+
+    fn move_marker(&mut self, end: LogEnd) -> io::Result<()> {
+        match self.shared.options.durability {
+            Durability::Fsync => self.marker.write(&self.marker_at(end, false)),
+            // The marker never names what was not synced: see `keep_marker`.
+            Durability::Os => Ok(()),
+        }
+    }
+
+    fn marker_at(&self, end: LogEnd, clean: bool) -> Marker {
+        Marker {
+            store_id: self.shared.store_id,
+            segment: self.active.segment.header.number,
+            end,
+            clean,
+        }
+    }
+
+    /// How long the writer may sleep before the marker wants it.
+    fn patience(&self) -> Option<Duration> {
+        let unmarked = self.shared.marked() < self.shared.durable();
+        let healthy = self.shared.health() == Health::Healthy;
+        (unmarked && healthy)
+            .then(|| MARKER_SYNC_EVERY.saturating_sub(self.marker_synced.elapsed()))
+    }
+
+    /// Makes the marker durable if it has moved and the last time is long enough ago.
+    fn keep_marker(&mut self) {
+        if self.patience().is_none_or(|patience| !patience.is_zero()) {
+            return;
+        }
+        let end = self.shared.end();
+        if let Err(error) = self.sync_marker(end, false) {
+            self.stop("syncing the head marker", &error);
+        }
+    }
+
+    fn sync_marker(&mut self, end: LogEnd, clean: bool) -> io::Result<()> {
+        if self.shared.options.durability == Durability::Os {
+            self.active.file.sync_data()?;
+        }
+        if clean || self.shared.options.durability == Durability::Os {
+            self.marker.write(&self.marker_at(end, clean))?;
+        }
+        self.marker.sync()?;
+        self.marker_synced = Instant::now();
+        self.shared.set_marked(end.sequence);
+        Ok(())
+    }
+
+    /// Seals the active segment and says in the marker that nothing lies beyond.
+    fn end_cleanly(mut self) -> io::Result<()> {
+        if self.shared.health() != Health::Healthy {
+            return Ok(());
+        }
+        let end = self.shared.end();
+        self.sync_marker(end, false)?;
+        let number = self.active.segment.header.number;
+        let shared = self.shared.clone();
+        let marker = Marker {
+            store_id: shared.store_id,
+            segment: number,
+            end,
+            clean: true,
+        };
+        seal(self.active.into_seal(end), shared.store_id)?;
+        shared.storage.sync_folder(&shared.folder)?;
+        self.marker.write(&marker)?;
+        self.marker.sync()
+    }
+}
+
+/// Whether this answers a repetition of something that is durable, whatever became of its batch.
+fn repeats_durable(appended: &Appended, end: &LogEnd) -> bool {
+    let positions = appended
+        .parts
+        .iter()
+        .filter_map(|part| part.positions.last());
+    let durable = positions.max().is_none_or(|last| last <= end.position);
+    appended.duplicate && durable && appended.sequence <= end.sequence
+}
