@@ -1,5 +1,7 @@
 //! A running application.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chronicler_domain::{Aggregate, AggregateId, InvalidId, Tenant};
@@ -8,9 +10,11 @@ use chronicler_runtime::{
     DispatchError, Receipt, Runtime, SendError, StateOf, StopOptions, StopReport,
 };
 use chronicler_sagas::{Saga, SagaHandle, Sagas};
-use chronicler_store::{Head, MemoryStore, Store};
+use chronicler_store::journal::{JournalOptions, OpenReport};
+use chronicler_store::{Head, JournalStore, MemoryStore, OpenError, Store};
 use futures::FutureExt;
 use futures::future;
+use tokio::task::spawn_blocking;
 
 use crate::builder::AppBuilder;
 use crate::command::Command;
@@ -25,12 +29,34 @@ pub struct App {
 
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) open_report: Option<OpenReport>,
     pub(crate) runtime: Runtime,
     pub(crate) projections: Projections,
     pub(crate) sagas: Sagas,
 }
 
 impl App {
+    /// An application over the durable store of a data directory; an empty or missing one is begun.
+    pub fn open(data: impl Into<PathBuf>) -> AppBuilder {
+        Self::open_with(data, JournalOptions::default())
+    }
+
+    /// The same with other options than the default ones: durability, segment size, limits.
+    pub fn open_with(data: impl Into<PathBuf>, options: JournalOptions) -> AppBuilder {
+        let data = data.into();
+        let open = async move {
+            // Opening reads files and may rebuild the index: it blocks.
+            let opening = spawn_blocking(move || JournalStore::open(data, options)).await;
+            let store = opening.map_err(|error| OpenError::Io {
+                operation: "opening the store".to_owned(),
+                source: io::Error::other(error),
+            })??;
+            let report = store.open_report().clone();
+            Ok((Arc::new(store) as Arc<dyn Store>, Some(report)))
+        };
+        AppBuilder::new(Box::new(move || open.boxed()))
+    }
+
     /// An application over a store in memory: nothing outlives the process. For tests and first steps.
     pub fn in_memory() -> AppBuilder {
         Self::over(Arc::new(MemoryStore::new()))
@@ -38,7 +64,7 @@ impl App {
 
     /// An application over any store.
     pub fn over(store: Arc<dyn Store>) -> AppBuilder {
-        AppBuilder::new(Box::new(move || future::ready(Ok(store)).boxed()))
+        AppBuilder::new(Box::new(move || future::ready(Ok((store, None))).boxed()))
     }
 
     pub(crate) fn new(parts: Parts) -> Self {
@@ -119,6 +145,11 @@ impl App {
     /// The store below.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.parts.store
+    }
+
+    /// What opening the data directory found and did; none over a store that was handed in.
+    pub fn open_report(&self) -> Option<&OpenReport> {
+        self.parts.open_report.as_ref()
     }
 
     /// The durable end of the log.

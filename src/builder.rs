@@ -8,6 +8,7 @@ use chronicler_projections::{
 };
 use chronicler_runtime::{Clock, RuntimeBuilder, RuntimeOptions};
 use chronicler_sagas::{ExternalService, Saga, SagaOptions, SagasBuilder, StartFrom};
+use chronicler_store::journal::OpenReport;
 use chronicler_store::{OpenError, Store};
 use futures::future::BoxFuture;
 
@@ -16,7 +17,8 @@ use crate::error::StartError;
 
 /// Opens the store when the application starts.
 pub(crate) type OpenStore =
-    Box<dyn FnOnce() -> BoxFuture<'static, Result<Arc<dyn Store>, OpenError>> + Send>;
+    Box<dyn FnOnce() -> BoxFuture<'static, Result<OpenedStore, OpenError>> + Send>;
+type OpenedStore = (Arc<dyn Store>, Option<OpenReport>);
 
 type Register<B> = Box<dyn FnOnce(B) -> B + Send>;
 type OnProgress = Box<dyn FnMut(&[StartProgress]) + Send>;
@@ -140,7 +142,7 @@ impl AppBuilder {
         if !sagas.problems().is_empty() {
             return Err(StartError::Problems(sagas.problems().to_vec()));
         }
-        let store = (self.open)().await?;
+        let (store, open_report) = (self.open)().await?;
         let builder = RuntimeBuilder::new(Arc::clone(&store));
         let builder = self
             .runtime
@@ -169,6 +171,7 @@ impl AppBuilder {
         match sagas.start(&runtime).await {
             Ok(sagas) => Ok(App::new(Parts {
                 store,
+                open_report,
                 runtime,
                 projections,
                 sagas,

@@ -1,14 +1,30 @@
 //! The conformance kit on every store there is.
 
-use std::path::PathBuf;
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chronicler_store::conformance::{self, AppendMatrix};
-use chronicler_store::{MemoryStore, Store};
+use chronicler_store::journal::JournalOptions;
+use chronicler_store::{JournalStore, MemoryStore, Store};
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
     conformance::run(async || MemoryStore::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_journal_store_conforms() {
+    let folders = tempfile::tempdir().unwrap();
+    let opened = AtomicUsize::new(0);
+    conformance::run(async || {
+        let number = opened.fetch_add(1, Ordering::Relaxed);
+        journal(&folders.path().join(number.to_string()))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -16,8 +32,18 @@ async fn j25_the_append_matrix_of_the_field_on_the_memory_store() {
     append_matrix(Arc::new(MemoryStore::new())).await;
 }
 
+#[tokio::test]
+async fn j25_the_append_matrix_of_the_field_on_the_journal_store() {
+    let folder = tempfile::tempdir().unwrap();
+    append_matrix(Arc::new(journal(folder.path()))).await;
+}
+
+/// A store with small segments, so that the checks cross from one into the next.
+fn journal(folder: &Path) -> JournalStore {
+    JournalStore::open(folder, JournalOptions::default().segment_bytes(64 << 10)).unwrap()
+}
+
 /// Runs the shared table, where it is at hand. The kit has the same cases in its own words.
-#[allow(clippy::unwrap_used, reason = "called by tests only")]
 async fn append_matrix(store: Arc<dyn Store>) {
     let shared = std::env::var_os("CHRONICLER_SHARED").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"),

@@ -1,7 +1,7 @@
 //! The journal: the durable store. Segment files are the truth, and everything else is derived from them.
 //!
-//! docs/FORMAT.md has the bytes. The walk of one append: [`log`] takes it, [`write`] groups and syncs it,
-//! [`memory`] has what readers see at once, [`read`] has the way to what is older, and [`open`] the way back
+//! docs/FORMAT.md has the bytes. The walk of one append: `log` takes it, `write` groups and syncs it,
+//! `memory` has what readers see at once, `read` has the way to what is older, and `open` the way back
 //! after a crash.
 
 mod counters;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
-use futures::stream;
+use futures::{StreamExt, stream};
 
 use super::batches::Batches;
 use super::blocking::{BatchSender, stream_batches};
@@ -58,7 +58,8 @@ fn is_before(start: Start, sequence: LogSequence, first: GlobalPosition, at: Tim
 /// Whether a commit lies wholly before the start of a query.
 fn ends_before(start: Start, commit: &RecordedCommit) -> bool {
     match start {
-        Start::Position(wanted) => commit.last_position() < wanted,
+        // One without events lies before the position that the next event has.
+        Start::Position(wanted) => commit.last_position().max(commit.first_position()) < wanted,
         Start::Sequence(wanted) => commit.sequence() < wanted,
         Start::Time(wanted) => commit.timestamp() < wanted,
     }
@@ -124,7 +125,7 @@ fn from_memory(query: AllQuery, chunks: Vec<Arc<Chunk>>, view: LogView) -> Commi
         let rest = cursor.batches.take();
         (!rest.is_empty()).then_some((Ok(rest), cursor))
     };
-    Box::pin(stream::unfold(cursor, next))
+    Box::pin(stream::unfold(cursor, next).fuse())
 }
 
 /// Whether a commit that lies within the bounds of a query is wanted.

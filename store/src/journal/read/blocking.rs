@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -56,7 +56,7 @@ pub(crate) fn stream_batches(
         Reading::Going { receiver, reader }
     };
     let first = Reading::NotBegun(Box::new(start));
-    Box::pin(stream::unfold(first, next))
+    Box::pin(stream::unfold(first, next).fuse())
 }
 
 /// How far a stream of batches has come.

@@ -30,24 +30,11 @@ struct Maps {
     heads: HashMap<Box<str>, HeadRow>,
     facts: BTreeMap<(FactKind, Bytes), (Bytes, LogSequence)>,
     watermark: Option<Watermark>,
-    broken: bool,
 }
 
 impl MapIndex {
-    /// Every later call fails.
-    pub(super) fn break_it(&self) {
-        self.0.lock().broken = true;
-    }
-
     fn maps(&self) -> Result<parking_lot::MutexGuard<'_, Maps>, IndexError> {
-        let maps = self.0.lock();
-        if maps.broken {
-            return Err(IndexError {
-                operation: "test",
-                reason: "broken on purpose".to_owned(),
-            });
-        }
-        Ok(maps)
+        Ok(self.0.lock())
     }
 }
 
