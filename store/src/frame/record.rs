@@ -20,7 +20,7 @@ impl FactKind {
     pub const CURSOR: Self = Self(16);
     /// A timer that is armed; key: due time (8 bytes big-endian), then owner and name.
     pub const TIMER: Self = Self(17);
-    /// A saga that has not ended; key: saga type, tenant and id.
+    /// A saga that has not ended; key: the stream key of the instance.
     pub const OPEN_SAGA: Self = Self(18);
     /// An instance or consumer set aside after too many failures; key: its stream key or name.
     pub const QUARANTINE: Self = Self(19);
