@@ -57,7 +57,7 @@ impl Core {
             store,
             clock,
             options,
-            tasks: Tasks::default(),
+            tasks: Tasks::new(),
             supervisor,
             quarantine,
             recoveries,
