@@ -1,4 +1,4 @@
-//! The raw disk: one append and one fdatasync at a time, by direct call. What all ratios are against.
+//! The raw disk: one append and one fdatasync at a time, by direct call. What the ratios are against.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -6,57 +6,68 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::measure::median;
+use crate::rounds::median;
+
+/// As long as a segment of Chronicler's journal, and reserved in the same way.
+const FILE_BYTES: u64 = 64 << 20;
 
 /// What the disk does with one frame at a time.
-pub struct Raw {
-    /// Appends a second on a preallocated file.
-    pub preallocated_rate: f64,
-    /// Appends a second on a file that grows.
-    pub growing_rate: f64,
-    /// The median time of one append and its sync on the preallocated file.
+#[derive(Clone, Copy)]
+pub(crate) struct Raw {
+    /// Appends a second on a preallocated file, and the median time of one.
+    pub(crate) preallocated: Rate,
+    /// The same on a file that grows.
+    pub(crate) ordinary: Rate,
+}
+
+/// How quickly one append and its sync follow the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
     pub p50: Duration,
 }
 
-/// Measures the disk under `folder` with frames of these bytes: `rounds` rounds of `duration` each.
-pub fn measure(folder: &Path, frame: &[u8], rounds: usize, duration: Duration) -> io::Result<Raw> {
-    let mut preallocated = Vec::new();
-    let mut growing = Vec::new();
-    let mut p50s = Vec::new();
-    for round in 0..rounds {
-        let path = folder.join(format!("raw-{round}"));
-        let file = create(&path)?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 256 << 20)?;
-        file.sync_all()?;
-        let (rate, p50) = appends(&file, frame, duration)?;
-        preallocated.push(rate);
-        p50s.push(p50.as_secs_f64());
-        let file = create(&path)?;
-        file.sync_all()?;
-        growing.push(appends(&file, frame, duration)?.0);
-        std::fs::remove_file(&path)?;
-    }
+/// Appends frames of so many bytes to a preallocated and to an ordinary file, each for so long. Blocks.
+pub(crate) fn measure(folder: &Path, frame_bytes: usize, time: Duration) -> io::Result<Raw> {
+    // No zeros: nothing on the way may take them for a hole.
+    let frame: Vec<u8> = (0..frame_bytes).map(|at| (at % 251) as u8 + 1).collect();
+    let path = folder.join("raw");
+    let create = || {
+        OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(&path)
+    };
+    let file = create()?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, FILE_BYTES)?;
+    file.sync_all()?;
+    let preallocated = appends(&file, &frame, time)?;
+    let file = create()?;
+    file.sync_all()?;
+    let ordinary = appends(&file, &frame, time)?;
+    std::fs::remove_file(&path)?;
     Ok(Raw {
-        preallocated_rate: median(&mut preallocated),
-        growing_rate: median(&mut growing),
-        p50: Duration::from_secs_f64(median(&mut p50s)),
+        preallocated,
+        ordinary,
     })
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(true).write(true).open(path)
-}
-
-fn appends(file: &File, frame: &[u8], duration: Duration) -> io::Result<(f64, Duration)> {
+fn appends(file: &File, frame: &[u8], time: Duration) -> io::Result<Rate> {
     let mut times = Vec::new();
     let (start, mut offset) = (Instant::now(), 0);
-    while start.elapsed() < duration {
+    while start.elapsed() < time {
         let one = Instant::now();
         file.write_all_at(frame, offset)?;
         file.sync_data()?;
         times.push(one.elapsed().as_secs_f64());
         offset += frame.len() as u64;
+        if offset + frame.len() as u64 > FILE_BYTES {
+            offset = 0;
+        }
     }
-    let rate = times.len() as f64 / start.elapsed().as_secs_f64();
-    Ok((rate, Duration::from_secs_f64(median(&mut times))))
+    Ok(Rate {
+        per_second: times.len() as f64 / start.elapsed().as_secs_f64(),
+        p50: Duration::from_secs_f64(median(&times)),
+    })
 }

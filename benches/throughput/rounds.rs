@@ -1,0 +1,39 @@
+//! How often and how long things are measured, and medians.
+
+use std::time::Duration;
+
+/// How often and how long things are measured.
+pub(crate) struct Scale {
+    /// Whether this only shows that the benchmark runs.
+    pub(crate) quick: bool,
+    /// Rounds of each measure; figures are medians over them.
+    pub(crate) rounds: usize,
+}
+
+impl Scale {
+    pub(crate) fn new(quick: bool) -> Self {
+        Self {
+            quick,
+            rounds: if quick { 2 } else { 5 },
+        }
+    }
+
+    /// A time in full, a twentieth of it for a quick run.
+    pub(crate) fn time(&self, full: Duration) -> Duration {
+        if self.quick { full / 20 } else { full }
+    }
+
+    /// A number in full, a fiftieth of it for a quick run.
+    pub(crate) fn count(&self, full: u64) -> u64 {
+        if self.quick { full.div_ceil(50) } else { full }
+    }
+}
+
+/// The median; the mean of the middle two of an even number, NaN of none.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = sorted.get(sorted.len() / 2).copied();
+    let lower = sorted.get(sorted.len().saturating_sub(1) / 2).copied();
+    upper.zip(lower).map_or(f64::NAN, |(a, b)| (a + b) / 2.0)
+}
