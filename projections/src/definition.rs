@@ -127,13 +127,11 @@ impl<T: TableProjection> Definition for Rows<T> {
             fingerprint: setup.fingerprint,
             flush: setup.options.flush,
             cached_rows: setup.options.cached_rows,
+            progress: setup.progress.clone(),
         };
-        let view = TableView::<T>::new(parts.current.clone(), setup.progress.clone());
-        let progress = setup.progress.clone();
-        let open: Open<TableFold<T>> = Arc::new(move || {
-            let is_ready = progress.is_ready();
-            Box::pin(TableFold::open(parts.clone(), is_ready))
-        });
+        let (progress, control) = (setup.progress.clone(), setup.control.clone());
+        let view = TableView::<T>::new(parts.current.clone(), progress, control);
+        let open: Open<TableFold<T>> = Arc::new(move || Box::pin(TableFold::open(parts.clone())));
         running(setup, open, TypeId::of::<T>(), view)
     }
 }

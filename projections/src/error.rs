@@ -196,6 +196,12 @@ pub(crate) enum RunError {
     Store(#[from] StoreError),
     #[error("a parked event could not be recorded: {0}")]
     Append(#[from] chronicler_store::AppendError),
-    #[error("a row cannot be decoded: {0}")]
+    #[error(
+        "a row cannot be decoded ({0}): raise ROW_VERSION when the row type changes, or rebuild the projection"
+    )]
     Row(Arc<str>),
+    #[error("the rows of the view are gone from the store; it is built again")]
+    Lost,
+    #[error("the thread that folded a batch ended without an answer")]
+    Thread,
 }

@@ -85,6 +85,9 @@ pub(crate) trait Fold: Send + Sized + 'static {
     /// Writes what is published.
     fn flush(&mut self) -> impl Future<Output = Result<(), RunError>> + Send;
 
+    /// Makes sure that the store still has what this view has in it; [`RunError::Lost`] if not.
+    fn look(&mut self) -> impl Future<Output = Result<(), RunError>> + Send;
+
     /// A new and invisible view beside this one, with nothing folded.
     fn fresh(&mut self) -> impl Future<Output = Result<Self, RunError>> + Send;
 

@@ -118,6 +118,15 @@ impl Progress {
         self.waiting.reached(position);
     }
 
+    /// Notes that what the view showed is gone. It answers again when it shows all that there is now, so that
+    /// nobody goes back in time.
+    pub(crate) fn lost(&self) {
+        self.ready.store(false, Ordering::Release);
+        store(&self.counters.folding, 0);
+        store(&self.counters.target, self.head().get());
+        self.note();
+    }
+
     /// Notes that the view answers from now on, and shows everything up to `position`.
     pub(crate) fn ready(&self, position: GlobalPosition, folded: u64) {
         store(&self.counters.published, position.get());

@@ -263,6 +263,10 @@ impl<P: Projection> Fold for MemoryFold<P> {
         Ok(())
     }
 
+    async fn look(&mut self) -> Result<(), RunError> {
+        Ok(())
+    }
+
     async fn fresh(&mut self) -> Result<Self, RunError> {
         Ok(Self::new(
             self.handlers.clone(),

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_store::{EventRef, RecordedCommit, Store, ViewName};
+use chronicler_store::{EventRef, RecordedCommit, Store, ViewCheckpoint, ViewName};
 
 use super::changes::{Table, TableFault};
 use super::generation::{Current, Generation};
@@ -15,6 +15,7 @@ use crate::failure::FailureReason;
 use crate::fold::{Commits, Fold, FoldEnd, Folded, HeldEvent, Scope, admit, failure, visit};
 use crate::handlers::{Handle, Handlers};
 use crate::options::FlushPolicy;
+use crate::progress::Progress;
 use crate::projection::TableProjection;
 
 /// What does not change from one run of a table's worker to the next.
@@ -25,6 +26,7 @@ pub(crate) struct TableParts<T: TableProjection> {
     pub(crate) fingerprint: u64,
     pub(crate) flush: FlushPolicy,
     pub(crate) cached_rows: usize,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl<T: TableProjection> Clone for TableParts<T> {
@@ -33,6 +35,7 @@ impl<T: TableProjection> Clone for TableParts<T> {
             store: self.store.clone(),
             handlers: self.handlers.clone(),
             current: self.current.clone(),
+            progress: self.progress.clone(),
             ..*self
         }
     }
@@ -59,14 +62,21 @@ const ROW_BYTES_ASSUMED: usize = 256;
 impl<T: TableProjection> TableFold<T> {
     /// The table as its last run left it, or as the store has it: the oldest generation of this shape. The
     /// others of this shape are what interrupted rebuilds left behind, and are removed. Those of another shape
-    /// stay until this one answers, so that going back to an older release costs nothing.
-    pub(crate) async fn open(parts: TableParts<T>, is_visible: bool) -> Result<Self, RunError> {
+    /// stay until this one answers, so that going back to an older release costs nothing. A table that the store
+    /// has lost begins from nothing, and does not answer meanwhile.
+    pub(crate) async fn open(parts: TableParts<T>) -> Result<Self, RunError> {
         if let Some(generation) = parts.current.get() {
-            let mut fold = Self::of(parts, generation, is_visible);
-            if fold.generation.is_in_doubt() {
-                fold.flush().await?;
+            let is_visible = parts.progress.is_ready();
+            let mut fold = Self::of(parts.clone(), generation, is_visible);
+            match fold.look().await {
+                Ok(()) if fold.generation.is_in_doubt() => {
+                    fold.flush().await?;
+                    return Ok(fold);
+                }
+                Ok(()) => return Ok(fold),
+                Err(RunError::Lost) => fold.discard().await?,
+                Err(error) => return Err(error),
             }
-            return Ok(fold);
         }
         let found = parts.store.view_generations(T::NAME).await?;
         let newest = found.last().map_or(0, |(view, _)| view.generation);
@@ -86,7 +96,7 @@ impl<T: TableProjection> TableFold<T> {
         };
         let generation = Arc::new(generation);
         parts.current.set(generation.clone());
-        Ok(Self::of(parts, generation, is_visible))
+        Ok(Self::of(parts, generation, false))
     }
 
     fn of(parts: TableParts<T>, generation: Arc<Generation<T::Row>>, is_visible: bool) -> Self {
@@ -101,6 +111,22 @@ impl<T: TableProjection> TableFold<T> {
             is_visible,
             row_bytes: ROW_BYTES_ASSUMED,
         }
+    }
+
+    /// All generations that the store has; [`RunError::Lost`] when this one is not among them, and then nobody
+    /// is answered from it any more.
+    async fn found(&self) -> Result<Vec<(ViewName, ViewCheckpoint)>, RunError> {
+        let found = self.generation.found().await;
+        let answers = self.parts.current.get();
+        let answers = answers.is_some_and(|current| Arc::ptr_eq(&current, &self.generation));
+        if answers && matches!(found, Err(RunError::Lost)) {
+            tracing::warn!(
+                projection = T::NAME,
+                "a table is gone from the store and is built again"
+            );
+            self.parts.progress.lost();
+        }
+        found
     }
 }
 
@@ -133,7 +159,7 @@ impl<T: TableProjection> Fold for TableFold<T> {
             };
         }
         let Some(table) = self.table.take() else {
-            return broken("the table is gone after a failure");
+            return broken(RunError::Thread);
         };
         let room = self.parts.flush.rows.max(1);
         let dirty = self.generation.overlay().dirty.len();
@@ -152,7 +178,7 @@ impl<T: TableProjection> Fold for TableFold<T> {
             (pass, end)
         });
         let Ok((pass, end)) = folding.await else {
-            return broken("the thread that folded a batch is gone");
+            return broken(RunError::Thread);
         };
         self.table = Some(pass.table);
         self.unpublished += pass.folded;
@@ -211,8 +237,12 @@ impl<T: TableProjection> Fold for TableFold<T> {
         Ok(())
     }
 
+    async fn look(&mut self) -> Result<(), RunError> {
+        self.found().await.map(drop)
+    }
+
     async fn fresh(&mut self) -> Result<Self, RunError> {
-        let found = self.parts.store.view_generations(T::NAME).await?;
+        let found = self.found().await?;
         let newest = found.last().map_or(0, |(view, _)| view.generation);
         let number = newest.max(self.generation.name.generation) + 1;
         let generation = begin::<T>(&self.parts, number).await?;
@@ -224,7 +254,7 @@ impl<T: TableProjection> Fold for TableFold<T> {
     }
 
     async fn discard_others(&mut self) -> Result<(), RunError> {
-        for (view, _) in self.parts.store.view_generations(T::NAME).await? {
+        for (view, _) in self.found().await? {
             if view != self.generation.name {
                 self.parts.store.drop_view(&view).await?;
             }
@@ -311,9 +341,9 @@ impl From<RowFault> for RunError {
     }
 }
 
-fn broken(reason: &str) -> Folded {
+fn broken(error: RunError) -> Folded {
     Folded {
         held: Vec::new(),
-        end: FoldEnd::Broken(RunError::Row(reason.into())),
+        end: FoldEnd::Broken(error),
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Generation<R> {
     /// is folded, since its checkpoint may or may not be in the store.
     is_in_doubt: AtomicBool,
     is_dropped: AtomicBool,
+    /// Held while the store is asked whether it still has it: readers wait for the answer.
+    looking: tokio::sync::RwLock<()>,
 }
 
 /// What a flush wrote.
@@ -73,6 +75,7 @@ impl<R> Generation<R> {
             }),
             is_in_doubt: AtomicBool::new(false),
             is_dropped: AtomicBool::new(false),
+            looking: tokio::sync::RwLock::default(),
         }
     }
 
@@ -103,12 +106,35 @@ impl<R> Generation<R> {
         overlay.position = position;
     }
 
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.is_in_doubt.load(Ordering::Acquire)
+    /// All generations that the store has.
+    ///
+    /// # Errors
+    /// [`RunError::Lost`] when this one is not among them as this process left it. From then on the store takes
+    /// it for one that never was, so its readers must not believe what they do not find.
+    pub(super) async fn found(&self) -> Result<Vec<(ViewName, ViewCheckpoint)>, RunError> {
+        let _looking = self.looking.write().await;
+        let found = self.store.view_generations(&self.name.name).await?;
+        let ours = found.iter().find(|(view, _)| *view == self.name);
+        let overlay = self.overlay.read();
+        let is_as_left = |position| {
+            position == overlay.written || self.is_in_doubt() && position == overlay.position
+        };
+        if ours.is_some_and(|(_, checkpoint)| is_as_left(checkpoint.position)) {
+            drop(overlay);
+            return Ok(found);
+        }
+        self.is_dropped.store(true, Ordering::Release);
+        Err(RunError::Lost)
     }
 
-    pub(super) fn is_dropped(&self) -> bool {
+    /// Whether what was just read from the store means nothing, because it was or is being removed there.
+    pub(super) async fn is_gone(&self) -> bool {
+        drop(self.looking.read().await);
         self.is_dropped.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.load(Ordering::Acquire)
     }
 
     /// Removes it from the store. Readers who still have it look again in the one that took its place.

@@ -15,6 +15,7 @@ use crate::error::{ViewError, WaitError};
 use crate::options::WAIT_DEFAULT;
 use crate::progress::Progress;
 use crate::projection::TableProjection;
+use crate::worker::Control;
 
 /// The most rows that one [`TableView::scan`] gives.
 pub const SCAN_ROWS_MAX: usize = 1_000;
@@ -23,6 +24,7 @@ pub const SCAN_ROWS_MAX: usize = 1_000;
 pub struct TableView<T: TableProjection> {
     current: Arc<Current<T::Row>>,
     progress: Arc<Progress>,
+    control: Arc<Control>,
 }
 
 /// Some rows of a table, by ascending key, all as of one position.
@@ -37,8 +39,16 @@ pub struct TablePage<R> {
 }
 
 impl<T: TableProjection> TableView<T> {
-    pub(crate) fn new(current: Arc<Current<T::Row>>, progress: Arc<Progress>) -> Self {
-        Self { current, progress }
+    pub(crate) fn new(
+        current: Arc<Current<T::Row>>,
+        progress: Arc<Progress>,
+        control: Arc<Control>,
+    ) -> Self {
+        Self {
+            current,
+            progress,
+            control,
+        }
     }
 
     /// The last position that the table shows.
@@ -59,7 +69,7 @@ impl<T: TableProjection> TableView<T> {
             }
             let row = generation.written_row(Bytes::copy_from_slice(key)).await;
             // A rebuilt table may have taken its place, and its rows may be gone.
-            if !generation.is_dropped() {
+            if !generation.is_gone().await {
                 return Ok(row.map_err(|fault| self.error(fault))?.row);
             }
         }
@@ -84,9 +94,10 @@ impl<T: TableProjection> TableView<T> {
             let generation = self.generation()?;
             let flushes = generation.overlay().flushes;
             let stored = stored_rows(&generation, prefix, after.clone(), limit).await;
+            let is_gone = generation.is_gone().await;
             let overlay = generation.overlay();
             // Rows may have moved from the overlay to the store after the store was read.
-            if overlay.flushes != flushes || generation.is_dropped() {
+            if is_gone || overlay.flushes != flushes {
                 continue;
             }
             let stored = stored.map_err(|error| self.error(RowFault::Store(error)))?;
@@ -161,7 +172,10 @@ impl<T: TableProjection> TableView<T> {
         match fault {
             RowFault::Codec(error) => undecodable(error.to_string()),
             RowFault::Layout => undecodable("its layout is unknown".to_owned()),
-            RowFault::Store(source) => ViewError::Store { name, source },
+            RowFault::Store(source) => {
+                self.control.doubt();
+                ViewError::Store { name, source }
+            }
         }
     }
 }
@@ -215,6 +229,7 @@ impl<T: TableProjection> Clone for TableView<T> {
         Self {
             current: self.current.clone(),
             progress: self.progress.clone(),
+            control: self.control.clone(),
         }
     }
 }

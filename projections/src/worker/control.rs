@@ -27,6 +27,8 @@ struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Nothing,
+    /// To look whether the view is still in the store.
+    Look,
     Rebuild,
     CancelRebuild,
 }
@@ -42,6 +44,7 @@ pub(crate) struct Control {
 struct State {
     request: Option<Request>,
     is_closed: bool,
+    is_doubted: bool,
 }
 
 impl Control {
@@ -86,8 +89,18 @@ impl Control {
         true
     }
 
+    /// Asks to look whether the view is still in the store, since a reader could not read it.
+    pub(crate) fn doubt(&self) {
+        self.state.lock().is_doubted = true;
+        self.changed.notify_one();
+    }
+
     pub(crate) fn asked(&self) -> Asked {
-        match &self.state.lock().request {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.is_doubted) {
+            return Asked::Look;
+        }
+        match &state.request {
             None => Asked::Nothing,
             Some(request) if request.is_cancelled => Asked::CancelRebuild,
             Some(_) => Asked::Rebuild,

@@ -155,6 +155,12 @@ impl<F: Fold> Run<'_, F> {
                 self.rebuild = Some(Track::new(self.setup, fresh, Ledger::default()));
                 self.setup.progress.rebuilding(Some(GlobalPosition::ZERO));
             }
+            (Asked::Look, _) => {
+                self.main.fold.look().await?;
+                if let Some(rebuild) = &mut self.rebuild {
+                    rebuild.fold.look().await?;
+                }
+            }
             (Asked::CancelRebuild, _) => {
                 let name = self.setup.progress.name.clone();
                 self.end_rebuild(RebuildError::Cancelled { name }).await?;

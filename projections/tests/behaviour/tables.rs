@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chronicler_domain::GlobalPosition;
 use chronicler_projections::{
-    FlushPolicy, ProjectionOptions, Projections, ProjectionsBuilder, Table, TableHandlers,
-    TableProjection,
+    FlushPolicy, ProjectionOptions, ProjectionStatus, Projections, ProjectionsBuilder, Table,
+    TableHandlers, TableProjection, ViewError,
 };
 use chronicler_store::memory::CrashPoint;
 use chronicler_store::{MemoryStore, ViewStore};
@@ -201,6 +201,79 @@ async fn p3_a_row_that_was_written_ahead_is_read_as_of_the_event() {
         }
         assert_eq!(table.get("next").await.unwrap(), Some(10));
     }
+}
+
+/// Reads a row until it is answered: an error is allowed meanwhile, another answer is not.
+async fn answered(world: &World, projections: &Projections, key: &str) -> (u32, Balance) {
+    let table = projections.table::<BalanceRows>().unwrap();
+    let mut errors = 0;
+    loop {
+        match table.get(key).await {
+            Ok(row) => return (errors, row.unwrap()),
+            Err(ViewError::Store { .. } | ViewError::Rebuilding { .. }) => errors += 1,
+            Err(error) => panic!("{error}"),
+        }
+        world.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn k5_a_table_that_is_lost_in_use_is_noticed_by_a_reader_and_built_again() {
+    let world = World::new().await;
+    let last = some_history(&world, 12).await;
+    let projections = world.start(flushed_every(1)).await;
+    let (_, total) = answered(&world, &projections, "total").await;
+    world.store.faults().lose_views();
+    let (errors, found) = answered(&world, &projections, "total").await;
+    assert!(errors > 0, "nothing was lost");
+    assert_eq!(found, total);
+    assert_eq!(rows(&projections).await, expected(12).await);
+    let info = projections.info("balance_rows").unwrap();
+    assert_eq!((info.restarts, info.position), (1, last));
+    projections.stop().await;
+    assert_eq!(checkpoint(&world.store).await, [(1, last.get())]);
+}
+
+#[tokio::test]
+async fn k5_a_table_that_is_lost_in_use_is_noticed_by_its_fold_and_built_again() {
+    let world = World::new().await;
+    some_history(&world, 12).await;
+    let projections = world.start(flushed_every(1)).await;
+    world.store.faults().lose_views();
+    let last = world.deposit("total", 7).await;
+    let info = || projections.info("balance_rows").unwrap();
+    world
+        .turn_until(|| info().restarts == 1 && info().status == ProjectionStatus::Running)
+        .await;
+    assert_eq!(info().position, last);
+    let same = World::new().await;
+    some_history(&same, 12).await;
+    same.deposit("total", 7).await;
+    let whole = same.start(flushed_every(1)).await;
+    assert_eq!(rows(&projections).await, rows(&whole).await);
+}
+
+#[tokio::test]
+async fn k5_a_rebuild_of_a_table_that_is_lost_shows_nobody_an_empty_one() {
+    let world = World::new().await;
+    some_history(&world, 12).await;
+    let projections = world.start(flushed_every(1)).await;
+    let expected = rows(&projections).await;
+    let (_, total) = answered(&world, &projections, "total").await;
+    world.store.faults().lose_views();
+    let reading = async {
+        // The first to notice is the rebuild, and not this reader.
+        let info = || projections.info("balance_rows").unwrap();
+        world
+            .until(|| info().restarts > 0 || info().rebuilding.is_some())
+            .await;
+        assert_eq!(answered(&world, &projections, "total").await.1, total);
+        assert_eq!(info().restarts, 1);
+    };
+    let (rebuilt, ()) = tokio::join!(projections.rebuild("balance_rows"), reading);
+    rebuilt.unwrap();
+    assert_eq!(rows(&projections).await, expected);
 }
 
 #[tokio::test]

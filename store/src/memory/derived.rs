@@ -1,6 +1,6 @@
 //! Snapshots and views in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chronicler_domain::{StreamId, StreamVersion};
@@ -22,6 +22,8 @@ const SNAPSHOTS_KEPT: usize = 3;
 pub(super) struct Derived {
     snapshots: BTreeMap<StreamId, BTreeMap<StreamVersion, Snapshot>>,
     views: BTreeMap<ViewName, View>,
+    /// Views that are gone, and whose owners do not know it yet.
+    lost: BTreeSet<ViewName>,
 }
 
 #[derive(Clone, Default)]
@@ -39,6 +41,21 @@ impl Derived {
         if let Some(newest) = newest {
             newest.payload = Bytes::from_static(&[0xff; 3]);
         }
+    }
+
+    pub(super) fn lose_views(&mut self) {
+        self.lost
+            .extend(std::mem::take(&mut self.views).into_keys());
+    }
+
+    fn check(&self, view: &ViewName) -> Result<(), StoreError> {
+        if self.lost.contains(view) {
+            return Err(StoreError::Derived {
+                operation: "using a view",
+                reason: "it is gone: ask for its generations, and build it again".into(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -136,6 +153,7 @@ impl ViewStore for MemoryStore {
         name: &str,
     ) -> BoxFuture<'static, Result<Vec<(ViewName, ViewCheckpoint)>, StoreError>> {
         let durable = self.head().position;
+        self.with_derived(|derived| derived.lost.retain(|view| &*view.name != name));
         self.read_derived(|derived| {
             let named = derived.views.iter().filter(|(view, _)| &*view.name == name);
             named
@@ -161,6 +179,9 @@ impl ViewStore for MemoryStore {
             };
             return future::ready(Err(error)).boxed();
         }
+        if let Err(error) = self.with_derived(|derived| derived.check(view)) {
+            return future::ready(Err(error)).boxed();
+        }
         // Rows and checkpoint are two writes: a crash may come between them.
         let first = self.write_derived(|derived| {
             let kept = derived.views.entry(view.clone()).or_default();
@@ -182,7 +203,12 @@ impl ViewStore for MemoryStore {
         view: &ViewName,
         key: Bytes,
     ) -> BoxFuture<'static, Result<Option<ViewRow>, StoreError>> {
-        self.read_derived(|derived| derived.views.get(view)?.rows.get(&key).cloned())
+        let found = self.read_derived(|derived| {
+            derived.check(view)?;
+            let kept = derived.views.get(view);
+            Ok(kept.and_then(|kept| kept.rows.get(&key).cloned()))
+        });
+        async move { found.await? }.boxed()
     }
 
     fn view_rows(
@@ -191,23 +217,22 @@ impl ViewStore for MemoryStore {
         after: Option<Bytes>,
         limit: usize,
     ) -> BoxFuture<'static, Result<Vec<ViewRow>, StoreError>> {
-        self.read_derived(|derived| {
+        let found = self.read_derived(|derived| {
+            derived.check(view)?;
             let Some(kept) = derived.views.get(view) else {
-                return Vec::new();
+                return Ok(Vec::new());
             };
             let later = |row: &&ViewRow| after.as_ref().is_none_or(|after| row.key > *after);
-            kept.rows
-                .values()
-                .filter(later)
-                .take(limit)
-                .cloned()
-                .collect()
-        })
+            let rows = kept.rows.values().filter(later).take(limit);
+            Ok(rows.cloned().collect())
+        });
+        async move { found.await? }.boxed()
     }
 
     fn drop_view(&self, view: &ViewName) -> BoxFuture<'static, Result<(), StoreError>> {
         self.write_derived(|derived| {
             derived.views.remove(view);
+            derived.lost.remove(view);
         })
     }
 }

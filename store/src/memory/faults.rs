@@ -141,4 +141,10 @@ impl Faults {
         self.0
             .with_derived(|derived| derived.corrupt_newest_snapshot(stream));
     }
+
+    /// All views are gone, as when a database fails in use: using one is an error until its generations were
+    /// asked for.
+    pub fn lose_views(&self) {
+        self.0.with_derived(|derived| derived.lose_views());
+    }
 }
