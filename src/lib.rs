@@ -43,3 +43,20 @@ pub mod prelude {
     };
     pub use chronicler_store::Outcome;
 }
+
+/// The guide's blocks of code, compiled and run.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../docs/guide/1-first-aggregate.md")]
+    mod first_aggregate {}
+    #[doc = include_str!("../docs/guide/2-events-change.md")]
+    mod events_change {}
+    #[doc = include_str!("../docs/guide/3-projections.md")]
+    mod projections {}
+    #[doc = include_str!("../docs/guide/4-sagas.md")]
+    mod sagas {}
+    #[doc = include_str!("../docs/guide/5-errors.md")]
+    mod errors {}
+    #[doc = include_str!("../docs/guide/6-running.md")]
+    mod running {}
+}

@@ -79,10 +79,12 @@ async fn a_flip_or_a_cut_in_any_file_of_the_directory_is_noticed_or_harmless() {
         let whole = fs::read(file::folder().join("format_1").join(name)).unwrap();
         // Of the zeros in headers and slots a few stand for all.
         let used = |at: &usize| !(200..4_050).contains(&(at % 4_096));
-        for at in (0..whole.len()).filter(used).step_by(9) {
+        for (number, at) in (0..whole.len()).filter(used).step_by(9).enumerate() {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << (at % 8);
-            for damaged in [&flipped, &whole[..at]] {
+            // Opening a store takes time, so there are fewer cuts than flips.
+            let cut = number.is_multiple_of(5).then_some(&whole[..at]);
+            for damaged in [Some(&flipped[..]), cut].into_iter().flatten() {
                 let data = copied();
                 fs::write(data.path().join(name), damaged).unwrap();
                 let Ok(store) = JournalStore::open(data.path(), options()) else {
@@ -101,7 +103,7 @@ async fn a_flip_or_a_cut_in_any_file_of_the_directory_is_noticed_or_harmless() {
         }
     }
     assert!(
-        refused > 100 && harmless > 100,
+        refused > 50 && harmless > 50,
         "{refused}, {failed}, {harmless}"
     );
 }
