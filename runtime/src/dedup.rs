@@ -133,24 +133,11 @@ impl Memory {
         self.complete_after <= decided_at
     }
 
-    /// What a snapshot keeps of it.
-    pub(crate) fn image(&self) -> MemoryImage {
-        let outcomes = self.order.iter().filter_map(|id| {
-            let outcome = self.outcomes.get(id)?;
-            Some(OutcomeImage {
-                id: *id,
-                rejected: outcome.rejected,
-                codec: outcome.codec.number(),
-                payload: outcome.payload.to_vec(),
-                command_hash: outcome.command_hash,
-                issued_at: outcome.issued_at,
-                first_version: outcome.first_version,
-                version: outcome.version,
-                place: outcome.place.get().copied(),
-            })
-        });
-        MemoryImage {
-            outcomes: outcomes.collect(),
+    /// It as it is now. Where the commits in flight lie is not known yet, and shows in the copy once it is.
+    pub(crate) fn copy(&self) -> MemoryCopy {
+        let known = |id: &Uuid| Some((*id, self.outcomes.get(id)?.clone()));
+        MemoryCopy {
+            outcomes: self.order.iter().filter_map(known).collect(),
             forgotten_through: self.forgotten_through,
             complete_after: self.complete_after,
         }
@@ -162,7 +149,6 @@ impl Memory {
         memory.forgotten_through = image.forgotten_through;
         memory.complete_after = image.complete_after;
         for outcome in image.outcomes {
-            let place = outcome.place.map_or_else(OnceLock::new, OnceLock::from);
             let remembered = Remembered {
                 rejected: outcome.rejected,
                 codec: CodecId::new(outcome.codec),
@@ -171,11 +157,42 @@ impl Memory {
                 issued_at: outcome.issued_at,
                 first_version: outcome.first_version,
                 version: outcome.version,
-                place: Arc::new(place),
+                place: Arc::new(OnceLock::from(outcome.place)),
             };
             memory.remember(outcome.id, remembered);
         }
         memory
+    }
+}
+
+/// A memory as it was when a snapshot was begun.
+pub(crate) struct MemoryCopy {
+    outcomes: Vec<(Uuid, Remembered)>,
+    forgotten_through: Timestamp,
+    complete_after: LogSequence,
+}
+
+impl MemoryCopy {
+    /// What a snapshot keeps of it; `None` while one of its outcomes is not durable.
+    pub(crate) fn image(&self) -> Option<MemoryImage> {
+        let outcomes = self.outcomes.iter().map(|(id, outcome)| {
+            Some(OutcomeImage {
+                id: *id,
+                rejected: outcome.rejected,
+                codec: outcome.codec.number(),
+                payload: outcome.payload.to_vec(),
+                command_hash: outcome.command_hash,
+                issued_at: outcome.issued_at,
+                first_version: outcome.first_version,
+                version: outcome.version,
+                place: outcome.place.get().copied()?,
+            })
+        });
+        Some(MemoryImage {
+            outcomes: outcomes.collect::<Option<_>>()?,
+            forgotten_through: self.forgotten_through,
+            complete_after: self.complete_after,
+        })
     }
 }
 
@@ -197,5 +214,5 @@ struct OutcomeImage {
     issued_at: Option<Timestamp>,
     first_version: StreamVersion,
     version: StreamVersion,
-    place: Option<Place>,
+    place: Place,
 }

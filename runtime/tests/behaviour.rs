@@ -624,6 +624,24 @@ async fn a_command_id_takes_effect_once_across_restarts_and_snapshots() {
 }
 
 #[tokio::test]
+async fn a_snapshot_begun_while_a_commit_is_in_flight_remembers_where_it_lies() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(1);
+    let f = with(MemoryStore::new(), options.clone()).await;
+    let once = command_id(&f, "order 17");
+    f.store.faults().hold();
+    let first = f.spawn_with("a", Command::Add(5), once.clone());
+    settle().await;
+    f.store.faults().release();
+    let first = first.await.unwrap().unwrap();
+    assert_eq!(snapshots(&f, "a").await, Some(1));
+    let restarted = with(f.store.clone(), options).await;
+    let again = restarted.send_with("a", Command::Add(5), once).await;
+    let again = again.unwrap();
+    assert_eq!((again.position, again.duplicate), (first.position, true));
+}
+
+#[tokio::test]
 async fn a_duplicate_of_a_command_in_flight_waits_for_it() {
     let f = fixture().await;
     f.store.faults().hold();

@@ -49,13 +49,15 @@ impl<E: Entity> Turn<E> {
                 return None;
             }
         };
-        let (memory, version) = (live.memory.image(), live.version);
+        let (memory, version) = (live.memory.copy(), live.version);
         live.since_snapshot = SnapshotFacts::default();
         let (saved, when_saved) = oneshot::channel();
         let saver = Arc::clone(&instance);
         instance.in_flight.after_all(Box::new(move |durable| {
             // Not durable: the state was never true, and neither is its snapshot.
             let Ok(end) = durable else { return };
+            // Only now: where an outcome lies is known when it is durable, and a repetition is told.
+            let Some(memory) = memory.image() else { return };
             let body = SnapshotBody {
                 state: state.to_vec(),
                 memory,
