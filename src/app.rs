@@ -127,6 +127,15 @@ impl App {
         self.parts.projections.table::<T>().ok_or(missing)
     }
 
+    /// Waits until the sagas have taken in everything in the log and nothing of theirs is under way; see
+    /// [`Sagas::settled`].
+    ///
+    /// # Cancel safety
+    /// Waiting changes nothing.
+    pub async fn settled(&self) {
+        self.parts.sagas.settled().await;
+    }
+
     /// The instances of a saga type, if it was registered.
     pub fn saga<S: Saga>(&self) -> Option<&SagaHandle<S>> {
         self.parts.sagas.saga::<S>()

@@ -24,6 +24,7 @@ use crate::effect::{Request, effect_id};
 use crate::entity::{OpenFact, SagaEntity, Task, Work};
 use crate::external::{CallResult, ExternalService};
 use crate::options::SagaOptions;
+use crate::quiet::{Quiet, UnderWay};
 use crate::saga::Saga;
 use crate::step::{SagaCommand, SagaRefusal, said};
 
@@ -59,6 +60,7 @@ pub(crate) struct Decided {
     pub(crate) instance: Instance,
     pub(crate) work: Work,
     pub(crate) sequence: LogSequence,
+    pub(crate) under_way: UnderWay,
 }
 
 /// Why an instance gave no answer.
@@ -73,9 +75,12 @@ pub(crate) struct Executor<S: Saga> {
     pub(crate) runtime: Runtime,
     pub(crate) handle: EntityHandle<SagaEntity<S>>,
     pub(crate) options: SagaOptions,
+    pub(crate) quiet: Arc<Quiet>,
     services: Services,
     queue: mpsc::Sender<Decided>,
     queued: Mutex<mpsc::Receiver<Decided>>,
+    /// From the beginning until what was left open is under way.
+    starting: Mutex<Option<UnderWay>>,
 }
 
 impl<S: Saga> Executor<S> {
@@ -86,6 +91,7 @@ impl<S: Saga> Executor<S> {
         options: SagaOptions,
     ) -> Self {
         let (queue, queued) = mpsc::channel(options.deliveries_max.max(1));
+        let quiet = Quiet::new();
         Self {
             runtime,
             handle,
@@ -93,6 +99,8 @@ impl<S: Saga> Executor<S> {
             services,
             queue,
             queued: Mutex::new(queued),
+            starting: Mutex::new(Some(quiet.begin())),
+            quiet,
         }
     }
 
@@ -110,6 +118,7 @@ impl<S: Saga> Executor<S> {
                 instance: instance.clone(),
                 work: work.clone(),
                 sequence,
+                under_way: self.quiet.begin(),
             };
             // Without a receiver the executor has stopped; a restart finds the work in the journal.
             drop(self.queue.send(decided).await);
@@ -175,6 +184,8 @@ impl<S: Saga> Executor<S> {
 
     /// Wakes the open instances that have something to carry out.
     async fn resume(self: Arc<Self>) {
+        let _until_the_end = self.quiet.begin();
+        drop(self.starting.lock().await.take());
         let prefix = |tenant_and_category: &StreamId| {
             tenant_and_category.category() == self.handle_category()
         };
@@ -223,6 +234,7 @@ impl<S: Saga> Executor<S> {
             instance,
             work,
             sequence,
+            under_way: _until_the_end,
         } = decided;
         let mut under_way = FuturesUnordered::new();
         let begin = |task: Task, sequence: LogSequence| {

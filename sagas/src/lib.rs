@@ -14,6 +14,7 @@ mod instance;
 mod journal;
 mod next;
 mod options;
+mod quiet;
 mod registry;
 mod router;
 mod routes;

@@ -18,6 +18,7 @@ use crate::external::ExternalService;
 use crate::handle::SagaHandle;
 use crate::journal::OWN_PREFIX;
 use crate::options::SagaOptions;
+use crate::quiet::Quiet;
 use crate::router::Router;
 use crate::routes::Routes;
 use crate::saga::Saga;
@@ -126,7 +127,10 @@ impl SagasBuilder {
     /// [`SagaStartError`].
     pub async fn start(self, runtime: &Runtime) -> Result<Sagas, SagaStartError> {
         let services: Services = Arc::new(self.services);
-        let mut started = Sagas::default();
+        let mut started = Sagas {
+            runtime: Some(runtime.clone()),
+            ..Sagas::default()
+        };
         for saga in self.sagas {
             saga.start(
                 runtime.clone(),
@@ -149,12 +153,36 @@ fn invalid_name(name: &str, error: &InvalidId) -> String {
 pub struct Sagas {
     handles: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     workers: Vec<WorkerHandle>,
+    quiet: Vec<Arc<Quiet>>,
+    runtime: Option<Runtime>,
 }
 
 impl Sagas {
     /// The instances of one type, if it was registered.
     pub fn saga<S: Saga>(&self) -> Option<&SagaHandle<S>> {
         self.handles.get(&TypeId::of::<S>())?.downcast_ref()
+    }
+
+    /// Waits until everything in the log was taken in and nothing is under way any more: no effect, no undo, no
+    /// attempt that waits for its turn. Instances may be open, waiting for events or timers. While others go on
+    /// writing to the log this can take for ever.
+    ///
+    /// # Cancel safety
+    /// Waiting changes nothing.
+    pub async fn settled(&self) {
+        let Some(runtime) = &self.runtime else {
+            return;
+        };
+        loop {
+            let head = runtime.head().position;
+            for quiet in &self.quiet {
+                quiet.reached(head).await;
+            }
+            // What one saga type did meanwhile can concern another.
+            if runtime.head().position == head {
+                return;
+            }
+        }
     }
 
     /// Stops following the log and carrying out effects. What is open is taken up at the next start.
@@ -205,6 +233,7 @@ impl<S: Saga> AnySaga for Typed<S> {
                 .ok_or(SagaStartError::NotHosted { name: S::NAME })?
                 .clone();
             let executor = Arc::new(Executor::new(runtime.clone(), handle, services, options));
+            started.quiet.push(Arc::clone(&executor.quiet));
             let routes = Arc::new(Routes::<S>::of_saga());
             let name = format!("saga:{}", S::NAME);
             let router = Arc::new(Router {

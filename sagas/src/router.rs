@@ -57,6 +57,8 @@ impl<S: Saga> Router<S> {
             filter,
         });
         let stopping = context.stopping();
+        let quiet = &self.executor.quiet;
+        quiet.routed(committed);
         loop {
             let clock = runtime.clock();
             let dirty = subscription.through() > committed;
@@ -76,6 +78,7 @@ impl<S: Saga> Router<S> {
                 () = stopping.cancelled() => return Ok(()),
                 delivered = self.deliver(batch) => delivered.map_err(WorkerError)?,
             }
+            quiet.routed(through);
             if through.get() >= committed.get() + CURSOR_EVERY {
                 committed = through;
                 self.commit_cursor(committed)
