@@ -274,7 +274,9 @@ impl<S: Saga> Executor<S> {
         );
         let options = SendOptions {
             correlation_id: Some(task.metadata.correlation_id),
-            causation: Some((id, task.metadata.causation_depth)),
+            // The answer belongs to the decision it is an answer to: it lies no deeper, however many steps follow
+            // one another. What goes round through events of aggregates does get deeper.
+            causation: Some((id, task.metadata.causation_depth.saturating_sub(2))),
             principal: task.metadata.principal.clone(),
             ..SendOptions::default()
         };

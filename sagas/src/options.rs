@@ -24,6 +24,9 @@ pub struct SagaOptions {
     pub under_way_max: usize,
     /// Causes that may lie between a request and an effect; beyond it a cycle is assumed. Default 64.
     pub causation_depth_max: u16,
+    /// Whether the sagas are only to be looked at: they take in nothing, carry out nothing and no timer fires.
+    /// Default false.
+    pub paused: bool,
 }
 
 impl Default for SagaOptions {
@@ -42,6 +45,7 @@ impl Default for SagaOptions {
             deliveries_max: 1_024,
             under_way_max: 65_536,
             causation_depth_max: 64,
+            paused: false,
         }
     }
 }

@@ -233,7 +233,6 @@ impl<S: Saga> AnySaga for Typed<S> {
                 .ok_or(SagaStartError::NotHosted { name: S::NAME })?
                 .clone();
             let executor = Arc::new(Executor::new(runtime.clone(), handle, services, options));
-            started.quiet.push(Arc::clone(&executor.quiet));
             let routes = Arc::new(Routes::<S>::of_saga());
             let name = format!("saga:{}", S::NAME);
             let router = Arc::new(Router {
@@ -241,6 +240,12 @@ impl<S: Saga> AnySaga for Typed<S> {
                 routes,
                 name,
             });
+            if options.paused {
+                let handle = SagaHandle { executor, router };
+                started.handles.insert(TypeId::of::<S>(), Box::new(handle));
+                return Ok(());
+            }
+            started.quiet.push(Arc::clone(&executor.quiet));
             register_once(&runtime, &router.name, self.from).await?;
             runtime
                 .timers()

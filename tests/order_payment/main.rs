@@ -1,4 +1,15 @@
 //! What the example `order_payment` promises: its aggregates, its readers and its reports.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod generated;
+mod olist;
+mod orders_file;
+mod program;
 
 #[allow(
     dead_code,

@@ -99,18 +99,6 @@ pub(crate) struct Inventory {
     counted: BTreeSet<(MessageId, Option<u32>)>,
 }
 
-impl Inventory {
-    /// Units that are there, promised or not.
-    pub(crate) fn on_hand(&self) -> i64 {
-        self.on_hand
-    }
-
-    /// Units that are promised and not yet handed over.
-    pub(crate) fn promised(&self) -> i64 {
-        self.promised
-    }
-}
-
 impl Aggregate for Inventory {
     const CATEGORY: &'static str = "inventory";
 
@@ -286,7 +274,7 @@ mod tests {
                 quantity: 3,
             },
         ]);
-        assert_eq!((given.state().on_hand(), given.state().promised()), (5, 0));
+        assert_eq!((given.state().on_hand, given.state().promised), (5, 0));
         given
             .when(InventoryCommand::Release { key: key(0) })
             .then_events([]);
@@ -305,7 +293,7 @@ mod tests {
                 quantity: 3,
             },
         ]);
-        assert_eq!((given.state().on_hand(), given.state().promised()), (2, 0));
+        assert_eq!((given.state().on_hand, given.state().promised), (2, 0));
         given
             .when(InventoryCommand::Commit { key: key(0) })
             .then_rejected(InventoryRejection::NotReserved);
@@ -349,6 +337,6 @@ mod tests {
             .when(adjust(2))
             .then_accepted()
             .and_then();
-        assert_eq!(given.state().on_hand(), -9);
+        assert_eq!(given.state().on_hand, -9);
     }
 }

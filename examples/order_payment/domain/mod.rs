@@ -11,19 +11,13 @@ mod shipment;
 mod source_time;
 
 pub(crate) use amount::{AMOUNT_MAX, Amount, PaymentPlan};
-pub(crate) use feed::{Feed, FeedCommand, FeedEvent, FeedRejection};
-pub(crate) use inventory::{
-    Inventory, InventoryCommand, InventoryEvent, InventoryRejection, ReservationKey,
-};
+pub(crate) use feed::{Feed, FeedCommand};
+pub(crate) use inventory::{Inventory, InventoryCommand, InventoryEvent, ReservationKey};
 pub(crate) use order::{
     Line, MessageId, Order, OrderCommand, OrderEnd, OrderEvent, OrderRejection, Placement, Process,
     RejectReason, ReportedStatus,
 };
-pub(crate) use payment::{
-    Charge, Payment, PaymentCommand, PaymentEvent, PaymentRejection, Standing,
-};
-pub(crate) use returns::{
-    GoodsReturn, GoodsReturnCommand, GoodsReturnEvent, GoodsReturnRejection, Parcel,
-};
-pub(crate) use shipment::{Shipment, ShipmentCommand, ShipmentEvent, ShipmentRejection};
+pub(crate) use payment::{Charge, Payment, PaymentCommand, PaymentEvent};
+pub(crate) use returns::{GoodsReturn, GoodsReturnCommand, GoodsReturnEvent, Parcel};
+pub(crate) use shipment::{Shipment, ShipmentCommand, ShipmentEvent};
 pub(crate) use source_time::SourceTime;

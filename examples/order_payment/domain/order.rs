@@ -136,6 +136,8 @@ pub(crate) enum OrderCommand {
         status: ReportedStatus,
         at: SourceTime,
     },
+    /// The customer wants it no more.
+    AskToCancel,
     /// Paid and reserved.
     Confirm,
     /// Ended by us; money and goods were given back.
@@ -157,6 +159,7 @@ pub(crate) enum OrderEvent {
         status: ReportedStatus,
         at: SourceTime,
     },
+    CancelAsked,
     Confirmed {
         gross: Amount,
     },
@@ -180,6 +183,10 @@ pub(crate) enum OrderRejection {
     NotPlaced,
     #[error("something else was reported before")]
     ReportedOtherwise,
+    #[error("the customer wants it no more")]
+    CancelAsked,
+    #[error("it is confirmed, and can only be returned")]
+    Confirmed,
     #[error("the order has ended already: {0:?}")]
     Ended(OrderEnd),
 }
@@ -191,6 +198,7 @@ pub(crate) struct Order {
     gross: Amount,
     approved: Option<SourceTime>,
     reported: Option<(ReportedStatus, SourceTime)>,
+    cancel_asked: bool,
     confirmed: bool,
     end: Option<OrderEnd>,
 }
@@ -214,6 +222,7 @@ impl Aggregate for Order {
                     OrderEvent::StatusReported { status, at }
                 })
             }
+            OrderCommand::AskToCancel => self.ask_to_cancel(),
             OrderCommand::Confirm => self.confirm(),
             OrderCommand::Reject { reason } => self.end(OrderEnd::Rejected, |message| {
                 OrderEvent::Rejected { message, reason }
@@ -231,6 +240,7 @@ impl Aggregate for Order {
             }
             OrderEvent::ApprovalReported { at } => self.approved = Some(*at),
             OrderEvent::StatusReported { status, at } => self.reported = Some((*status, *at)),
+            OrderEvent::CancelAsked => self.cancel_asked = true,
             OrderEvent::Confirmed { .. } => self.confirmed = true,
             OrderEvent::Rejected { .. } => self.end = Some(OrderEnd::Rejected),
             OrderEvent::Canceled => self.end = Some(OrderEnd::Canceled),
@@ -250,12 +260,22 @@ impl Order {
         }
     }
 
-    fn confirm(&self) -> Decided<Self> {
-        if self.placed.is_none() {
-            return Err(OrderRejection::NotPlaced);
-        }
+    fn ask_to_cancel(&self) -> Decided<Self> {
         match self.end {
+            _ if self.placed.is_none() => Err(OrderRejection::NotPlaced),
+            Some(OrderEnd::Canceled) => Ok(Decision::nothing()),
             Some(end) => Err(OrderRejection::Ended(end)),
+            None if self.confirmed => Err(OrderRejection::Confirmed),
+            None if self.cancel_asked => Ok(Decision::nothing()),
+            None => Ok(OrderEvent::CancelAsked.into()),
+        }
+    }
+
+    fn confirm(&self) -> Decided<Self> {
+        match self.end {
+            _ if self.placed.is_none() => Err(OrderRejection::NotPlaced),
+            Some(end) => Err(OrderRejection::Ended(end)),
+            None if self.cancel_asked => Err(OrderRejection::CancelAsked),
             None if self.confirmed => Ok(Decision::nothing()),
             None => Ok(OrderEvent::Confirmed { gross: self.gross }.into()),
         }

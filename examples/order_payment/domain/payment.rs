@@ -26,10 +26,10 @@ pub(crate) enum PaymentCommand {
     Authorize { charge: Charge, at: SourceTime },
     /// Take the money that was set aside.
     Capture { at: SourceTime },
-    /// Let go of the money that was set aside. Of a payment that never was, there is nothing to let go.
-    Void { at: SourceTime },
+    /// Let go of the money that was set aside. Where none is, there is nothing to let go.
+    Void,
     /// Give back the money that was taken.
-    Refund { at: SourceTime },
+    Refund,
     /// Give money for returned goods, whatever was paid for them.
     PayOut { charge: Charge, at: SourceTime },
 }
@@ -39,8 +39,8 @@ pub(crate) enum PaymentCommand {
 pub(crate) enum PaymentEvent {
     Authorized { charge: Charge, at: SourceTime },
     Captured { charge: Charge, at: SourceTime },
-    Voided { charge: Charge, at: SourceTime },
-    Refunded { charge: Charge, at: SourceTime },
+    Voided { charge: Charge },
+    Refunded { charge: Charge },
     PaidOut { charge: Charge, at: SourceTime },
 }
 
@@ -102,15 +102,15 @@ impl Aggregate for Payment {
             (PaymentCommand::Capture { at }, Authorized) => {
                 Ok(self.event(|charge| PaymentEvent::Captured { charge, at }))
             }
-            (PaymentCommand::Void { at }, Authorized) => {
-                Ok(self.event(|charge| PaymentEvent::Voided { charge, at }))
+            (PaymentCommand::Void, Authorized) => {
+                Ok(self.event(|charge| PaymentEvent::Voided { charge }))
             }
-            (PaymentCommand::Refund { at }, Captured) => {
-                Ok(self.event(|charge| PaymentEvent::Refunded { charge, at }))
+            (PaymentCommand::Refund, Captured) => {
+                Ok(self.event(|charge| PaymentEvent::Refunded { charge }))
             }
             (PaymentCommand::Capture { .. }, Captured)
-            | (PaymentCommand::Void { .. }, Unknown | Voided)
-            | (PaymentCommand::Refund { .. }, Refunded) => Ok(Decision::nothing()),
+            | (PaymentCommand::Void, Unknown | Voided | Refunded)
+            | (PaymentCommand::Refund, Refunded) => Ok(Decision::nothing()),
             (_, standing) => Err(PaymentRejection::Standing(standing)),
         }
     }
@@ -119,8 +119,8 @@ impl Aggregate for Payment {
         let (standing, charge) = match event {
             PaymentEvent::Authorized { charge, .. } => (Standing::Authorized, charge),
             PaymentEvent::Captured { charge, .. } => (Standing::Captured, charge),
-            PaymentEvent::Voided { charge, .. } => (Standing::Voided, charge),
-            PaymentEvent::Refunded { charge, .. } => (Standing::Refunded, charge),
+            PaymentEvent::Voided { charge } => (Standing::Voided, charge),
+            PaymentEvent::Refunded { charge } => (Standing::Refunded, charge),
             PaymentEvent::PaidOut { charge, .. } => (Standing::PaidOut, charge),
         };
         self.standing = standing;
@@ -173,10 +173,10 @@ mod tests {
             .when(PaymentCommand::Capture { at: AT })
             .then_events([])
             .and_then()
-            .when(PaymentCommand::Refund { at: AT })
-            .then_events([PaymentEvent::Refunded { charge, at: AT }])
+            .when(PaymentCommand::Refund)
+            .then_events([PaymentEvent::Refunded { charge }])
             .and_then()
-            .when(PaymentCommand::Refund { at: AT })
+            .when(PaymentCommand::Refund)
             .then_events([])
             .and_then()
             .when(PaymentCommand::Capture { at: AT })
@@ -189,10 +189,10 @@ mod tests {
             charge: charge(1),
             at: AT,
         }])
-        .when(PaymentCommand::Void { at: AT })
+        .when(PaymentCommand::Void)
         .then_rejected(PaymentRejection::Standing(Standing::Captured));
         given::<Payment>([])
-            .when(PaymentCommand::Void { at: AT })
+            .when(PaymentCommand::Void)
             .then_events([]);
     }
 

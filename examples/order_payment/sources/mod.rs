@@ -2,6 +2,7 @@
 
 mod decimal;
 mod error;
+pub(crate) mod generator;
 mod json_fields;
 mod message;
 mod neutral;
@@ -11,5 +12,5 @@ mod olist_plan;
 pub(crate) use error::SourceError;
 pub(crate) use message::{Message, Sent};
 pub(crate) use neutral::NeutralReader;
-pub(crate) use olist_files::{OlistItem, OlistOrder, OlistPayment, read_olist};
+pub(crate) use olist_files::{OlistOrder, read_olist};
 pub(crate) use olist_plan::{FeedOrder, olist_plan};

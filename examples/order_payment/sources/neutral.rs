@@ -50,8 +50,26 @@ impl NeutralReader {
         })
     }
 
-    /// A complaint about the line of a message that was read before.
-    pub(crate) fn complaint(&self, line: u64, field: &str, problem: impl ToString) -> SourceError {
+    /// How many lines the file has at present.
+    pub(crate) fn line_count(&self) -> Result<u64, SourceError> {
+        let unreadable = |source| SourceError::Unreadable {
+            file: self.file.clone(),
+            source,
+        };
+        let mut lines = BufReader::new(File::open(&self.file).map_err(unreadable)?);
+        let mut count = 0;
+        loop {
+            let block = lines.fill_buf().map_err(unreadable)?;
+            if block.is_empty() {
+                return Ok(count);
+            }
+            count += block.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let length = block.len();
+            lines.consume(length);
+        }
+    }
+
+    fn complaint(&self, line: u64, field: &str, problem: impl ToString) -> SourceError {
         SourceError::malformed(&self.file, line, field, problem)
     }
 

@@ -18,7 +18,7 @@ use super::open::{OpenIndex, OpenReport, open};
 use super::options::JournalOptions;
 use super::read::{self, FactReader, read_all, read_stream, stream_batches};
 use super::shared::Shared;
-use super::write::{Follower, Writer, head_in_index};
+use super::write::{Answer, Barrier, Follower, Writer, head_in_index};
 use crate::acceptance::{check, payload_bytes};
 use crate::append::{Append, Completion};
 use crate::error::{AppendError, OpenError, ReadError};
@@ -104,13 +104,14 @@ impl EventLog for JournalLog {
         if bytes > bytes_max {
             return done(Err(AppendError::TooLarge { bytes, bytes_max }));
         }
-        if let Err((done, error)) = self.shared.queue.push(append, done) {
-            done(Err(error));
+        if let Err((done, error)) = self.shared.queue.push(append, Answer::new(done)) {
+            done.give(Err(error));
         }
     }
 
     fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
-        let Err(done) = self.shared.queue.push_barrier(done) else {
+        let taken = self.shared.queue.push_barrier(Barrier::new(done));
+        let Some(done) = taken.err().and_then(Barrier::into_inner) else {
             return;
         };
         // The queue is closed: everything is answered once the writer has ended.

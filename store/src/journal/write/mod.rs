@@ -1,6 +1,7 @@
 //! Writing the log: the queue, the thread that groups commits, and the thread that brings the index after.
 
 mod active;
+mod answer;
 mod follower;
 mod index_reads;
 mod past;
@@ -9,6 +10,7 @@ mod stage;
 mod writer;
 
 pub(crate) use active::{ActiveSegment, SealJob, create_segment, seal};
+pub(crate) use answer::{Answer, Barrier};
 pub(crate) use follower::{Follower, FollowerSignal};
 pub(crate) use index_reads::{head_in_index, index_failed};
 pub(crate) use queue::Queue;

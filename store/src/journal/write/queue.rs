@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::answer::{Answer, Barrier};
 use crate::acceptance::payload_bytes;
-use crate::append::{Append, Completion};
+use crate::append::Append;
 use crate::error::AppendError;
 
 /// What waits for the writer.
 pub(crate) enum Item {
-    Append(Box<Append>, Completion),
-    Barrier(Box<dyn FnOnce() + Send>),
+    Append(Box<Append>, Answer),
+    Barrier(Barrier),
 }
 
 /// The bounded queue in front of the writer. Everything in it is taken at once.
@@ -41,12 +42,8 @@ impl Queue {
         }
     }
 
-    /// Puts an append in line, or gives the completion back with the reason.
-    pub(crate) fn push(
-        &self,
-        append: Append,
-        done: Completion,
-    ) -> Result<(), (Completion, AppendError)> {
+    /// Puts an append in line, or gives the answer back with the reason.
+    pub(crate) fn push(&self, append: Append, done: Answer) -> Result<(), (Answer, AppendError)> {
         let bytes = payload_bytes(&append);
         let mut state = self.state.lock();
         if state.closed {
@@ -66,10 +63,7 @@ impl Queue {
     }
 
     /// Puts a barrier in line; it has no size and is always taken. Given back if the queue is closed.
-    pub(crate) fn push_barrier(
-        &self,
-        done: Box<dyn FnOnce() + Send>,
-    ) -> Result<(), Box<dyn FnOnce() + Send>> {
+    pub(crate) fn push_barrier(&self, done: Barrier) -> Result<(), Barrier> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(done);
@@ -84,6 +78,13 @@ impl Queue {
         let mut state = self.state.lock();
         state.closed = true;
         self.wake(&mut state);
+    }
+
+    /// Takes no more, and answers those who wait: whoever would have worked them off is gone.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        let abandoned = std::mem::take(&mut self.state.lock().items);
+        drop(abandoned);
     }
 
     /// Waits until something is there, the queue is closed, or the time is up, and takes everything into

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use chronicler_domain::StreamVersion;
 
-use crate::append::{Append, Appended, Completion};
+use super::answer::{Answer, Barrier};
+use crate::append::{Append, Appended};
 use crate::error::AppendError;
 use crate::frame::{FramePlace, encode};
 use crate::journal::marker::LogEnd;
@@ -11,8 +12,8 @@ use crate::journal::memory::Chunk;
 
 /// Who is answered when the batch is durable.
 pub(crate) enum Waiting {
-    Append(Appended, Completion),
-    Barrier(Box<dyn FnOnce() + Send>),
+    Append(Appended, Answer),
+    Barrier(Barrier),
 }
 
 /// Frames that were accepted and are not written yet.

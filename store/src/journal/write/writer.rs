@@ -1,18 +1,20 @@
 //! The writer: one thread that accepts appends, groups them, and makes each group durable with one sync.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chronicler_domain::StreamVersion;
 
 use super::active::{ActiveSegment, create_segment, seal};
+use super::answer::Answer;
 use super::index_reads::head_in_index;
 use super::past::{PastCommits, PastFiles};
 use super::queue::Item;
 use super::stage::{Encoded, Stage, Waiting};
 use crate::acceptance::{RecentCommits, Verdict, accepted_parts, judge, recorded_parts};
-use crate::append::{Append, Appended, Completion};
+use crate::append::{Append, Appended};
 use crate::error::AppendError;
 use crate::frame::SideRecord;
 use crate::index::HeadRow;
@@ -58,7 +60,16 @@ impl Writer {
     }
 
     /// Works until the queue is closed and empty, then ends the log cleanly unless writes had stopped.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
+        let shared = self.shared.clone();
+        // Unwinding answers whoever waits for the batch.
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            shared.stop_writes("the writer ended in a panic");
+            shared.queue.abandon();
+        }
+    }
+
+    fn work(mut self) {
         let mut items = Vec::new();
         while !self.shared.queue.take(&mut items, self.patience()) {
             for item in items.drain(..) {
@@ -80,13 +91,13 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, append: &Append, done: Completion) {
+    fn append(&mut self, append: &Append, done: Answer) {
         if let Health::ReadOnly(reason) = self.shared.health() {
-            return done(Err(AppendError::ReadOnly { reason }));
+            return done.give(Err(AppendError::ReadOnly { reason }));
         }
         match self.accept(append) {
             Ok(appended) => self.stage.waiting.push(Waiting::Append(appended, done)),
-            Err(error) => done(Err(error)),
+            Err(error) => done.give(Err(error)),
         }
     }
 
@@ -211,8 +222,8 @@ impl Writer {
         }
         for waiting in self.stage.waiting.drain(..) {
             match waiting {
-                Waiting::Append(appended, done) => done(Ok(appended)),
-                Waiting::Barrier(done) => done(),
+                Waiting::Append(appended, done) => done.give(Ok(appended)),
+                Waiting::Barrier(done) => drop(done),
             }
         }
     }
@@ -270,13 +281,13 @@ impl Writer {
         for waiting in std::mem::take(&mut self.stage.waiting) {
             match waiting {
                 Waiting::Append(appended, done) if repeats_durable(&appended, &end) => {
-                    done(Ok(appended));
+                    done.give(Ok(appended));
                 }
-                Waiting::Append(_, done) => done(Err(AppendError::Failed {
+                Waiting::Append(_, done) => done.give(Err(AppendError::Failed {
                     operation: operation.clone(),
                     source: source.clone(),
                 })),
-                Waiting::Barrier(done) => done(),
+                Waiting::Barrier(done) => drop(done),
             }
         }
     }

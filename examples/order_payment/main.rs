@@ -1,0 +1,42 @@
+//! The order-payment saga on generated or real orders: the flagship of Chronicler.
+
+mod arguments;
+mod domain;
+mod gateway;
+mod modes;
+mod replay;
+mod reports;
+mod sagas;
+mod shop;
+mod sources;
+mod views;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Mode};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+    let done = match arguments.mode {
+        None => modes::generate(arguments.generate).await,
+        Some(Mode::Replay(replay)) => modes::replay(replay).await,
+        Some(Mode::Status { data }) => modes::status(&data).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! How orders and returns are worked off: three process managers over the same aggregates.
+
+mod checkout;
+mod goods_return;
+mod marketplace;
+mod steps;
+
+pub(crate) use checkout::Checkout;
+pub(crate) use goods_return::ReturnHandling;
+pub(crate) use marketplace::Marketplace;

@@ -1,0 +1,75 @@
+//! The real orders: the report equals the one that was computed independently, also after kills.
+
+use std::path::Path;
+
+use crate::program::{by_chance, run_until, run_well, shared};
+
+const KILLS: usize = 5;
+/// A replay takes some 196,000 commits.
+const COMMITS_AT_LEAST: u64 = 180_000;
+
+#[test]
+fn olist_in_the_order_of_life_equals_the_reference_though_killed_five_times() {
+    equals_the_reference("lifecycle");
+}
+
+#[test]
+fn olist_in_the_order_of_time_equals_the_reference_though_killed_five_times() {
+    equals_the_reference("timestamp");
+}
+
+fn equals_the_reference(feed: &str) {
+    let (Some(olist), Some(reference)) =
+        (shared("data/olist"), shared("reference/olist_8135.json"))
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (data, report) = (
+        folder.path().join("data"),
+        folder.path().join("report.json"),
+    );
+    let (olist, data_name, report_name) = (text(&olist), text(&data), text(&report));
+    let arguments = [
+        "replay",
+        "--olist",
+        &olist,
+        "--feed",
+        feed,
+        "--data",
+        &data_name,
+        "--report",
+        &report_name,
+    ];
+    let mut moments = [(); KILLS].map(|()| by_chance(COMMITS_AT_LEAST));
+    moments.sort_unstable();
+    for moment in moments {
+        assert!(
+            run_until(&arguments, &data, moment),
+            "it ended before commit {moment} of {moments:?}"
+        );
+    }
+    run_well(&arguments);
+    assert!(
+        std::fs::read(&report).unwrap() == std::fs::read(reference).unwrap(),
+        "{feed}: another report after kills at {moments:?}"
+    );
+    assert_open(&data);
+}
+
+/// The orders that the world left open are open after a restart, and looking at them changes nothing.
+fn assert_open(data: &Path) {
+    let look = || run_well(&["status", "--data", &text(data)]);
+    let status = look();
+    let open = status
+        .lines()
+        .find(|line| line.contains("marketplace"))
+        .unwrap_or_default();
+    let words: Vec<&str> = open.split_whitespace().collect();
+    assert_eq!(words, ["marketplace", "1729", "waiting"], "{status}");
+    assert_eq!(look(), status);
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
