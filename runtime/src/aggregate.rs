@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chronicler_domain::{Aggregate, Category, Context, InvalidId, SchemaVersion, StreamId};
 use chronicler_store::codec::{
-    self, CodecError, CodecId, EventDecoder, PayloadCodec, encode, encode_event,
+    self, CodecError, CodecId, EventDecoder, PayloadCodec, encode, encode_event, read_back,
 };
 use chronicler_store::{OutcomeResult, PartRef, RecordedCommit};
 
@@ -68,10 +68,14 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
     ) -> Result<Draft<A::Reply>, Refusal<A::Rejection>> {
         let decision = state.decide(command, ctx).map_err(Refusal::Rejected)?;
         let mut events = Vec::with_capacity(decision.events.len());
+        let mut recorded = Vec::with_capacity(decision.events.len());
         for event in &decision.events {
-            events.push(encode_event(self.codec, event).map_err(Refusal::Failed)?);
+            let encoded = encode_event(self.codec, event).map_err(Refusal::Failed)?;
+            recorded.push(read_back::<A::Event>(&encoded).map_err(Refusal::Failed)?);
+            events.push(encoded);
         }
-        for event in &decision.events {
+        // The events as a recovery will see them, so that the state is the same then as now.
+        for event in &recorded {
             state.evolve(event);
         }
         Ok(Draft {

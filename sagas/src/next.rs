@@ -96,22 +96,14 @@ impl<S: Saga> Next<S> {
         }
     }
 
-    /// Arm a timer, or move it if it is armed.
-    pub fn timer(mut self, key: impl Into<String>, after: Duration) -> Self {
-        self.actions.push(Action::Arm {
-            key: key.into(),
-            when: When::After(after),
-        });
-        self
+    /// Arm a timer, or move it if it is armed. The key must not contain NUL.
+    pub fn timer(self, key: impl Into<String>, after: Duration) -> Self {
+        self.arm(key.into(), When::After(after))
     }
 
     /// Arm a timer for a point in time, or move it if it is armed.
-    pub fn timer_at(mut self, key: impl Into<String>, at: Timestamp) -> Self {
-        self.actions.push(Action::Arm {
-            key: key.into(),
-            when: When::At(at),
-        });
-        self
+    pub fn timer_at(self, key: impl Into<String>, at: Timestamp) -> Self {
+        self.arm(key.into(), When::At(at))
     }
 
     /// Disarm a timer; nothing happens if it is not armed.
@@ -152,6 +144,15 @@ impl<S: Saga> Next<S> {
     pub fn and(mut self, other: Self) -> Self {
         self.actions.extend(other.actions);
         self.mistake = self.mistake.or(other.mistake);
+        self
+    }
+
+    fn arm(mut self, key: String, when: When) -> Self {
+        if key.contains('\0') {
+            let reason = "a timer's key must not contain NUL".to_owned();
+            return self.mistaken(&key, reason);
+        }
+        self.actions.push(Action::Arm { key, when });
         self
     }
 

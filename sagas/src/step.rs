@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{GlobalPosition, Timestamp};
 use chronicler_store::NewEvent;
-use chronicler_store::codec::{PayloadCodec, encode_event};
+use chronicler_store::codec::{PayloadCodec, encode_event, read_back};
 
 use crate::answer::{Answer, Outcome};
 use crate::instance::{EffectState, InstanceState, Phase, UndoState};
@@ -398,6 +398,7 @@ impl<'a, S: Saga> Step<'a, S> {
                 Action::Record(event) => {
                     let encoded = encode_event(PayloadCodec::default(), event);
                     let encoded = encoded.map_err(|error| error.to_string())?;
+                    read_back::<S::Event>(&encoded).map_err(|error| error.to_string())?;
                     if encoded.event_type.starts_with(OWN_PREFIX) {
                         let name = encoded.event_type;
                         return Err(format!("event type {name:?} begins with {OWN_PREFIX:?}"));

@@ -10,7 +10,7 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoded, EventDecoder};
+pub use decoder::{Decoded, EventDecoder, read_back};
 pub use error::CodecError;
 pub use event::encode_event;
 pub use id::CodecId;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CodecError, CodecId, Decoded, EventDecoder, PayloadCodec, check_events, decode, encode_event,
-    event_types,
+    event_types, read_back,
 };
 
 const CODECS: [PayloadCodec; 2] = [PayloadCodec::Bincode, PayloadCodec::Json];
@@ -358,4 +358,23 @@ fn an_enum_whose_variants_serde_hides_is_refused_at_start() {
     );
     assert_eq!(event_types::<Alone>(), ["Alone"]);
     assert_eq!(check_events::<Before>(), Ok(()));
+}
+
+#[test]
+fn j18_what_could_not_be_read_back_is_not_written() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Noted {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        units: u64,
+    }
+    impl Event for Noted {}
+    let written = |note: Option<&str>| {
+        let note = note.map(str::to_owned);
+        encode_event(PayloadCodec::Bincode, &Noted { note, units: 3 }).unwrap()
+    };
+    let whole = read_back::<Noted>(&written(Some("x"))).unwrap();
+    assert_eq!((whole.note.as_deref(), whole.units), (Some("x"), 3));
+    let error = read_back::<Noted>(&written(None)).unwrap_err().to_string();
+    assert!(error.contains("skip_serializing_if"), "{error}");
 }
