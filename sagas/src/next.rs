@@ -1,5 +1,6 @@
 //! What a saga decided to do next.
 
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use chronicler_domain::{Aggregate, AggregateId, Timestamp};
@@ -17,6 +18,7 @@ pub struct Next<S: Saga> {
     pub(crate) mistake: Option<String>,
 }
 
+#[derive(Debug, PartialEq)]
 pub(crate) enum Action<E> {
     Record(E),
     Effect(Box<EffectSpec>),
@@ -28,13 +30,45 @@ pub(crate) enum Action<E> {
     Fail { reason: String },
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum When {
     After(Duration),
     At(Timestamp),
 }
 
+/// Equal decisions do the same, in the same order. For tests.
+impl<S: Saga> PartialEq for Next<S>
+where
+    S::Event: PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        self.actions == other.actions && self.mistake == other.mistake
+    }
+}
+
+impl<S: Saga> Debug for Next<S>
+where
+    S::Event: Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        list.entries(&self.actions);
+        if let Some(mistake) = &self.mistake {
+            list.entry(&format_args!("mistake: {mistake}"));
+        }
+        list.finish()
+    }
+}
+
 impl<S: Saga> Next<S> {
+    /// What is remembered, in order.
+    pub fn recorded(&self) -> impl Iterator<Item = &S::Event> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Record(event) => Some(event),
+            _ => None,
+        })
+    }
+
     /// Nothing: the input was consumed.
     pub fn stay() -> Self {
         Self {

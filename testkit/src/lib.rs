@@ -1,5 +1,15 @@
-//! Who doubts: given/when/then, a manual clock, an in-memory application and injected faults.
+//! Who doubts: given/when/then for aggregates and sagas, a manual clock, injected faults, and a crash at every write.
+//!
+//! An application in memory is `App::in_memory()` of the facade; over a [`MemoryStore`] that is handed to `App::over`
+//! its [`Faults`] can be reached, and with `.clock(ManualClock)` its time stands still until it is told to move.
 
 mod aggregate;
+mod crash;
+mod saga;
 
 pub use aggregate::{Accepted, Given, Then, given};
+pub use chronicler_runtime::ManualClock;
+pub use chronicler_store::MemoryStore;
+pub use chronicler_store::memory::{AppendFault, CrashPoint, Faults};
+pub use crash::crash_at_every_write;
+pub use saga::{GivenSaga, Reaction, done, given_saga, rejected, unknown};

@@ -9,6 +9,7 @@
 mod generated;
 mod olist;
 mod orders_file;
+mod processes;
 mod program;
 
 #[allow(
@@ -26,3 +27,19 @@ mod domain;
 )]
 #[path = "../../examples/order_payment/sources/mod.rs"]
 mod sources;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the example uses all of it, this target some"
+)]
+#[path = "../../examples/order_payment/gateway/mod.rs"]
+mod gateway;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the example uses all of it, this target some"
+)]
+#[path = "../../examples/order_payment/sagas/mod.rs"]
+mod sagas;

@@ -2,7 +2,7 @@
 
 mod amount;
 mod feed;
-mod inventory;
+pub(crate) mod inventory;
 
 mod order;
 mod payment;

@@ -42,7 +42,7 @@ pub(crate) enum Stage {
 }
 
 /// What the process remembers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CheckoutEvent {
     Placed {
         placement: Arc<Placement>,
@@ -68,7 +68,7 @@ pub(crate) enum CheckoutEvent {
 impl Event for CheckoutEvent {}
 
 /// Why an order was not carried out.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum WhyNot {
     Rejected(RejectReason),
     Canceled,

@@ -1,6 +1,6 @@
 //! How orders and returns are worked off: three process managers over the same aggregates.
 
-mod checkout;
+pub(crate) mod checkout;
 mod goods_return;
 mod marketplace;
 mod steps;
