@@ -75,7 +75,6 @@ pub fn given_saga<S: Saga>(saga: S) -> GivenSaga<S> {
 }
 
 /// A saga with a past, and the context of its next input.
-#[must_use]
 pub struct GivenSaga<S: Saga> {
     saga: S,
     state: S::State,
