@@ -52,6 +52,10 @@ impl JournalLog {
     ) -> Result<(Self, OpenReport), OpenError> {
         let opened = open(data, options, storage, open_index)?;
         let shared = opened.shared;
+        if opened.report.replayed > 0 {
+            // The last of it is in memory only, and would be read again at each open without an append.
+            shared.follower.changed(0);
+        }
         let writer = Writer::new(shared.clone(), opened.active, opened.marker);
         let follower = Follower::new(shared.clone());
         let running = Running {

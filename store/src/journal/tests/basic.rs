@@ -142,3 +142,20 @@ async fn the_whole_store_opens_writes_and_opens_again() {
         store.close().await;
     }
 }
+
+#[tokio::test]
+async fn k5_an_index_that_was_built_again_is_there_at_the_next_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || crate::JournalStore::open(folder.path(), JournalOptions::default()).unwrap();
+    let store = open();
+    let append = store.append(commit(1, "a", Expected::Any, 10));
+    append.await.unwrap();
+    store.close().await;
+    drop(store);
+    std::fs::remove_dir_all(folder.path().join("sled")).unwrap();
+    for replayed in [1, 0, 0] {
+        let store = open();
+        assert_eq!(store.open_report().replayed, replayed);
+        store.close().await;
+    }
+}
