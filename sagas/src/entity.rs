@@ -212,6 +212,9 @@ impl<S: Saga> Entity for SagaEntity<S> {
         commit: &RecordedCommit,
         part: &PartRef<'_>,
     ) -> Result<(), FoldError> {
+        if part.event_count() == 0 {
+            return Ok(());
+        }
         let metadata = commit.metadata();
         if !state.is_started() {
             state.started_at = commit.timestamp();
@@ -274,11 +277,6 @@ impl<S: Saga> Entity for SagaEntity<S> {
             _ => None,
         };
         let started = state.is_started();
-        if !started {
-            state.started_at = ctx.now();
-            state.correlation_id = ctx.correlation_id();
-        }
-        state.moved_at = ctx.now();
         let mut step = Step::new(&self.saga, state, ctx.now());
         if ctx.metadata().causation_depth > self.causation_depth_max {
             let depth = ctx.metadata().causation_depth;
@@ -295,6 +293,14 @@ impl<S: Saga> Entity for SagaEntity<S> {
         } = step;
         if let Some(error) = error {
             return Err(Refusal::Failed(error));
+        }
+        // What is passed over leaves nothing in the journal, and so nothing in the state.
+        if !events.is_empty() {
+            if !started {
+                state.started_at = ctx.now();
+                state.correlation_id = ctx.correlation_id();
+            }
+            state.moved_at = ctx.now();
         }
         if resumed {
             let effects = 0..u32::try_from(state.effects.len()).unwrap_or(u32::MAX);

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, AggregateId, Context, Decided, Decision, Event, Tenant};
+use chronicler_domain::{
+    Aggregate, AggregateId, Context, Decided, Decision, Event, Tenant, Timestamp,
+};
 use chronicler_runtime::{ManualClock, Runtime, RuntimeBuilder, SendOptions, StopOptions};
 use chronicler_sagas::{
     CallOutcome, CallResult, Ending, ExternalService, Input, Next, Route, Routes, Saga,
@@ -571,6 +573,20 @@ async fn m23_m55_strict_continue_passes_over_an_instance_that_is_not_there() {
     let f = fixture().await;
     f.order("nobody", OrderCommand::Touch).await;
     assert_eq!(f.status("nobody").await, SagaStatus::Unknown);
+}
+
+#[tokio::test]
+async fn m55_what_is_passed_over_leaves_no_trace_in_the_state() {
+    let f = fixture().await;
+    f.place("o", 3).await;
+    let before = f.view("o").await;
+    f.advance(60).await;
+    f.order("o", OrderCommand::Touch).await;
+    f.order("nobody", OrderCommand::Touch).await;
+    let times = |view: &SagaView<Fulfil>| (view.started_at, view.moved_at);
+    assert_eq!(times(&f.view("o").await), times(&before));
+    let nobody = times(&f.view("nobody").await);
+    assert_eq!(nobody, (Timestamp::EPOCH, Timestamp::EPOCH));
 }
 
 #[tokio::test]
