@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use chronicler::store::journal::OpenReport;
 
-use crate::history::{Files, History, write};
+use crate::history::{Files, History, Left, write};
 use crate::observe::{self, assert_same};
 
 /// Made once: each test has a copy.
@@ -63,28 +63,35 @@ async fn damaged(
     damage: impl Fn(Files) -> Files,
     is_noticed: impl Fn(&OpenReport) -> bool,
 ) {
-    let data = HISTORY.restore();
-    std::fs::remove_dir_all(data.path().join(part.path())).unwrap();
-    write(data.path(), &damage(part.of(&HISTORY.files)));
-    let report = answers_as_before(data.path(), part).await;
+    let data = HISTORY.stopped.restore();
+    replace(data.path(), part, &damage(part.of(&HISTORY.stopped.files)));
+    let report = answers_as_before(data.path(), &format!("{part:?}")).await;
     assert!(is_noticed(&report), "{part:?} was not noticed: {report:?}");
-
     // It is whole again: the next start has nothing to mend.
-    let life = HISTORY.open(data.path()).await;
-    let report = life.app.open_report().unwrap();
-    assert_eq!(report, &OpenReport::default(), "{part:?}");
-    life.app.stop().await;
+    assert_whole(&HISTORY.stopped, data.path()).await;
 }
 
-async fn answers_as_before(data: &Path, part: Part) -> OpenReport {
-    let life = HISTORY.open(data).await;
+fn replace(data: &Path, part: Part, files: &Files) {
+    std::fs::remove_dir_all(data.join(part.path())).unwrap();
+    write(data, files);
+}
+
+async fn answers_as_before(data: &Path, what: &str) -> OpenReport {
+    let life = HISTORY.stopped.open(data).await;
     let report = life.app.open_report().unwrap().clone();
     let answers = observe::places(&life.app, &life.gateway).await;
-    assert_same(&HISTORY.at_once, &answers, &format!("{part:?}, at once"));
+    assert_same(&HISTORY.at_once, &answers, &format!("{what}, at once"));
     let later = HISTORY.go_on(&life).await;
-    assert_same(&HISTORY.later, &later, &format!("{part:?}, later"));
+    assert_same(&HISTORY.later, &later, &format!("{what}, later"));
     life.app.stop().await;
     report
+}
+
+async fn assert_whole(left: &Left, data: &Path) {
+    let life = left.open(data).await;
+    let report = life.app.open_report().unwrap();
+    assert_eq!(report, &OpenReport::default());
+    life.app.stop().await;
 }
 
 fn each(files: Files, damage: impl Fn(&Path, Vec<u8>) -> Vec<u8>) -> Files {
@@ -97,8 +104,8 @@ fn each(files: Files, damage: impl Fn(&Path, Vec<u8>) -> Vec<u8>) -> Files {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k5_what_was_left_behind_is_answered_without_mending() {
-    let data = HISTORY.restore();
-    let report = answers_as_before(data.path(), Part::Both).await;
+    let data = HISTORY.stopped.restore();
+    let report = answers_as_before(data.path(), "untouched").await;
     assert_eq!(report, OpenReport::default());
 }
 
@@ -140,7 +147,7 @@ async fn k5_a_sled_folder_of_garbage_is_built_again_and_everything_answered_as_b
 async fn k5_an_older_sled_folder_is_brought_up_to_date_and_everything_answered_as_before() {
     for part in PARTS {
         let noticed = |report: &OpenReport| !part.has_index() || report.replayed > 0;
-        damaged(part, |_| part.of(&HISTORY.midway), noticed).await;
+        damaged(part, |_| part.of(&HISTORY.midway.files), noticed).await;
     }
 }
 
@@ -149,10 +156,72 @@ async fn k5_the_sled_folder_of_another_store_is_not_used_and_everything_answered
     for part in PARTS {
         damaged(
             part,
-            |_| part.of(&HISTORY.another),
+            |_| part.of(&HISTORY.another.files),
             |report| set_aside(part, report),
         )
         .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k5_one_damaged_file_of_sled_costs_time_and_nothing_else() {
+    let files = Part::Both.of(&HISTORY.stopped.files);
+    for (name, bytes) in files.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        let half = bytes[..bytes.len() / 2].to_vec();
+        let damages = [("cut", half), ("garbage", garbage(name, bytes.len()))];
+        for (damage, bytes) in damages {
+            let data = HISTORY.stopped.restore();
+            std::fs::write(data.path().join(name), bytes).unwrap();
+            answers_as_before(data.path(), &format!("{}: {damage}", name.display())).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k5_killed_and_damaged_everything_is_answered_as_before_and_nothing_done_twice() {
+    type Damage = fn(Part) -> Files;
+    let damages: [(&str, Damage); 4] = [
+        ("untouched", |part| part.of(&HISTORY.killed.files)),
+        ("deleted", |_| Files::new()),
+        ("older", |part| part.of(&HISTORY.midway.files)),
+        ("garbage", |part| {
+            let garbage = |name: &Path, bytes: Vec<u8>| garbage(name, bytes.len());
+            each(part.of(&HISTORY.killed.files), garbage)
+        }),
+    ];
+    for (damage, files) in damages {
+        for part in PARTS {
+            let what = format!("killed, {part:?} {damage}");
+            let data = HISTORY.killed.restore();
+            replace(data.path(), part, &files(part));
+            let life = HISTORY.killed.open(data.path()).await;
+            let answers = observe::answers(&life.app, &life.gateway).await;
+            assert_same(&HISTORY.answers_at_once(), &answers, &what);
+            let later = HISTORY.go_on(&life).await;
+            assert_same(&HISTORY.later, &later, &format!("{what}, later"));
+            life.app.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k5_a_sled_folder_that_is_ahead_of_the_log_or_of_another_history_is_not_used() {
+    for (what, left) in [("midway", &HISTORY.midway), ("forked", &HISTORY.forked)] {
+        let whole = left.restore();
+        let life = left.open(whole.path()).await;
+        let expected = observe::places(&life.app, &life.gateway).await;
+        life.app.stop().await;
+        for part in PARTS {
+            let data = left.restore();
+            replace(data.path(), part, &part.of(&HISTORY.stopped.files));
+            let life = left.open(data.path()).await;
+            let report = life.app.open_report().unwrap().clone();
+            let answers = observe::places(&life.app, &life.gateway).await;
+            assert_same(&expected, &answers, &format!("{part:?}, {what}"));
+            assert!(set_aside(part, &report), "{part:?}, {what}: {report:?}");
+            life.app.stop().await;
+            assert_whole(left, data.path()).await;
+        }
     }
 }
 

@@ -23,20 +23,29 @@ const TOO_LONG: Duration = Duration::from_secs(60);
 /// A folder's files by their path within it.
 pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// What was left behind when the application was stopped.
-pub(crate) struct History {
-    /// The data directory.
+/// A data directory that nobody has open, and what the world around it knew when it was left.
+pub(crate) struct Left {
     pub(crate) files: Files,
-    /// The same when about half of it had happened.
-    pub(crate) midway: Files,
-    /// The data directory of another application.
-    pub(crate) another: Files,
-    /// What a start on the undamaged directory answers at once.
+    now: Timestamp,
+    books: Books,
+}
+
+/// What was left behind, and what is answered from it.
+pub(crate) struct History {
+    /// When the application was stopped.
+    pub(crate) stopped: Left,
+    /// Just before: as if it had been killed.
+    pub(crate) killed: Left,
+    /// When about half of it had happened.
+    pub(crate) midway: Left,
+    /// After midway other things happened, and more of them.
+    pub(crate) forked: Left,
+    /// Another application's.
+    pub(crate) another: Left,
+    /// What a start on the directory that was stopped answers at once.
     pub(crate) at_once: Answers,
     /// And what it answers after everything that was open has gone on.
     pub(crate) later: Answers,
-    now: Timestamp,
-    books: Books,
     once: CommandId,
 }
 
@@ -52,56 +61,46 @@ impl History {
     pub(crate) async fn make() -> Self {
         let data = tempfile::tempdir().unwrap();
         let path = data.path();
-        let gateway = Gateway::default();
-        let mut life = Life::begin::<false>(path, ManualClock::default(), gateway, "").await;
+        let clock = ManualClock::default();
+        let mut life = Life::begin::<false>(path, clock, Gateway::default(), "").await;
         for name in ["released", "set-aside"] {
             life.app.send::<Mended>(name, Poke).await.unwrap();
         }
         life = life.again::<true>(path, "mended-poison").await;
         let once = life.first_half().await;
+        let midway = life.stop(path).await;
         life = life.again::<false>(path, "poison").await;
-        let midway = read(path);
         life.second_half().await;
         let answers = observe::answers(&life.app, &life.gateway).await;
-        let (now, books) = (life.clock.now(), life.gateway.books());
-        life.app.stop().await;
+        let killed = life.leave(path);
+        let stopped = life.stop(path).await;
 
         let mut history = Self {
-            files: read(path),
+            stopped,
+            killed,
+            forked: forked(&midway).await,
             midway,
             another: another().await,
             at_once: Answers::new(),
             later: Answers::new(),
-            now,
-            books,
             once,
         };
-        let data = history.restore();
-        let life = history.open(data.path()).await;
+        let data = history.stopped.restore();
+        let life = history.stopped.open(data.path()).await;
         history.at_once = observe::places(&life.app, &life.gateway).await;
-        let all_before = history
-            .at_once
-            .iter()
-            .filter(|(question, _)| answers.contains_key(*question));
-        let all_before = all_before.map(|(question, answer)| (question.clone(), answer.clone()));
-        assert_same(&answers, &all_before.collect(), "stopped and started");
+        assert_same(&answers, &history.answers_at_once(), "stopped and started");
         life.has_something_of_everything().await;
         history.later = history.go_on(&life).await;
         life.app.stop().await;
         history
     }
 
-    /// Puts the directory down somewhere.
-    pub(crate) fn restore(&self) -> tempfile::TempDir {
-        let data = tempfile::tempdir().unwrap();
-        write(data.path(), &self.files);
-        data
-    }
-
-    /// Starts the application as the next release of it would, at the time at which it was stopped.
-    pub(crate) async fn open(&self, data: &Path) -> Life {
-        let clock = ManualClock::new(self.now);
-        Life::begin::<false>(data, clock, Gateway::with(self.books.clone()), "").await
+    /// What is answered at once, without places in the log.
+    pub(crate) fn answers_at_once(&self) -> Answers {
+        let all = self.at_once.iter();
+        all.filter(|(question, _)| !observe::is_of_places(question))
+            .map(|(question, answer)| (question.clone(), answer.clone()))
+            .collect()
     }
 
     /// Everything that is open goes on: what waited is woken, what was set aside is released.
@@ -147,19 +146,50 @@ impl History {
     }
 }
 
+/// Goes on from midway in another way, and further.
+async fn forked(midway: &Left) -> Left {
+    let data = midway.restore();
+    let life = midway.open(data.path()).await;
+    for number in 0..60 {
+        for order in ["busy", "early-waiting", "unfolded"] {
+            let note = format!("otherwise {number}");
+            life.order(order, OrderCommand::Note(note)).await;
+        }
+    }
+    life.until("all notes to arrive", async || {
+        life.notes("early-waiting").await.contains("otherwise 59")
+    })
+    .await;
+    life.stop(data.path()).await
+}
+
 /// A data directory of the same application, in which other things happened.
-async fn another() -> Files {
+async fn another() -> Left {
     let data = tempfile::tempdir().unwrap();
     let clock = ManualClock::default();
     let life = Life::begin::<false>(data.path(), clock, Gateway::default(), "").await;
     for order in ["busy", "charged-1", "of-another"] {
         life.order(order, OrderCommand::Place).await;
-        life.order(order, OrderCommand::Note("of another".into()))
-            .await;
+        let note = "of another".to_owned();
+        life.order(order, OrderCommand::Note(note)).await;
     }
     life.until_ended("charged-1", &Ending::Completed).await;
-    life.app.stop().await;
-    read(data.path())
+    life.stop(data.path()).await
+}
+
+impl Left {
+    /// Puts the directory down somewhere.
+    pub(crate) fn restore(&self) -> tempfile::TempDir {
+        let data = tempfile::tempdir().unwrap();
+        write(data.path(), &self.files);
+        data
+    }
+
+    /// Starts the application as its next release would, at the time at which it was left.
+    pub(crate) async fn open(&self, data: &Path) -> Life {
+        let clock = ManualClock::new(self.now);
+        Life::begin::<false>(data, clock, Gateway::with(self.books.clone()), "").await
+    }
 }
 
 impl Life {
@@ -181,6 +211,20 @@ impl Life {
     async fn again<const IS_BROKEN: bool>(self, data: &Path, refuses: &'static str) -> Self {
         self.app.stop().await;
         Self::begin::<IS_BROKEN>(data, self.clock, self.gateway, refuses).await
+    }
+
+    /// What somebody finds who takes it away as it is.
+    fn leave(&self, data: &Path) -> Left {
+        Left {
+            files: read(data),
+            now: self.clock.now(),
+            books: self.gateway.books(),
+        }
+    }
+
+    async fn stop(&self, data: &Path) -> Left {
+        self.app.stop().await;
+        self.leave(data)
     }
 
     async fn first_half(&self) -> CommandId {

@@ -121,9 +121,9 @@ pub(crate) async fn places(app: &App, gateway: &Gateway) -> Answers {
     note("head".to_owned(), &app.head());
     for info in app.projections().list() {
         let place = (info.position, info.head);
-        note(format!("projection {}: place", info.name), &place);
+        note(format!("place of {}", info.name), &place);
         let parked = app.projections().parked(&info.name).await.unwrap();
-        note(format!("projection {}: parked at", info.name), &parked);
+        note(format!("place of what {} parked", info.name), &parked);
     }
     for kind in KINDS {
         let facts = app.store().facts(FactQuery::all(kind)).await.unwrap();
@@ -143,6 +143,12 @@ pub(crate) async fn places(app: &App, gateway: &Gateway) -> Answers {
         }
     }
     all
+}
+
+/// Whether it is a question that only [`places`] asks.
+pub(crate) fn is_of_places(question: &str) -> bool {
+    let begins = ["head", "place of ", "facts of ", "stream ", "event "];
+    begins.iter().any(|begin| question.starts_with(begin))
 }
 
 /// Fails with every question that is answered otherwise than before.
