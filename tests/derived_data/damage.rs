@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use chronicler::store::journal::OpenReport;
 
-use crate::history::{Files, History, Left, write};
+use crate::files::{Files, write};
+use crate::history::{History, Left};
 use crate::observe::{self, assert_same};
 
 /// Made once: each test has a copy.

@@ -1,7 +1,7 @@
 //! A history with something of everything, left behind in a data directory; and how it goes on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use chronicler::App;
@@ -11,6 +11,7 @@ use chronicler::runtime::{Clock, ManualClock};
 use chronicler::sagas::Ending;
 use chronicler::store::{FactKind, FactQuery};
 
+use crate::files::{Files, read, write};
 use crate::observe::{self, Answers, assert_same, id};
 use crate::world::{
     Books, Broken, Fulfil, Gateway, Mended, Order, OrderCommand, PATIENCE, Poke, Stock,
@@ -19,9 +20,6 @@ use crate::world::{
 
 /// Longer than anything here takes: a condition that never comes true fails its test.
 const TOO_LONG: Duration = Duration::from_secs(60);
-
-/// A folder's files by their path within it.
-pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A data directory that nobody has open, and what the world around it knew when it was left.
 pub(crate) struct Left {
@@ -425,31 +423,5 @@ impl Life {
 fn compensated(reason: &str) -> Ending {
     Ending::Compensated {
         reason: reason.into(),
-    }
-}
-
-fn read(folder: &Path) -> Files {
-    let mut files = Files::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(inner) = folders.pop() {
-        for entry in std::fs::read_dir(inner).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.is_file() {
-                let name = path.strip_prefix(folder).unwrap().to_owned();
-                files.insert(name, std::fs::read(path).unwrap());
-            }
-        }
-    }
-    files
-}
-
-/// Puts files down in a folder.
-pub(crate) fn write(folder: &Path, files: &Files) {
-    for (name, bytes) in files {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
     }
 }

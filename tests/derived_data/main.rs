@@ -6,6 +6,7 @@
 )]
 
 mod damage;
+mod files;
 mod history;
 mod observe;
 mod world;
