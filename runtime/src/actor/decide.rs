@@ -80,6 +80,7 @@ impl<E: Entity> Turn<E> {
                 self.discard();
                 let (what, message) = ("decide or evolve", panic_message(panic.as_ref()));
                 let stream = instance.stream.clone();
+                tracing::error!(panic = message, "command panicked");
                 return fail(
                     answer,
                     DispatchError::Panicked {
@@ -161,6 +162,9 @@ impl<E: Entity> Turn<E> {
         let settled = Arc::clone(&instance);
         let done = move |result: AppendResult| {
             let _entered = span.entered();
+            if let Err(error) = &result {
+                tracing::warn!(%error, "append failed");
+            }
             // First where it lies, then that it is durable: a duplicate that waits for it looks there.
             let position = place_of(&settled, &result, place.as_deref());
             let failed = settled.in_flight.settle(ticket, &result);
