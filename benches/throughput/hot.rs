@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::Measured;
 use crate::driver::{Driver, warm_up};
+use crate::processor::processor_time;
 use crate::raw;
 use crate::rounds::{Scale, median};
 use crate::store::Opened;
@@ -21,10 +22,14 @@ pub(crate) async fn measure(folder: &Path, scale: &Scale) -> Measured<Figure> {
     warm_up(&opened.app, &account).await?;
     let (mut ratios, mut rates, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut raws, mut ordinary, mut frame_bytes) = (Vec::new(), Vec::new(), 0);
+    let mut processor = Vec::new();
     for _ in 0..scale.rounds {
         let (before, begun) = (opened.store.sync_stats(), Instant::now());
+        let worked = processor_time()?;
         let driver = Driver::start(&opened.app, &account, IN_FLIGHT, scale.time(ROUND));
-        let rate = driver.finish().await? as f64 / begun.elapsed().as_secs_f64();
+        let answered = driver.finish().await? as f64;
+        let rate = answered / begun.elapsed().as_secs_f64();
+        processor.push((processor_time()? - worked).as_secs_f64() * 1e6 / answered);
         let written = opened.since(&before);
         frame_bytes = written.frame_bytes();
         let raw = raw::measure(folder, frame_bytes, scale.time(RAW_TIME))?;
@@ -50,6 +55,7 @@ pub(crate) async fn measure(folder: &Path, scale: &Scale) -> Measured<Figure> {
         },
         others: vec![
             told("rate", &rates, "commands/s"),
+            told("processor time", &processor, "µs/command"),
             told("commits per sync", &syncs, ""),
             told("raw, preallocated", &raws, "appends/s"),
             told("raw, ordinary file", &ordinary, "appends/s"),

@@ -11,6 +11,7 @@ mod driver;
 mod hot;
 mod many;
 mod open;
+mod processor;
 mod raw;
 mod recovery;
 mod rounds;
