@@ -21,6 +21,8 @@ pub(crate) enum Envelope<E: Entity> {
     Query(Query<E>),
     /// End the actor if nothing else waits.
     Passivate(Option<oneshot::Sender<bool>>),
+    /// Panic, as a test of supervision.
+    Crash,
 }
 
 /// Called with the state as decided so far, or with the reason why there is none.

@@ -5,8 +5,9 @@ use std::sync::{Arc, Weak};
 
 use chronicler_domain::{StreamId, Timestamp};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::actor::{self, ActorHandle};
+use crate::actor;
 use crate::directory::Directory;
 use crate::dispatch::Core;
 use crate::entity::Entity;
@@ -22,7 +23,7 @@ pub(crate) struct Instance<E: Entity> {
     pub(crate) core: Arc<Core>,
     pub(crate) in_flight: InFlight,
     inbox: Mutex<Inbox<E>>,
-    actor: Mutex<Option<ActorHandle>>,
+    woken: Notify,
     restarts: Mutex<RestartBudget>,
     used_at: AtomicU64,
     /// A predecessor may have appends that are not answered: recover only behind a barrier.
@@ -44,7 +45,7 @@ impl<E: Entity> Instance<E> {
             core,
             in_flight: InFlight::default(),
             inbox: Mutex::default(),
-            actor: Mutex::new(None),
+            woken: Notify::new(),
             restarts: Mutex::default(),
             used_at,
             behind_barrier: AtomicBool::new(false),
@@ -117,25 +118,25 @@ impl<E: Entity> Instance<E> {
         self.behind_barrier.store(true, Ordering::Release);
     }
 
-    /// Starts the actor and tells it to look. Called once for each life of the actor.
+    /// Starts the actor, which looks at once. Called once for each life of the actor.
     pub(crate) fn start(self: &Arc<Self>) {
-        match actor::spawn(Arc::clone(self)) {
-            Ok(handle) => {
-                *self.actor.lock() = Some(handle);
-                self.wake();
-            }
-            Err(reason) => self.fail_waiting(|stream| DispatchError::Recovery {
+        if let Err(reason) = actor::spawn(Arc::clone(self)) {
+            self.fail_waiting(|stream| DispatchError::Recovery {
                 stream,
                 reason: reason.clone(),
-            }),
+            });
         }
     }
 
+    /// Ends when the actor has been told since it looked last.
+    pub(crate) async fn something_waits(&self) {
+        self.woken.notified().await;
+    }
+
     /// Makes the actor panic, as a test of what supervision does.
-    pub(crate) fn crash(&self) {
-        if let Some(actor) = &*self.actor.lock() {
-            actor.crash();
-        }
+    pub(crate) fn crash(self: &Arc<Self>) {
+        // One that has just ended cannot crash any more.
+        drop(self.push(Envelope::Crash, self.used_at()));
     }
 
     /// Fails everything that waits.
@@ -146,9 +147,7 @@ impl<E: Entity> Instance<E> {
     }
 
     fn wake(&self) {
-        if let Some(actor) = &*self.actor.lock() {
-            actor.wake();
-        }
+        self.woken.notify_one();
     }
 }
 
@@ -168,6 +167,7 @@ impl<E: Entity> Envelope<E> {
             Self::Passivate(answer) => {
                 let _nobody_waits = answer.map(|answer| answer.send(false));
             }
+            Self::Crash => {}
         }
     }
 }

@@ -14,52 +14,36 @@ use crate::entity::Entity;
 use crate::instance::Instance;
 use turn::Turn;
 
-/// What an actor is told. Commands are not messages: they wait in the instance's inbox.
-pub(crate) enum Message {
-    /// Something waits.
-    Wake,
-    /// Panic, as a test of supervision.
-    Crash,
-}
-
-/// A live actor.
-pub(crate) struct ActorHandle(ActorRef<Message>);
-
-impl ActorHandle {
-    pub(crate) fn wake(&self) {
-        // An actor that has just died is told again by its successor's start.
-        drop(self.0.send_message(Message::Wake));
-    }
-
-    pub(crate) fn crash(&self) {
-        drop(self.0.send_message(Message::Crash));
-    }
-}
+/// What an actor is told, once: everything after that waits in the instance's inbox.
+pub(crate) struct Begin;
 
 /// Starts an actor for an instance, linked to the runtime's supervisor.
 ///
+/// The actor does not return from its first message until it ends. The library's mailbox would cost every
+/// command a message of its own, with its allocations, and four ports to look at; the inbox costs a flag.
+///
 /// # Errors
 /// What the actor library said.
-pub(crate) fn spawn<E: Entity>(instance: Arc<Instance<E>>) -> Result<ActorHandle, String> {
+pub(crate) fn spawn<E: Entity>(instance: Arc<Instance<E>>) -> Result<(), String> {
     let supervisor = instance.core.supervisor.clone();
     let ward = Arc::clone(&instance);
     let spawned =
         ActorRuntime::spawn_linked_instant(None, Hosting(PhantomData), instance, supervisor.cell());
     let (actor, _) = spawned.map_err(|error| error.to_string())?;
     supervisor.watch(actor.get_id(), ward);
-    Ok(ActorHandle(actor))
+    actor.send_message(Begin).map_err(|error| error.to_string())
 }
 
 struct Hosting<E>(PhantomData<fn() -> E>);
 
 impl<E: Entity> Actor for Hosting<E> {
-    type Msg = Message;
+    type Msg = Begin;
     type State = Turn<E>;
     type Arguments = Arc<Instance<E>>;
 
     async fn pre_start(
         &self,
-        _: ActorRef<Message>,
+        _: ActorRef<Begin>,
         instance: Arc<Instance<E>>,
     ) -> Result<Turn<E>, ActorProcessingErr> {
         // Nothing that can fail: a failure here would bypass supervision.
@@ -68,19 +52,14 @@ impl<E: Entity> Actor for Hosting<E> {
 
     async fn handle(
         &self,
-        myself: ActorRef<Message>,
-        message: Message,
+        myself: ActorRef<Begin>,
+        Begin: Begin,
         turn: &mut Turn<E>,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
-            Message::Wake => {
-                if turn.take().await.is_break() {
-                    myself.stop(None);
-                }
-            }
-            // The one deliberate panic: it sets in motion what a fault in the runtime itself would.
-            Message::Crash => std::panic::panic_any("crashed on request".to_owned()),
+        while turn.take().await.is_continue() {
+            turn.instance.something_waits().await;
         }
+        myself.stop(None);
         Ok(())
     }
 }

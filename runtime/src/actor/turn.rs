@@ -60,6 +60,8 @@ impl<E: Entity> Turn<E> {
                     Ok(()) => self.look(query),
                     Err(error) => drop(query(Err(error))),
                 },
+                // The one deliberate panic: it sets in motion what a fault in the runtime itself would.
+                Envelope::Crash => std::panic::panic_any("crashed on request".to_owned()),
                 Envelope::Passivate(answer) => {
                     let retired = self.passivate().await;
                     if let Some(answer) = answer {
