@@ -8,6 +8,7 @@ use chronicler_domain::Event;
 use serde::{Serialize, Serializer};
 
 use super::named::NameOff;
+use super::payload::encode;
 use super::{CodecError, PayloadCodec};
 use crate::append::NewEvent;
 
@@ -18,8 +19,7 @@ use crate::append::NewEvent;
 /// struct.
 pub fn encode_event<E: Event>(codec: PayloadCodec, event: &E) -> Result<NewEvent, CodecError> {
     let name = Cell::new(None);
-    let mut out = Vec::with_capacity(64);
-    codec.write(&Nameless { event, name: &name }, &mut out)?;
+    let payload = encode(codec, &Nameless { event, name: &name })?;
     let event_type = name.get().ok_or_else(|| CodecError::Unencodable {
         type_name: std::any::type_name::<E>(),
         reason: "it has no name".to_owned(),
@@ -29,7 +29,7 @@ pub fn encode_event<E: Event>(codec: PayloadCodec, event: &E) -> Result<NewEvent
         event_type: Cow::Borrowed(event_type),
         schema_version: E::schema_version(event_type),
         codec: codec.id(),
-        payload: out.into(),
+        payload,
         metadata: Bytes::new(),
     })
 }

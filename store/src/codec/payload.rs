@@ -1,5 +1,7 @@
 //! The codecs themselves, and the choice between them.
 
+use std::cell::Cell;
+
 use bincode::Options;
 use bytes::Bytes;
 use serde::Serialize;
@@ -24,6 +26,9 @@ pub trait Codec {
     /// What the codec says, also when bytes are left over.
     fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<S::Value, String>;
 }
+
+/// How long a buffer for encoding may be that a thread keeps.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// bincode 1.3: compact, positional, little-endian, variable-length integers.
 #[derive(Clone, Copy, Debug)]
@@ -127,9 +132,20 @@ impl PayloadCodec {
 /// # Errors
 /// [`CodecError::Unencodable`] when the value has something that the codec cannot write.
 pub fn encode<T: Serialize + ?Sized>(codec: PayloadCodec, value: &T) -> Result<Bytes, CodecError> {
-    let mut out = Vec::with_capacity(64);
-    codec.write(value, &mut out)?;
-    Ok(out.into())
+    // Each thread keeps its buffer, so that a payload is one allocation of its own length and not one for
+    // each time it had to grow.
+    thread_local! {
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    // Taken out, not borrowed: a value may encode others while it is written.
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    let written = codec.write(value, &mut buffer);
+    let payload = written.map(|()| Bytes::copy_from_slice(&buffer));
+    if buffer.capacity() <= BUFFER_BYTES_MAX {
+        BUFFER.set(buffer);
+    }
+    payload
 }
 
 /// Turns bytes into a value; all of them must belong to it.

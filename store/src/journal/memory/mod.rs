@@ -7,4 +7,4 @@ mod tail;
 
 pub(crate) use facts::{FactTable, FactValue};
 pub(crate) use heads::HeadTable;
-pub(crate) use tail::{Chunk, Tail};
+pub(crate) use tail::{Chunk, Room, Tail};

@@ -34,9 +34,18 @@ pub(crate) struct Chunk {
     pub starts: Vec<u32>,
 }
 
+/// The memory of a chunk that is gone, empty.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    pub frames: Vec<u8>,
+    pub starts: Vec<u32>,
+}
+
 impl Tail {
-    /// Adds the frames of a batch that is durable now.
-    pub(crate) fn push(&self, chunk: Chunk) {
+    /// Adds the frames of a batch that is durable now. Gives the memory of one that had to go for it, if
+    /// nobody reads in it.
+    pub(crate) fn push(&self, chunk: Chunk) -> Option<Room> {
+        let mut gone = None;
         let mut tail = self.0.write();
         tail.bytes += chunk.bytes.len();
         tail.chunks.push_back(Arc::new(chunk));
@@ -44,10 +53,15 @@ impl Tail {
         while tail.chunks.len() > 1
             && (tail.bytes > TAIL_BYTES_MAX || tail.chunks.len() > TAIL_CHUNKS_MAX)
         {
-            if let Some(gone) = tail.chunks.pop_front() {
-                tail.bytes -= gone.bytes.len();
-            }
+            gone = tail.chunks.pop_front();
+            tail.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes.len());
         }
+        drop(tail);
+        let gone = Arc::into_inner(gone?).filter(|gone| gone.bytes.is_unique())?;
+        let (mut frames, mut starts) = (Vec::from(gone.bytes), gone.starts);
+        frames.clear();
+        starts.clear();
+        Some(Room { frames, starts })
     }
 
     /// The commit whose frame begins at this log offset, if it is here.

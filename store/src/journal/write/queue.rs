@@ -9,6 +9,14 @@ use crate::acceptance::payload_bytes;
 use crate::append::Append;
 use crate::error::AppendError;
 
+/// How many spent appends wait to be freed; more are freed by the writer. As many as commonly are in a batch.
+const SPENT_MAX: usize = 1_024;
+/// Appends with more payload than this are freed by the writer at once, so that 4 MiB wait at most.
+const SPENT_BYTES_MAX: usize = 4 << 10;
+
+/// Appends that are in their frames now, in the boxes they came in.
+pub(crate) type Spent = Vec<Box<Append>>;
+
 /// What waits for the writer.
 pub(crate) enum Item {
     Append(Box<Append>, Answer),
@@ -28,6 +36,10 @@ struct State {
     items: Vec<Item>,
     bytes: usize,
     closed: bool,
+    /// Appends that are in their frames now. Each submitter frees one, so that its allocator has the memory
+    /// for its next append at hand; freed by the writer, all of it would have to find its way back to the
+    /// submitters' allocators through their locks.
+    spent: Spent,
     /// Whether the writer sleeps; only then is it worth a system call to wake it.
     asleep: bool,
 }
@@ -45,6 +57,7 @@ impl Queue {
     /// Puts an append in line, or gives the answer back with the reason.
     pub(crate) fn push(&self, append: Append, done: Answer) -> Result<(), (Answer, AppendError)> {
         let bytes = payload_bytes(&append);
+        let append = Box::new(append);
         let mut state = self.state.lock();
         if state.closed {
             return Err((done, AppendError::Closed));
@@ -57,9 +70,23 @@ impl Queue {
             return Err((done, AppendError::Overloaded { queued, bytes }));
         }
         state.bytes += bytes;
-        state.items.push(Item::Append(Box::new(append), done));
+        state.items.push(Item::Append(append, done));
         self.wake(&mut state);
+        let spent = state.spent.pop();
+        drop(state);
+        drop(spent);
         Ok(())
+    }
+
+    /// Takes appends that are in their frames now, to be freed by those who submit the next ones.
+    pub(crate) fn free_later(&self, spent: &mut Spent) {
+        spent.retain(|append| payload_bytes(append) <= SPENT_BYTES_MAX);
+        let mut state = self.state.lock();
+        let room = SPENT_MAX.saturating_sub(state.spent.len());
+        let kept = spent.len().saturating_sub(room);
+        state.spent.extend(spent.drain(kept..));
+        drop(state);
+        spent.clear();
     }
 
     /// Puts a barrier in line; it has no size and is always taken. Given back if the queue is closed.
@@ -113,5 +140,41 @@ impl Queue {
             state.asleep = false;
             self.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chronicler_domain::{SchemaVersion, StreamId, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::append::{Expected, NewEvent};
+    use crate::codec::CodecId;
+
+    fn append(payload_bytes: usize) -> Append {
+        let event = NewEvent {
+            id: None,
+            event_type: "Happened".into(),
+            schema_version: SchemaVersion::FIRST,
+            codec: CodecId::BINCODE,
+            payload: Bytes::from(vec![7; payload_bytes]),
+            metadata: Bytes::new(),
+        };
+        let stream = StreamId::of("account", "alice").unwrap();
+        Append::new(Uuid::from_u128(1), Timestamp::EPOCH).stream(stream, Expected::Any, vec![event])
+    }
+
+    #[test]
+    fn spent_appends_wait_within_their_limits_and_each_push_frees_one() {
+        let queue = Queue::new(10, 1 << 20);
+        let mut spent: Spent = (0..SPENT_MAX + 1).map(|_| Box::new(append(1))).collect();
+        spent.push(Box::new(append(SPENT_BYTES_MAX + 1)));
+        queue.free_later(&mut spent);
+        assert!(spent.is_empty());
+        assert_eq!(queue.state.lock().spent.len(), SPENT_MAX);
+        assert!(queue.push(append(1), Answer::new(Box::new(|_| {}))).is_ok());
+        assert_eq!(queue.state.lock().spent.len(), SPENT_MAX - 1);
     }
 }

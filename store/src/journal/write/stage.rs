@@ -8,7 +8,7 @@ use crate::append::{Append, Appended};
 use crate::error::AppendError;
 use crate::frame::{FramePlace, encode};
 use crate::journal::marker::LogEnd;
-use crate::journal::memory::Chunk;
+use crate::journal::memory::{Chunk, Room};
 
 /// Who is answered when the batch is durable.
 pub(crate) enum Waiting {
@@ -25,6 +25,7 @@ pub(crate) struct Stage {
     pub frames: Vec<u8>,
     starts: Vec<u32>,
     pub waiting: Vec<Waiting>,
+    room: Option<Room>,
 }
 
 /// A frame that was encoded at the end of the stage and not accepted yet.
@@ -118,12 +119,22 @@ impl Stage {
     /// Takes the frames, to be kept in memory; the next batch is likely to be as long.
     pub(crate) fn take_chunk(&mut self) -> Chunk {
         let base_offset = self.base();
-        let room = Vec::with_capacity(self.frames.len());
-        let frames = std::mem::replace(&mut self.frames, room);
+        let length = self.frames.len();
+        let mut room = self.room.take().unwrap_or_default();
+        // Memory counts what is in a chunk, so there may not be much more room than that.
+        if !(length..=2 * length).contains(&room.frames.capacity()) {
+            room.frames = Vec::with_capacity(length);
+            room.starts = Vec::with_capacity(self.starts.len());
+        }
         Chunk {
             base_offset,
-            bytes: Bytes::from(frames),
-            starts: std::mem::take(&mut self.starts),
+            bytes: Bytes::from(std::mem::replace(&mut self.frames, room.frames)),
+            starts: std::mem::replace(&mut self.starts, room.starts),
         }
+    }
+
+    /// Takes the room of a batch that memory has forgotten, for one of the next.
+    pub(crate) fn reuse(&mut self, room: Room) {
+        self.room = Some(room);
     }
 }

@@ -11,7 +11,7 @@ use super::active::{ActiveSegment, create_segment, seal};
 use super::answer::Answer;
 use super::index_reads::head_in_index;
 use super::past::{PastCommits, PastFiles};
-use super::queue::Item;
+use super::queue::{Item, Spent};
 use super::stage::{Encoded, Stage, Waiting};
 use crate::acceptance::{RecentCommits, Verdict, accepted_parts, judge, recorded_parts};
 use crate::append::{Append, Appended};
@@ -70,17 +70,21 @@ impl Writer {
     }
 
     fn work(mut self) {
-        let mut items = Vec::new();
+        let (mut items, mut spent) = (Vec::new(), Spent::new());
         while !self.shared.queue.take(&mut items, self.patience()) {
             for item in items.drain(..) {
                 match item {
-                    Item::Append(append, done) => self.append(&append, done),
+                    Item::Append(append, done) => {
+                        self.append(&append, done);
+                        spent.push(append);
+                    }
                     Item::Barrier(done) => self.stage.waiting.push(Waiting::Barrier(done)),
                 }
                 if self.stage.frames.len() >= BATCH_BYTES_MAX {
                     self.commit();
                 }
             }
+            self.shared.queue.free_later(&mut spent);
             self.commit();
             self.keep_marker();
         }
@@ -211,7 +215,9 @@ impl Writer {
             let chunk = self.stage.take_chunk();
             let bytes = chunk.bytes.len();
             // Readers go by the end, so what lies before it must be there first.
-            self.shared.tail.push(chunk);
+            if let Some(room) = self.shared.tail.push(chunk) {
+                self.stage.reuse(room);
+            }
             self.shared.counters.batch(commits, bytes);
             if let Err(error) = self.move_marker(end) {
                 // The batch is durable, so it is answered so; but without the marker nothing later can be.
