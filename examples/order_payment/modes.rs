@@ -20,12 +20,7 @@ type Done = Result<(), Box<dyn Error>>;
 /// Works off generated orders.
 pub(crate) async fn generate(wanted: Generate) -> Done {
     let Generate { orders, seed, data } = wanted;
-    let moods = Moods {
-        seed,
-        declines: 300,
-        loses: 30,
-        never_answers: 15,
-    };
+    let moods = Moods::by_chance(seed, 300, 30, 15);
     let shop = Shop::open(&data, moods, Mode::Works).await?;
     let done = generate_in(&shop, orders, seed).await;
     close(&shop).await;

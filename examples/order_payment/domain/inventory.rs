@@ -99,6 +99,18 @@ pub(crate) struct Inventory {
     counted: BTreeSet<(MessageId, Option<u32>)>,
 }
 
+impl Inventory {
+    /// What there is, in units, as JSON.
+    #[allow(dead_code, reason = "the example esdrv shows it")]
+    pub(crate) fn shown(&self) -> serde_json::Value {
+        serde_json::json!({
+            "on_hand": self.on_hand,
+            "reserved": self.promised,
+            "available": self.on_hand - self.promised,
+        })
+    }
+}
+
 impl Aggregate for Inventory {
     const CATEGORY: &'static str = "inventory";
 

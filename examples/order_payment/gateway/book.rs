@@ -56,6 +56,7 @@ pub(crate) struct BookTotals {
 #[derive(Default)]
 struct Known {
     answers: HashMap<Uuid, Answer>,
+    entries: Vec<Entry>,
     /// By charge: how much was taken, and whether it was given back.
     charges: HashMap<String, (i64, bool)>,
     totals: BookTotals,
@@ -131,6 +132,16 @@ impl Book {
         answer.await.map_err(|_| BookError::Closed)
     }
 
+    /// Every call that changed something, in order, with its key.
+    #[allow(dead_code, reason = "the example esdrv shows it")]
+    pub(crate) fn calls(&self) -> Vec<serde_json::Value> {
+        let entries = self.known.lock().entries.clone();
+        entries
+            .iter()
+            .filter_map(|entry| serde_json::to_value(entry).ok())
+            .collect()
+    }
+
     pub(crate) fn totals(&self) -> BookTotals {
         self.known.lock().totals
     }
@@ -158,7 +169,8 @@ fn read(file: &Path, opened: &File, known: &mut Known) -> Result<u64, BookError>
                 problem: problem.to_string(),
             })?;
         known.count(&entry);
-        known.answers.insert(entry.key, entry.answer);
+        known.answers.insert(entry.key, entry.answer.clone());
+        known.entries.push(entry);
         end += taken as u64;
     }
 }
@@ -167,7 +179,7 @@ fn write_all(mut file: File, mut queued: mpsc::Receiver<Asked>, known: &Mutex<Kn
     let mut waiting = Vec::new();
     while queued.blocking_recv_many(&mut waiting, QUEUE_MAX) > 0 {
         let (mut bytes, mut decided) = (Vec::new(), HashMap::new());
-        let mut answers = Vec::new();
+        let (mut answers, mut entries) = (Vec::new(), Vec::new());
         for asked in &waiting {
             let mut known = known.lock();
             // It may have been entered since it was asked, or stand twice among those that wait.
@@ -184,14 +196,18 @@ fn write_all(mut file: File, mut queued: mpsc::Receiver<Asked>, known: &Mutex<Kn
             }
             bytes.push(b'\n');
             answers.push(entry.answer.clone());
-            decided.insert(entry.key, entry.answer);
+            decided.insert(entry.key, entry.answer.clone());
+            entries.push(entry);
         }
         if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_data()) {
             tracing::error!(%error, "the gateway's book cannot be written");
             return;
         }
         // Only now may anybody be told, here or by asking again.
-        known.lock().answers.extend(decided);
+        let mut published = known.lock();
+        published.answers.extend(decided);
+        published.entries.append(&mut entries);
+        drop(published);
         for (asked, answer) in waiting.drain(..).zip(answers) {
             // Nobody may wait for it any more.
             drop(asked.answered.send(answer));

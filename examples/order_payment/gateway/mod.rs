@@ -89,6 +89,10 @@ impl Gateway {
                     CallResult::Unknown("the connection broke".to_owned())
                 }
             }
+            Mood::ActsTwice => {
+                self.enter(key, request.clone()).await;
+                self.enter(key, request).await
+            }
             Mood::Answers => self.enter(key, request).await,
         }
     }

@@ -1,0 +1,67 @@
+//! A driver for checkers in other languages: JSON lines in, JSON lines out, over the real runtime and the durable
+//! store. The README beside it describes the protocol.
+
+mod account;
+mod answer;
+mod commands;
+mod driver;
+mod events;
+mod register;
+mod requests;
+mod serve;
+mod snapshots;
+mod subscriptions;
+mod tracking;
+mod transfer;
+mod views;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the example order_payment uses all of it"
+)]
+#[path = "../order_payment/domain/mod.rs"]
+mod domain;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the example order_payment uses all of it"
+)]
+#[path = "../order_payment/gateway/mod.rs"]
+mod gateway;
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the example order_payment uses all of it"
+)]
+#[path = "../order_payment/sagas/mod.rs"]
+mod sagas;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            runtime.block_on(serve::serve());
+            // The thread that reads the input may still wait for a line.
+            runtime.shutdown_background();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
