@@ -1,0 +1,123 @@
+//! The other end of the driver's pipes.
+
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+/// A running driver.
+pub(crate) struct Client {
+    child: Child,
+    input: BufWriter<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    last: u64,
+}
+
+impl Client {
+    /// Starts a driver and opens a directory.
+    pub(crate) fn open(dir: &Path) -> Self {
+        let mut child = Command::new(program())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut client = Self {
+            input: BufWriter::new(child.stdin.take().unwrap()),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            child,
+            last: 0,
+        };
+        let opened = client.call("open", json!({ "dir": dir }));
+        assert!(opened.is_ok(), "{opened:?}");
+        client
+    }
+
+    /// Sends a request; its id.
+    pub(crate) fn send(&mut self, op: &str, fields: Value) -> u64 {
+        self.last += 1;
+        let mut request = fields;
+        request["id"] = self.last.into();
+        request["op"] = op.into();
+        writeln!(self.input, "{request}").unwrap();
+        self.input.flush().unwrap();
+        self.last
+    }
+
+    /// The next answer: to which request, and what.
+    pub(crate) fn next(&mut self) -> (u64, Result<Value, Value>) {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        let mut answer: Value = serde_json::from_str(&line).unwrap();
+        let id = answer["id"].as_u64().unwrap();
+        match answer.get_mut("ok") {
+            Some(ok) => (id, Ok(ok.take())),
+            None => (id, Err(answer["err"].take())),
+        }
+    }
+
+    /// Sends a request and waits for its answer; nothing else may be under way.
+    pub(crate) fn call(&mut self, op: &str, fields: Value) -> Result<Value, Value> {
+        let id = self.send(op, fields);
+        let (answered, answer) = self.next();
+        assert_eq!(answered, id);
+        answer
+    }
+
+    /// SIGKILL: nothing of the process has a say in it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The end of its input, which is a clean one.
+    pub(crate) fn end(self) {
+        let Self {
+            mut child, input, ..
+        } = self;
+        drop(input);
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+/// The example, built as this test was.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let this = std::env::current_exe().unwrap();
+        let profile = this.parent().unwrap().parent().unwrap();
+        // A test that is run alone is not accompanied by the examples.
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--example", "esdrv"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+        assert!(built.unwrap().success(), "the example does not build");
+        profile.join("examples/esdrv")
+    })
+}
+
+/// Numbers by chance; the seed is said by the test that fails.
+pub(crate) struct Chance {
+    state: u64,
+}
+
+impl Chance {
+    pub(crate) fn new() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let state = RandomState::new().hash_one(0);
+        println!("seed {state}");
+        Self { state }
+    }
+
+    pub(crate) fn below(&mut self, below: u64) -> u64 {
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) % below
+    }
+}

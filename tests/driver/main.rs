@@ -1,0 +1,12 @@
+//! The example `esdrv` as outsiders use it: what they can check of a process that is killed again and again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod bank;
+mod client;
+mod matrix;
+mod register;
