@@ -31,6 +31,6 @@ impl Aggregate for Account {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = App::in_memory().aggregate::<Account>().start().await?;
     let receipt = app.send::<Account>("alice", Deposit(10_00)).await?;
-    println!("alice is at version {}, durably", receipt.version);
+    println!("alice is at version {}", receipt.version);
     Ok(())
 }
