@@ -12,7 +12,9 @@ use crate::reports::{
     Effort, in_trouble, neutral_report, olist_report, print_generated, print_status, write_report,
 };
 use crate::shop::{Mode, Shop, bar};
-use crate::sources::{FeedOrder, NeutralReader, SourceError, generator, olist_plan, read_olist};
+use crate::sources::{
+    FeedOrder, NeutralReader, OlistOrder, SourceError, generator, olist_plan, read_olist,
+};
 use crate::views::{Money, Orders};
 
 type Done = Result<(), Box<dyn Error>>;
@@ -68,28 +70,42 @@ async fn generate_in(shop: &Shop, orders: u64, seed: u64) -> Done {
     all_is_well(shop).await
 }
 
+/// Real orders, opened before anything else is touched.
+enum Source {
+    Olist(FeedOrder, Vec<OlistOrder>),
+    Orders(PathBuf, NeutralReader),
+}
+
 /// Works off real orders.
 pub(crate) async fn replay(wanted: Replay) -> Done {
-    let kind = match (&wanted.feed, &wanted.orders) {
-        (Some(FeedOrder::Lifecycle), _) => "olist-lifecycle",
-        (Some(FeedOrder::Timestamp), _) => "olist-timestamp",
-        _ => "orders",
+    let (kind, source) = match (&wanted.olist, &wanted.orders) {
+        (Some(folder), _) => {
+            let feed = wanted.feed.unwrap_or(FeedOrder::Lifecycle);
+            let kind = match feed {
+                FeedOrder::Lifecycle => "olist-lifecycle",
+                FeedOrder::Timestamp => "olist-timestamp",
+            };
+            (kind, Source::Olist(feed, read_olist(folder)?))
+        }
+        (None, Some(file)) => {
+            let reader = NeutralReader::open(file)?;
+            ("orders", Source::Orders(file.clone(), reader))
+        }
+        (None, None) => return Err("say what to replay: --olist or --orders".into()),
     };
     let data = wanted.data.clone();
     let data = data.unwrap_or_else(|| PathBuf::from("order_payment_data").join(kind));
     let shop = Shop::open(&data, Moods::default(), Mode::Works).await?;
-    let done = replay_in(&shop, &wanted).await;
+    let done = replay_in(&shop, source, &wanted).await;
     close(&shop).await;
     done
 }
 
-async fn replay_in(shop: &Shop, wanted: &Replay) -> Done {
-    let taken = match (&wanted.olist, &wanted.orders) {
-        (Some(folder), _) => {
-            take_olist(shop, folder, wanted.feed.unwrap_or(FeedOrder::Lifecycle)).await?
-        }
-        (None, Some(file)) => take_orders(shop, file, wanted).await?,
-        (None, None) => return Err("say what to replay: --olist or --orders".into()),
+async fn replay_in(shop: &Shop, source: Source, wanted: &Replay) -> Done {
+    let is_olist = matches!(source, Source::Olist(..));
+    let taken = match source {
+        Source::Olist(feed, orders) => take_olist(shop, feed, &orders).await?,
+        Source::Orders(file, reader) => take_orders(shop, &file, reader, wanted).await?,
     };
     if taken == Taken::Interrupted {
         return Err(go_on_later().into());
@@ -97,7 +113,7 @@ async fn replay_in(shop: &Shop, wanted: &Replay) -> Done {
     let head = shop.app.head().position;
     let orders = shop.app.view::<Orders>().at_least(head).await?;
     let money = shop.app.view::<Money>().at_least(head).await?;
-    let report = if wanted.olist.is_some() {
+    let report = if is_olist {
         olist_report(&orders, &money)
     } else {
         neutral_report(&shop.app, &orders, &money).await?
@@ -110,9 +126,12 @@ async fn replay_in(shop: &Shop, wanted: &Replay) -> Done {
     all_is_well(shop).await
 }
 
-async fn take_olist(shop: &Shop, folder: &Path, feed: FeedOrder) -> Result<Taken, Box<dyn Error>> {
-    let orders = read_olist(folder)?;
-    let messages = olist_plan(&orders, feed);
+async fn take_olist(
+    shop: &Shop,
+    feed: FeedOrder,
+    orders: &[OlistOrder],
+) -> Result<Taken, Box<dyn Error>> {
+    let messages = olist_plan(orders, feed);
     let terms = format!("{} orders of Olist, {feed:?} feed", orders.len());
     let bar = bar(messages.len() as u64);
     bar.set_message("messages");
@@ -126,8 +145,12 @@ async fn take_olist(shop: &Shop, folder: &Path, feed: FeedOrder) -> Result<Taken
     Ok(taken)
 }
 
-async fn take_orders(shop: &Shop, file: &Path, wanted: &Replay) -> Result<Taken, Box<dyn Error>> {
-    let reader = NeutralReader::open(file)?;
+async fn take_orders(
+    shop: &Shop,
+    file: &Path,
+    reader: NeutralReader,
+    wanted: &Replay,
+) -> Result<Taken, Box<dyn Error>> {
     let name = file
         .file_name()
         .unwrap_or(file.as_os_str())

@@ -158,7 +158,10 @@ impl Feeder {
         match ended {
             Ok(Taken::All) => {
                 finished?;
-                self.app.settled().await;
+                futures::select_biased! {
+                    () = stop => return Ok(Taken::Interrupted),
+                    () = self.app.settled().fuse() => {}
+                }
                 // Only now the last one counts: a run that is killed before it has settled is not over.
                 self.keep(self.cursor.through(true), 1).await?;
                 Ok(Taken::All)
