@@ -1,0 +1,85 @@
+//! A process that is killed again and again, and what must be true of its directory every time.
+//!
+//! A short run is part of `cargo test`. A long one, with its figures:
+//! `CHRONICLER_CRASH_ROUNDS=2000 cargo test --release --test crash -- --nocapture`
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+#[path = "../driver/client.rs"]
+mod client;
+mod ledger;
+mod workload;
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use client::{Chance, Client};
+use ledger::Ledger;
+use workload::Workload;
+
+/// Rounds in plain `cargo test`.
+const ROUNDS: u64 = 12;
+/// After how many rounds everything is read again from the beginning.
+const FULL_EVERY: u64 = 50;
+/// Requests under way at a time.
+const UNDER_WAY: usize = 32;
+/// Answers in a round at most, before the process is killed.
+const ANSWERS_MAX: u64 = 200;
+
+#[test]
+fn k1_h2_h3_h7_killed_at_any_moment_nothing_answered_is_lost_and_nothing_is_half_there() {
+    let rounds = std::env::var("CHRONICLER_CRASH_ROUNDS");
+    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let mut chance = Chance::new();
+    let (mut ledger, mut workload) = (Ledger::default(), Workload::default());
+    let began = Instant::now();
+    let mut driver = Client::open(folder.path());
+    workload.begin(&mut driver);
+    for round in 1..=rounds {
+        let until = 1 + chance.below(ANSWERS_MAX);
+        for _ in 0..until {
+            while workload.under_way() < UNDER_WAY {
+                workload.ask(&mut driver, &mut chance);
+            }
+            let (id, answer) = driver.next();
+            workload.answered(id, answer, &mut ledger);
+        }
+        driver.kill();
+        workload.interrupted();
+        driver = Client::open(folder.path());
+        let is_full = round % FULL_EVERY == 0 || round == rounds;
+        ledger.check(&mut driver, is_full);
+        if is_full {
+            let before = driver
+                .call("digest", json!({ "proj": "balances" }))
+                .unwrap();
+            driver
+                .call("rebuild", json!({ "proj": "balances" }))
+                .unwrap();
+            let after = driver
+                .call("digest", json!({ "proj": "balances" }))
+                .unwrap();
+            assert_eq!(before["digest"], after["digest"], "a rebuilt view differs");
+            assert_eq!(driver.call("verify", json!({})).unwrap()["ok"], true);
+        }
+    }
+    workload.end(&mut driver, &mut ledger);
+    ledger.check(&mut driver, true);
+    driver.end();
+    println!(
+        "{rounds} kills in {:.0} s: {} requests answered, {} events, {} commits of several events, all there and whole; \
+         {} requests never answered, {} of them found in the log",
+        began.elapsed().as_secs_f64(),
+        ledger.answered(),
+        ledger.events(),
+        ledger.groups(),
+        workload.never_answered(),
+        ledger.found_unanswered(),
+    );
+}
