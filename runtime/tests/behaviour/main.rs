@@ -1,0 +1,15 @@
+//! What the runtime promises of an aggregate, over the store in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::field_reassign_with_default,
+    reason = "tests fail by panicking, and non-exhaustive options are set one by one"
+)]
+
+mod fixture;
+
+mod commands;
+mod fencing;
+mod lives;
+mod repetition;
+mod snapshots;

@@ -1,0 +1,131 @@
+//! Snapshots: when they are taken, and what is used of them.
+
+use chronicler_domain::{StreamVersion, Tenant};
+use chronicler_runtime::{RuntimeOptions, SnapshotPolicy};
+use chronicler_store::{MemoryStore, SnapshotStore};
+
+use crate::fixture::{Command, Counter, Fixture, fixture, id, settle, stream, with};
+
+pub(crate) async fn snapshots(f: &Fixture, name: &str) -> Option<u64> {
+    settle().await;
+    let found = f
+        .store
+        .load_snapshot(&stream(name), StreamVersion::MAX)
+        .await
+        .unwrap();
+    found.map(|snapshot| snapshot.version.get())
+}
+
+#[tokio::test]
+async fn s12_with_the_policy_off_none_is_taken_and_an_existing_one_ignored() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(2);
+    let f = with(MemoryStore::new(), options.clone()).await;
+    for _ in 0..3 {
+        f.send("a", Command::Add(1)).await.unwrap();
+    }
+    assert_eq!(snapshots(&f, "a").await, Some(2), "s13: at the interval");
+    options.snapshots = SnapshotPolicy::Never;
+    let off = with(f.store.clone(), options).await;
+    off.store.faults().corrupt_newest_snapshot(&stream("a"));
+    assert_eq!(off.total("a").await, 3);
+    off.send("b", Command::AddTwice(1)).await.unwrap();
+    assert_eq!(snapshots(&off, "b").await, None);
+}
+
+#[tokio::test]
+async fn s13_a_batch_that_crosses_the_interval_takes_one_at_its_end() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(3);
+    let f = with(MemoryStore::new(), options).await;
+    f.send("a", Command::AddTwice(1)).await.unwrap();
+    assert_eq!(snapshots(&f, "a").await, None);
+    f.send("a", Command::AddTwice(1)).await.unwrap();
+    assert_eq!(snapshots(&f, "a").await, Some(4));
+}
+
+#[tokio::test]
+async fn s14_restores_from_none_from_one_and_from_one_with_newer_events() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(2);
+    let f = with(MemoryStore::new(), options.clone()).await;
+    for expected in 1..=5 {
+        f.send("a", Command::Add(1)).await.unwrap();
+        settle().await;
+        let again = with(f.store.clone(), options.clone()).await;
+        assert_eq!(again.total("a").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn s15_s16_s17_what_cannot_be_used_is_ignored_for_an_older_one_or_the_events() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(2);
+    let f = with(MemoryStore::new(), options.clone()).await;
+    for _ in 0..4 {
+        f.send("a", Command::Add(1)).await.unwrap();
+        settle().await;
+    }
+    f.store.faults().corrupt_newest_snapshot(&stream("a"));
+    let again = with(f.store.clone(), options.clone()).await;
+    assert_eq!(
+        again.total("a").await,
+        4,
+        "s17: the one before, then events"
+    );
+    let newest = f
+        .store
+        .load_snapshot(&stream("a"), StreamVersion::MAX)
+        .await
+        .unwrap()
+        .unwrap();
+    let other = chronicler_store::Snapshot {
+        schema_version: 77,
+        ..newest
+    };
+    f.store.save_snapshot(&stream("a"), other).await.unwrap();
+    let again = with(f.store.clone(), options).await;
+    assert_eq!(again.total("a").await, 4, "s15: another schema version");
+}
+
+#[tokio::test]
+async fn s18_a_failed_save_never_stops_the_actor() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(1);
+    let f = with(MemoryStore::new(), options).await;
+    f.store.faults().fail_snapshots(true);
+    for expected in 1..=3 {
+        assert_eq!(f.send("a", Command::Add(1)).await.unwrap().reply, expected);
+        settle().await;
+    }
+    assert_eq!(snapshots(&f, "a").await, None);
+    f.store.faults().fail_snapshots(false);
+    f.send("a", Command::Add(1)).await.unwrap();
+    assert_eq!(snapshots(&f, "a").await, Some(4));
+}
+
+#[tokio::test]
+async fn s21_taken_after_a_recovery_when_missing_and_due() {
+    let f = fixture().await;
+    for _ in 0..5 {
+        f.send("a", Command::Add(1)).await.unwrap();
+    }
+    assert_eq!(snapshots(&f, "a").await, None);
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(5);
+    let again = with(f.store.clone(), options).await;
+    assert_eq!(again.total("a").await, 5);
+    assert_eq!(snapshots(&again, "a").await, Some(5));
+}
+
+#[tokio::test]
+async fn s24_passivation_takes_its_snapshot_and_is_honoured_afterwards() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::OnPassivation;
+    let f = with(MemoryStore::new(), options).await;
+    f.send("a", Command::Add(1)).await.unwrap();
+    settle().await;
+    let handle = f.runtime.aggregate::<Counter>().unwrap().clone();
+    assert!(handle.passivate(&Tenant::default(), &id("a")).await);
+    assert_eq!((snapshots(&f, "a").await, f.live()), (Some(1), 0));
+}

@@ -1,0 +1,16 @@
+//! What the executor promises, seen through a small order process over the store in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod fixture;
+mod process;
+mod shop;
+
+mod operators;
+mod recovery;
+mod routing;
+mod scenarios;

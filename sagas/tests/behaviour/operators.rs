@@ -1,0 +1,97 @@
+//! What waits for a person: stuck undos, cancellation, quarantine.
+
+use chronicler_domain::Tenant;
+use chronicler_sagas::SagaStatus;
+use chronicler_store::FactKind;
+
+use crate::fixture::{compensated, fixture, id, settle};
+use crate::process::Fulfil;
+use crate::shop::{OrderCommand, Script};
+
+#[tokio::test]
+async fn m21_m49_m50_a_failing_undo_is_stuck_and_its_siblings_go_on() {
+    let f = fixture().await;
+    f.gateway.inner.lock().script = Script::NeverAnswers;
+    f.place("o", 3).await;
+    f.warehouse(true).await;
+    f.advance(901).await;
+    let SagaStatus::CompensationStuck { stuck } = f.status("o").await else {
+        panic!("it should be stuck: {:?}", f.status("o").await)
+    };
+    assert_eq!(stuck[0].0, "reserve");
+    assert_eq!(f.charges("o"), (0, 1), "the other undo was run");
+    assert_eq!(f.facts(FactKind::OPEN_SAGA).await, 1, "it stays visible");
+    // An operator mends the cause and has it tried again.
+    f.warehouse(false).await;
+    let handle = f.sagas.saga::<Fulfil>().unwrap();
+    handle
+        .retry_now(&Tenant::default(), &id("o"), "ann")
+        .await
+        .unwrap();
+    settle().await;
+    assert_eq!(
+        f.status("o").await,
+        compensated("time-out"),
+        "m51: it succeeds in the end"
+    );
+    assert!(f.stock().await.reserved.is_empty());
+}
+
+#[tokio::test]
+async fn m76_cancel_runs_the_undos_and_is_refused_when_it_is_over() {
+    let f = fixture().await;
+    f.gateway.inner.lock().script = Script::NeverAnswers;
+    f.place("o", 3).await;
+    let handle = f.sagas.saga::<Fulfil>().unwrap().clone();
+    handle
+        .cancel(&Tenant::default(), &id("o"), "changed my mind", "ann")
+        .await
+        .unwrap();
+    settle().await;
+    assert_eq!(f.status("o").await, compensated("changed my mind"));
+    assert!(f.stock().await.reserved.is_empty());
+    let refused = handle
+        .cancel(&Tenant::default(), &id("o"), "again", "ann")
+        .await
+        .unwrap_err();
+    assert!(refused.is_refusal(), "{refused}");
+    let history = handle.history(&Tenant::default(), &id("o")).await.unwrap();
+    let names: Vec<_> = history.iter().map(|(_, name, _)| name.as_str()).collect();
+    assert!(names.starts_with(&["$Started", "$Consumed", "Began", "$Armed", "$Decided"]));
+    assert_eq!(names.last(), Some(&"$Ended"));
+}
+
+#[tokio::test]
+async fn m86_a_poison_input_quarantines_its_instance_alone_and_is_taken_up_on_release() {
+    let f = fixture().await;
+    f.gateway.inner.lock().script = Script::NeverAnswers;
+    f.place("poison", 1).await;
+    f.order("poison", OrderCommand::Touch).await;
+    f.order("poison", OrderCommand::Touch).await;
+    let SagaStatus::Quarantined { reason } = f.status("poison").await else {
+        panic!("it should be quarantined")
+    };
+    assert!(reason.contains("touched once too often"), "{reason}");
+    f.order("poison", OrderCommand::Touch).await;
+    assert_eq!(f.view("poison").await.state.touched, 1, "later inputs wait");
+    f.place("sibling", 1).await;
+    assert_eq!(
+        f.status("sibling").await,
+        SagaStatus::Running,
+        "siblings flow"
+    );
+    let f = f.restart().await;
+    assert!(matches!(
+        f.status("poison").await,
+        SagaStatus::Quarantined { .. }
+    ));
+    let handle = f.sagas.saga::<Fulfil>().unwrap();
+    let again = handle
+        .release(&Tenant::default(), &id("poison"), "ann")
+        .await
+        .unwrap();
+    assert!(
+        matches!(again, SagaStatus::Quarantined { .. }),
+        "its code is still wrong"
+    );
+}
