@@ -155,6 +155,11 @@ impl Workload {
         }
     }
 
+    /// Every saga that is under way ends.
+    pub(crate) fn quiet(driver: &mut Client) {
+        while driver.call("saga_list", json!({})).unwrap()["sagas"] != json!([]) {}
+    }
+
     /// Everything is answered, and every saga ends: each effect took place once.
     pub(crate) fn end(&mut self, driver: &mut Client, ledger: &mut Ledger) {
         while let Some(asked) = self.again.pop() {
@@ -164,7 +169,7 @@ impl Workload {
             let (id, answer) = driver.next();
             self.answered(id, answer, ledger);
         }
-        while driver.call("saga_list", json!({})).unwrap()["sagas"] != json!([]) {}
+        Self::quiet(driver);
         let balances = driver.call("query", json!({ "proj": "balances" })).unwrap();
         let sum: i64 = balances["value"]
             .as_object()
