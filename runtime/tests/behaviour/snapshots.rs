@@ -2,6 +2,7 @@
 
 use chronicler_domain::{StreamVersion, Tenant};
 use chronicler_runtime::{RuntimeOptions, SnapshotPolicy};
+use chronicler_store::memory::AppendFault;
 use chronicler_store::{MemoryStore, SnapshotStore};
 
 use crate::fixture::{Command, Counter, Fixture, fixture, id, settle, stream, with};
@@ -128,4 +129,17 @@ async fn s24_passivation_takes_its_snapshot_and_is_honoured_afterwards() {
     let handle = f.runtime.aggregate::<Counter>().unwrap().clone();
     assert!(handle.passivate(&Tenant::default(), &id("a")).await);
     assert_eq!((snapshots(&f, "a").await, f.live()), (Some(1), 0));
+}
+
+#[tokio::test]
+async fn s18_a_state_whose_append_failed_is_never_saved() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(1);
+    let f = with(MemoryStore::new(), options).await;
+    f.send("a", Command::Add(1)).await.unwrap();
+    assert_eq!(snapshots(&f, "a").await, Some(1));
+    f.store.faults().fail_append(AppendFault::Overloaded);
+    f.send("a", Command::Add(100)).await.unwrap_err();
+    assert_eq!(snapshots(&f, "a").await, Some(1), "it never became true");
+    assert_eq!(f.total("a").await, 1);
 }
