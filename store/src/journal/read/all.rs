@@ -264,6 +264,9 @@ fn sparse_of(
     if let Some(sparse) = segment.unsealed_sparse.lock().as_ref() {
         return Ok(sparse.clone());
     }
+    if view.is_empty(segment) {
+        return Ok(Vec::new());
+    }
     let read = || -> std::io::Result<Option<Vec<SparseEntry>>> {
         let file = view.storage.open(&segment.path, OpenMode::Read)?;
         let length = file.len()?;
@@ -285,5 +288,14 @@ fn sparse_of(
 impl LogView {
     pub(crate) fn reader(&self) -> FrameReader {
         FrameReader::new(self.storage.clone(), self.segments.clone(), self.end.offset)
+    }
+
+    /// Whether a segment has no frames, and so no footer: the first frame it got was too long for it.
+    fn is_empty(&self, segment: &Segment) -> bool {
+        let base = segment.header.base_offset;
+        let behind = |other: &Arc<Segment>| other.header.base_offset <= base;
+        let after = self.segments.partition_point(behind);
+        let last = after.checked_sub(1).and_then(|at| self.segments.get(at));
+        last.is_some_and(|last| last.header.number != segment.header.number)
     }
 }

@@ -102,7 +102,9 @@ pub(crate) fn seal(job: SealJob, store_id: Uuid) -> io::Result<()> {
     let frames_end = job.segment.file_offset(job.end.offset);
     if job.end.offset == job.segment.header.base_offset {
         job.file.truncate(frames_end)?;
-        return job.file.sync_data();
+        job.file.sync_data()?;
+        *job.segment.unsealed_sparse.lock() = None;
+        return Ok(());
     }
     let footer = job.builder.finish(store_id, job.end).to_bytes();
     // First everything behind the frames goes, so that no bytes of another time lie between them and the end.
