@@ -1,4 +1,4 @@
-//! The head marker: how far the log is known to be durable, in two slots that are written in turn.
+//! The head marker: how far the log is known to be durable, in two slots of which one is always durable.
 
 use std::io;
 use std::path::Path;
@@ -50,6 +50,13 @@ pub(crate) struct Marker {
 pub(crate) struct MarkerFile {
     file: Arc<dyn StorageFile>,
     generation: u64,
+    /// The slot that was synced last. It is left alone until the other one is synced, so that a power cut
+    /// which tears a slot always leaves the one before.
+    durable_slot: u64,
+    /// Whether the other slot was written since.
+    is_written: bool,
+    /// What was found in the durable slot, until it is certain that it is durable.
+    unsettled: Option<Marker>,
     buffer: Vec<u8>,
 }
 
@@ -74,6 +81,9 @@ impl MarkerFile {
         let mut created = Self {
             file,
             generation: 0,
+            durable_slot: 0,
+            is_written: false,
+            unsettled: None,
             buffer: Vec::with_capacity(USED_BYTES),
         };
         created.write(marker)?;
@@ -90,39 +100,68 @@ impl MarkerFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let (mut found, mut newest) = (FoundMarker::default(), 0);
+        let mut opened = Self {
+            file,
+            generation: 0,
+            durable_slot: 0,
+            is_written: false,
+            unsettled: None,
+            buffer: Vec::with_capacity(USED_BYTES),
+        };
+        let (mut found, mut unwritten) = (FoundMarker::default(), 0);
         for slot in 0..2 {
             let mut bytes = [0; USED_BYTES];
-            file.read_at(&mut bytes, slot * SLOT_BYTES)?;
+            opened.file.read_at(&mut bytes, slot * SLOT_BYTES)?;
             match decode(&bytes) {
-                Some((generation, marker)) if generation > newest => {
-                    newest = generation;
+                Some((generation, marker)) if generation > opened.generation => {
+                    opened.generation = generation;
+                    opened.durable_slot = slot;
                     found.marker = Some(marker);
                 }
                 Some(_) => {}
-                None if bytes.iter().all(|byte| *byte == 0) => {}
+                None if bytes.iter().all(|byte| *byte == 0) => unwritten += 1,
                 None => found.damaged_slots += 1,
             }
         }
-        let opened = Self {
-            file,
-            generation: newest,
-            buffer: Vec::with_capacity(USED_BYTES),
-        };
+        // The first generation leaves one slot unwritten, and only that.
+        if opened.generation != 1 {
+            found.damaged_slots += unwritten;
+        }
+        opened.unsettled = found.marker;
         Ok(Some((opened, found)))
     }
 
-    /// Writes the marker into the older slot, without a sync.
+    /// Writes the marker into the slot that may be lost, without a sync.
     pub(crate) fn write(&mut self, marker: &Marker) -> io::Result<()> {
+        self.settle()?;
         self.generation += 1;
         encode(self.generation, marker, &mut self.buffer);
-        self.file
-            .write_at(&self.buffer, self.generation % 2 * SLOT_BYTES)
+        self.is_written = true;
+        let slot = 1 - self.durable_slot;
+        self.file.write_at(&self.buffer, slot * SLOT_BYTES)
     }
 
     /// Makes the last written marker durable.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        if std::mem::take(&mut self.is_written) {
+            self.durable_slot = 1 - self.durable_slot;
+        }
+        Ok(())
+    }
+
+    /// Makes the marker that was found durable before anything is written beside it: what was read may be in
+    /// memory only, even after a sync that failed. Written again it can be torn into nothing but itself.
+    fn settle(&mut self) -> io::Result<()> {
+        let Some(found) = self.unsettled else {
+            return Ok(());
+        };
+        encode(self.generation, &found, &mut self.buffer);
+        let at = self.durable_slot * SLOT_BYTES;
+        self.file.write_at(&self.buffer, at)?;
+        self.file.sync_data()?;
+        self.unsettled = None;
+        Ok(())
     }
 }
 
