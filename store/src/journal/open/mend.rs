@@ -53,11 +53,17 @@ impl Mending<'_> {
         match known.filter(|known| known.offset < log.end.offset) {
             Some(known) => self.copy_tail(&mut log, known)?,
             None => {
-                self.remove(&log.beyond)?;
+                self.remove(log.beyond.iter().rev())?;
                 if is_cut && let Some(last) = log.kept.last() {
                     self.cut(last)?;
                 }
             }
+        }
+        if let Some(last) = log.kept.last()
+            && last.end.offset == last.header.base_offset
+            && marker.is_none_or(|marker| marker.segment < last.header.number)
+        {
+            self.make_again(last)?;
         }
         let last = log.kept.len().saturating_sub(1);
         for kept in log.kept.iter_mut().take(last) {
@@ -133,8 +139,10 @@ impl Mending<'_> {
             "commits behind the head marker were copied into a new segment"
         );
         let replaced: Vec<_> = log.kept.drain(first..).map(|kept| kept.found).collect();
-        self.remove(replaced.iter().filter(|found| found.number > number))?;
-        self.remove(log.beyond.iter().filter(|found| found.number > number))?;
+        let later = |found: &&FoundSegment| found.number > number;
+        self.remove(log.beyond.iter().rev().filter(later))?;
+        // Of these the oldest first: as long as a later one is there, the log goes on into it.
+        self.remove(replaced.iter().filter(later))?;
         if let Some(last) = log.kept.last_mut()
             && last.end.offset > known.offset
         {
@@ -196,6 +204,17 @@ impl Mending<'_> {
         Ok(builder)
     }
 
+    /// Makes an empty segment anew that the marker does not know: if the sync failed that should have made it
+    /// durable, its header and name can be in memory only.
+    fn make_again(&self, empty: &KeptSegment) -> io::Result<()> {
+        let new = self.folder.join(NEW_TAIL);
+        let file = self.storage.open(&new, OpenMode::Create)?;
+        file.write_at(&empty.header.to_bytes(), 0)?;
+        file.sync_data()?;
+        self.storage.rename(&new, &empty.found.path)?;
+        self.storage.sync_folder(self.folder)
+    }
+
     /// Writes the footer of a segment that is followed by another, if it has none.
     fn seal(&mut self, kept: &mut KeptSegment) -> io::Result<()> {
         let Some(builder) = kept.builder.take().filter(|_| !kept.sealed) else {
@@ -213,13 +232,11 @@ impl Mending<'_> {
         Ok(())
     }
 
-    fn remove<'s>(&self, segments: impl IntoIterator<Item = &'s FoundSegment>) -> io::Result<()> {
-        let mut removed = false;
+    /// Removes segments one after the other, each durably: the next opening must be able to make sense of
+    /// those that are left when this is cut short.
+    fn remove<'s>(&self, segments: impl Iterator<Item = &'s FoundSegment>) -> io::Result<()> {
         for segment in segments {
             self.storage.remove(&segment.path)?;
-            removed = true;
-        }
-        if removed {
             self.storage.sync_folder(self.folder)?;
         }
         Ok(())

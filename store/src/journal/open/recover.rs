@@ -12,7 +12,7 @@ use super::walk::{KeptSegment, walk};
 use crate::error::OpenError;
 use crate::journal::disk::{OpenMode, Storage};
 use crate::journal::marker::{self, LogEnd, Marker, MarkerFile};
-use crate::journal::segment::{SealBuilder, Segment, file_name};
+use crate::journal::segment::{SealBuilder, Segment};
 use crate::journal::write::ActiveSegment;
 
 /// A log that can be written on.
@@ -34,12 +34,6 @@ pub(super) fn recover(
 ) -> Result<Recovered, OpenError> {
     let (file, marker) = read_marker(storage.as_ref(), folder, store_id, report)?;
     let found = find_segments(storage.as_ref(), folder, store_id)?;
-    for (number, segment) in (1..).zip(&found) {
-        if segment.number != number {
-            let reason = "the segment is missing, and later ones are there".to_owned();
-            return Err(missing(folder.join(file_name(number)), reason));
-        }
-    }
     if found.is_empty() {
         let reason = "there are no segments, and the store had been begun".to_owned();
         return Err(missing(folder.to_path_buf(), reason));

@@ -8,7 +8,7 @@ use crate::error::OpenError;
 use crate::journal::disk::{OpenMode, Storage};
 use crate::journal::marker::{LogEnd, Marker};
 use crate::journal::read::FrameReader;
-use crate::journal::segment::{Footer, SealBuilder, Segment, SegmentHeader};
+use crate::journal::segment::{Footer, SealBuilder, Segment, SegmentHeader, file_name};
 
 /// A segment whose frames belong to the log.
 #[derive(Debug)]
@@ -55,14 +55,19 @@ pub(super) fn walk(
         beyond: Vec::new(),
         stop: None,
     };
-    let mut rest = found.into_iter().peekable();
+    let (mut rest, mut number) = (found.into_iter().peekable(), 0);
     while let Some(segment) = rest.next() {
+        let expected = number + 1;
+        number = segment.number;
         let begins = segment.header.map_err(str::to_owned).and_then(|header| {
             begins_at(&header, &log.end)?;
             Ok(header)
         });
         let header = match begins {
             Ok(header) => header,
+            // A gap in the numbers is fine where the segment before it holds what was in it: `mend` leaves
+            // that behind when it is cut short.
+            Err(_) if number != expected => return Err(missing(&segment, expected)),
             Err(reason) if must_be_whole(&segment, &log.end, marker) => {
                 return Err(segment.damaged(log.end.offset, &log.end, reason));
             }
@@ -92,6 +97,12 @@ pub(super) fn walk(
     }
     log.beyond.extend(rest);
     finish(log, &known, marker)
+}
+
+fn missing(later: &FoundSegment, number: u64) -> OpenError {
+    let path = later.path.with_file_name(file_name(number));
+    let reason = "the segment is missing, and later ones are there".to_owned();
+    super::found::missing(path, reason)
 }
 
 fn finish(log: Walk, known: &LogEnd, marker: Option<&Marker>) -> Result<Walk, OpenError> {
