@@ -1,14 +1,16 @@
 //! The first opening of a directory.
 
+use std::io;
 use std::path::Path;
 
 use uuid::Uuid;
 
 use super::found::{find_segments, io_failed};
 use crate::error::OpenError;
-use crate::journal::disk::Storage;
+use crate::journal::disk::{OpenMode, Storage};
 use crate::journal::identity;
-use crate::journal::marker::{LogEnd, Marker, MarkerFile};
+use crate::journal::marker::{self, LogEnd, Marker, MarkerFile};
+use crate::journal::segment::SEGMENT_HEADER_BYTES;
 use crate::journal::write::create_segment;
 
 /// The journal's folder in the data directory.
@@ -28,7 +30,7 @@ pub(super) fn begin(
         move |error| io_failed(doing, &folder, error)
     };
     storage.create_folder(&folder).map_err(failed("creating"))?;
-    refuse_if_used(storage, data, &folder)?;
+    remove_unused(storage, data, &folder)?;
     let store_id = identity::new_store_id();
     let end = LogEnd::default();
     create_segment(
@@ -54,16 +56,16 @@ pub(super) fn begin(
 }
 
 /// Refuses a directory whose segments hold something although its `format` file is gone. What a beginning
-/// that was cut short leaves behind, one empty segment, is written over.
-fn refuse_if_used(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<(), OpenError> {
+/// that was cut short leaves behind, one empty segment and a marker, is removed: made anew, their names are
+/// durable even if the sync that failed was theirs.
+fn remove_unused(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<(), OpenError> {
     let found = find_segments(storage, folder, Uuid::nil())?;
     for segment in &found {
         let file = storage
-            .open(&segment.path, crate::journal::disk::OpenMode::Read)
+            .open(&segment.path, OpenMode::Read)
             .map_err(|error| io_failed("opening", &segment.path, error))?;
         let mut first_frame = [0; 8];
-        let at = crate::journal::segment::SEGMENT_HEADER_BYTES;
-        file.read_at(&mut first_frame, at)
+        file.read_at(&mut first_frame, SEGMENT_HEADER_BYTES)
             .map_err(|error| io_failed("reading", &segment.path, error))?;
         if segment.number != FIRST_SEGMENT || first_frame != [0; 8] {
             return Err(OpenError::NotADirectory {
@@ -73,6 +75,15 @@ fn refuse_if_used(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<(
                     segment.path.display()
                 ),
             });
+        }
+    }
+    let unused = found.into_iter().map(|segment| segment.path);
+    for path in unused.chain([folder.join(marker::FILE)]) {
+        match storage.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_failed("removing", &path, error));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -73,6 +73,11 @@ pub(crate) fn open(
         options.segment_bytes,
         &mut report,
     )?;
+    if recovered.end.sequence == LogSequence::ZERO {
+        // Its name can be in memory only, if the sync that should have made it durable failed. Once anything
+        // has been acknowledged, an opening with this has gone before.
+        identity::create(storage.as_ref(), data, store_id)?;
+    }
     let catalogue = Catalogue::new(recovered.segments);
     let view = LogView {
         storage: storage.clone(),
