@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chronicler_domain::LogSequence;
 
@@ -37,6 +38,8 @@ pub struct JournalOptions {
     pub(crate) queue_commits_max: usize,
     pub(crate) queue_bytes_max: usize,
     pub(crate) replay: Option<ReplayListener>,
+    pub(crate) marker_sync_every: Duration,
+    pub(crate) index_idle: Duration,
 }
 
 /// 64 MiB: at full speed a new file about every second, and a file that is quick to copy.
@@ -53,6 +56,11 @@ const FRAME_BYTES_LIMIT_MAX: u32 = 1 << 30;
 const QUEUE_COMMITS_MAX: usize = 65_536;
 /// 64 MiB: what the queue may hold in memory.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// How old the durable marker may become while the log moves on: the window in which, after a power cut
+/// *with* damage, it cannot be decided whether something is missing.
+const MARKER_SYNC_EVERY: Duration = Duration::from_millis(100);
+/// How long the log must be still before the index is brought after it although little has changed.
+const INDEX_IDLE: Duration = Duration::from_secs(1);
 
 impl Default for JournalOptions {
     fn default() -> Self {
@@ -63,6 +71,8 @@ impl Default for JournalOptions {
             queue_commits_max: QUEUE_COMMITS_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
             replay: None,
+            marker_sync_every: MARKER_SYNC_EVERY,
+            index_idle: INDEX_IDLE,
         }
     }
 }

@@ -15,9 +15,7 @@ use crate::log::Health;
 /// How much the journal grows before the index is brought after it: rows of streams that change often are
 /// written once for all of that, and reading so much again at open takes about 0.1 s.
 const APPLY_EVERY_BYTES: u64 = 64 << 20;
-/// How long the log must be still before the index is brought after it without that.
-const IDLE: Duration = Duration::from_secs(1);
-/// How often it is looked whether the marker covers what is to be applied; it moves every 100 ms.
+/// How often it is looked whether the marker covers what is to be applied, in case its moving was missed.
 const MARKER_POLL: Duration = Duration::from_millis(10);
 
 /// How the writer tells the follower what there is to do.
@@ -73,13 +71,14 @@ impl FollowerSignal {
         self.wake.notify_one();
     }
 
-    fn next(&self) -> Task {
+    fn next(&self, idle_after: Duration) -> Task {
         let mut work = self.state.lock();
         loop {
             if let Some(job) = work.seals.pop_front() {
                 return Task::Seal(job);
             }
-            let idle = work.changed_at.map(|at| IDLE.saturating_sub(at.elapsed()));
+            let idle = work.changed_at;
+            let idle = idle.map(|at| idle_after.saturating_sub(at.elapsed()));
             let due = work.unapplied_bytes >= APPLY_EVERY_BYTES
                 || idle.is_some_and(|left| left.is_zero())
                 || (work.closing && idle.is_some());
@@ -100,6 +99,18 @@ impl FollowerSignal {
         }
     }
 
+    /// The marker has moved.
+    pub(crate) fn marked(&self) {
+        self.wake.notify_one();
+    }
+
+    fn wait_for_marker(&self) {
+        let mut work = self.state.lock();
+        if !work.closing {
+            self.wake.wait_for(&mut work, MARKER_POLL);
+        }
+    }
+
     fn is_closing(&self) -> bool {
         self.state.lock().closing
     }
@@ -116,7 +127,7 @@ impl Follower {
     /// Works until the writer has ended and everything is applied.
     pub(crate) fn run(mut self) {
         loop {
-            match self.shared.follower.next() {
+            match self.shared.follower.next(self.shared.options.index_idle) {
                 Task::Seal(job) => self.seal(job),
                 Task::Apply if self.index_failed => {}
                 Task::Apply => {
@@ -133,9 +144,12 @@ impl Follower {
 
     fn seal(&self, job: SealJob) {
         let path = job.segment.path.clone();
-        // Without its footer a segment is read the long way when the store is opened, and sealed then.
+        // Without its footer a segment is read the long way when the store is opened, and sealed then. But a
+        // disk that fails a write or a sync is not written to any more, whatever it was for.
         if let Err(error) = seal(job, self.shared.store_id) {
-            tracing::warn!(path = %path.display(), %error, "a full segment could not be sealed");
+            let reason = format!("sealing {} failed: {error}", path.display());
+            tracing::error!(%reason, "the log takes no more writes until it is opened again");
+            self.shared.stop_writes(&reason);
         }
     }
 
@@ -158,7 +172,7 @@ impl Follower {
             if self.shared.health() != Health::Healthy || self.shared.follower.is_closing() {
                 return Ok(());
             }
-            std::thread::park_timeout(MARKER_POLL);
+            self.shared.follower.wait_for_marker();
         }
         let batch = IndexBatch {
             heads,

@@ -25,9 +25,6 @@ use crate::journal::segment::{SEGMENT_HEADER_BYTES, SparseEntry, stream_hash};
 use crate::journal::shared::Shared;
 use crate::log::Health;
 
-/// How old the durable marker may become while the log moves on: the window in which, after a power cut
-/// *with* damage, it cannot be decided whether something is missing.
-const MARKER_SYNC_EVERY: Duration = Duration::from_millis(100);
 /// A batch is written when it is this long, even if more waits: beyond it a sync costs by the byte.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
@@ -326,8 +323,9 @@ impl Writer {
     fn patience(&self) -> Option<Duration> {
         let unmarked = self.shared.marked() < self.shared.durable();
         let healthy = self.shared.health() == Health::Healthy;
+        let marker_sync_every = self.shared.options.marker_sync_every;
         (unmarked && healthy)
-            .then(|| MARKER_SYNC_EVERY.saturating_sub(self.marker_synced.elapsed()))
+            .then(|| marker_sync_every.saturating_sub(self.marker_synced.elapsed()))
     }
 
     /// Makes the marker durable if it has moved and the last time is long enough ago.
@@ -351,6 +349,7 @@ impl Writer {
         self.marker.sync()?;
         self.marker_synced = Instant::now();
         self.shared.set_marked(end.sequence);
+        self.shared.follower.marked();
         Ok(())
     }
 
