@@ -1,6 +1,8 @@
 //! The file operations that the journal uses, behind a trait so that tests can make them fail.
 
 mod real;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod storage;
 
 pub(crate) use real::RealStorage;

@@ -1,4 +1,8 @@
 //! The journal tried as a whole, on real files and on files that fail.
 
 mod basic;
+mod failing;
+mod power;
+mod session;
 mod support;
+mod workload;

@@ -1,0 +1,110 @@
+//! K6: every operation of the disk fails in turn, and the log says so and loses nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::session::Session;
+use crate::error::OpenError;
+use crate::journal::disk::simulated::{Fault, FaultKind};
+use crate::journal::log::JournalLog;
+use crate::log::{EventLog, Health};
+
+/// Each draws its own commits and options.
+const SEEDS: u64 = 4;
+/// How many batches are written while an operation fails.
+const BATCHES: u64 = 10;
+
+#[test]
+fn k6_an_error_of_the_device_at_any_operation_stops_writes_and_loses_nothing() {
+    every_operation(FaultKind::Io, 1);
+}
+
+#[test]
+fn k6_a_device_that_is_gone_from_any_operation_on_stops_writes_and_loses_nothing() {
+    every_operation(FaultKind::Io, u64::MAX);
+}
+
+#[test]
+fn k6_a_full_disk_at_any_operation_stops_writes_and_loses_nothing() {
+    every_operation(FaultKind::NoRoom, u64::MAX);
+}
+
+#[test]
+fn k6_half_a_write_at_any_operation_stops_writes_and_loses_nothing() {
+    every_operation(FaultKind::Half, 1);
+}
+
+fn every_operation(kind: FaultKind, count: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for seed in 0..SEEDS {
+        for from in 1.. {
+            let fault = Fault { from, count, kind };
+            let mut session = Session::new(folder.path(), seed);
+            let run = AssertUnwindSafe(|| runtime.block_on(fail_at(&mut session, fault)));
+            match catch_unwind(run) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(panic) => {
+                    eprintln!(
+                        "seed {seed} with {fault:?} failed; the last operations:\n{}\n{}",
+                        session.disk.last_operations(),
+                        session.disk.listing(),
+                    );
+                    resume_unwind(panic);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the fault hit anything.
+async fn fail_at(session: &mut Session<'_>, fault: Fault) -> bool {
+    session.disk.set_fault(Some(fault));
+    match session.open() {
+        Ok((log, _)) => write_until_it_fails(session, log).await,
+        Err(error) => assert!(matches!(error, OpenError::Io { .. }), "{error}"),
+    }
+    let is_hit = session.disk.operations() >= fault.from;
+    session.disk.set_fault(None);
+    // The process ends, and the pages of the failed sync are still in memory.
+    let log = open(session);
+    session.expected.check(&log).await;
+    assert!(session.write(&log).await);
+    session.expected.check(&log).await;
+    if fault.from.is_multiple_of(2) {
+        log.close().await;
+    }
+    let cut = session.disk.cut(fault.from);
+    drop(log);
+    session.disk = cut;
+    let log = open(session);
+    session.expected.check(&log).await;
+    is_hit
+}
+
+async fn write_until_it_fails(session: &mut Session<'_>, log: JournalLog) {
+    for _ in 0..BATCHES {
+        if !session.write(&log).await {
+            break;
+        }
+        session.wait_for_seals(&log);
+    }
+    session.expected.check(&log).await;
+    if let Health::ReadOnly(reason) = log.health() {
+        assert!(reason.contains("failed"), "{reason}");
+        // Not even when the disk works again: what a failed sync has lost stays lost.
+        session.disk.set_fault(None);
+        assert!(!session.write(&log).await);
+        session.expected.check(&log).await;
+    }
+    log.close().await;
+}
+
+fn open(session: &mut Session<'_>) -> JournalLog {
+    match session.open() {
+        Ok((log, _)) => log,
+        Err(error) => panic!("{error}"),
+    }
+}

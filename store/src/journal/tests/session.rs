@@ -1,0 +1,122 @@
+//! A log on a simulated disk, driven step by step so that a seed gives the same operations again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::oneshot;
+
+use super::support::{MapIndex, open_with};
+use super::workload::Expectations;
+use crate::append::{Append, AppendResult};
+use crate::error::{AppendError, OpenError, Outcome};
+use crate::journal::disk::simulated::{Random, SimulatedDisk};
+use crate::journal::log::JournalLog;
+use crate::journal::open::OpenReport;
+use crate::journal::options::{Durability, JournalOptions};
+use crate::log::{EventLog, Health};
+
+/// Longer than any test: the marker is synced at open and close only.
+const NEVER: Duration = Duration::from_secs(86_400);
+
+/// A log that is opened, written to and lost again and again.
+pub(super) struct Session<'a> {
+    /// Where the lock lies; everything else is on the disk.
+    pub data: &'a Path,
+    pub disk: SimulatedDisk,
+    pub index: MapIndex,
+    pub expected: Expectations,
+    pub random: Random,
+    pub durability: Durability,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(data: &'a Path, seed: u64) -> Self {
+        Self {
+            data,
+            disk: SimulatedDisk::new(seed),
+            index: MapIndex::default(),
+            expected: Expectations::default(),
+            random: Random::new(seed),
+            durability: Durability::Fsync,
+        }
+    }
+
+    /// Opens the log with small segments; a marker that moves with every batch, or hardly ever.
+    pub(super) fn open(&mut self) -> Result<(JournalLog, OpenReport), OpenError> {
+        let mut options = JournalOptions::default()
+            .segment_bytes(64 << 10)
+            .durability(self.durability);
+        let often = self.random.one_in(2);
+        options.marker_sync_every = if often { Duration::ZERO } else { NEVER };
+        let index_follows = often && self.random.one_in(2);
+        options.index_idle = if index_follows { Duration::ZERO } else { NEVER };
+        let storage = Arc::new(self.disk.clone());
+        open_with(self.data, options, storage, &self.index)
+    }
+
+    /// Hands in some commits that become one batch, and waits for the answers. False once writes have
+    /// stopped.
+    pub(super) async fn write(&mut self, log: &JournalLog) -> bool {
+        let mut appends = Vec::new();
+        for _ in 0..1 + self.random.below(5) {
+            let earlier = self
+                .random
+                .one_in(10)
+                .then(|| self.expected.earlier(&mut self.random));
+            let append = match earlier.flatten() {
+                Some(earlier) => earlier,
+                None => self.expected.next(&mut self.random),
+            };
+            appends.push(append);
+        }
+        let mut goes_on = true;
+        for (append, answer) in batch(log, appends).await {
+            match answer {
+                Ok(appended) => self.expected.acknowledged(append.commit_id, appended),
+                Err(error) => {
+                    goes_on = false;
+                    let unknown = matches!(error, AppendError::Failed { .. });
+                    let refused = matches!(error, AppendError::ReadOnly { .. });
+                    assert!(unknown || refused, "{error}");
+                    assert_eq!(error.outcome() == Outcome::Unknown, unknown);
+                    self.expected.failed(append.commit_id, error.outcome());
+                }
+            }
+        }
+        goes_on
+    }
+
+    /// Waits until the follower has sealed what is full, so that its operations come in a fixed order.
+    pub(super) fn wait_for_seals(&self, log: &JournalLog) {
+        let waits = || {
+            let segments = log.shared().catalogue.segments();
+            let full = segments.split_last().map(|(_, full)| full.to_vec());
+            let mut full = full.unwrap_or_default().into_iter();
+            full.any(|segment| segment.unsealed_sparse.lock().is_some())
+        };
+        while !self.disk.is_off() && log.health() == Health::Healthy && waits() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Hands in commits while the writer is held up, so that it takes them all at once.
+pub(super) async fn batch(log: &JournalLog, appends: Vec<Append>) -> Vec<(Append, AppendResult)> {
+    let (held, is_held) = oneshot::channel();
+    let (let_go, may_go) = mpsc::sync_channel::<()>(1);
+    log.barrier(Box::new(move || {
+        held.send(()).unwrap();
+        may_go.recv().unwrap();
+    }));
+    is_held.await.unwrap();
+    let answers = appends.into_iter().map(|append| {
+        let answer = log.append(append.clone());
+        async move { (append, answer.await) }
+    });
+    let answers: Vec<_> = answers.collect();
+    let_go.send(()).unwrap();
+    join_all(answers).await
+}
