@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use chronicler_domain::LogSequence;
 use uuid::Uuid;
 
 use super::found::{find_segments, io_failed};
@@ -55,9 +56,9 @@ pub(super) fn begin(
     Ok(store_id)
 }
 
-/// Refuses a directory whose segments hold something although its `format` file is gone. What a beginning
-/// that was cut short leaves behind, one empty segment and a marker, is removed: made anew, their names are
-/// durable even if the sync that failed was theirs.
+/// Refuses a directory that held something, although its `format` file is gone. What a beginning that was
+/// cut short leaves behind, one empty segment and a marker, is removed: made anew, their names are durable
+/// even if the sync that failed was theirs.
 fn remove_unused(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<(), OpenError> {
     let found = find_segments(storage, folder, Uuid::nil())?;
     for segment in &found {
@@ -68,17 +69,23 @@ fn remove_unused(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<()
         file.read_at(&mut first_frame, SEGMENT_HEADER_BYTES)
             .map_err(|error| io_failed("reading", &segment.path, error))?;
         if segment.number != FIRST_SEGMENT || first_frame != [0; 8] {
-            return Err(OpenError::NotADirectory {
-                path: data.to_path_buf(),
-                reason: format!(
-                    "its `format` file is missing, and {} is not empty: restore the file from a backup",
-                    segment.path.display()
-                ),
-            });
+            let path = segment.path.display();
+            return Err(was_used(data, format!("{path} is not empty")));
         }
     }
+    let marker = folder.join(marker::FILE);
+    let known = MarkerFile::open(storage, folder)
+        .map_err(|error| io_failed("reading", &marker, error))?
+        .and_then(|(_, found)| found.marker);
+    if let Some(known) = known
+        && known.end.sequence > LogSequence::ZERO
+    {
+        let (path, commits) = (marker.display(), known.end.sequence);
+        let reason = format!("{path} tells of {commits} commits that were here");
+        return Err(was_used(data, reason));
+    }
     let unused = found.into_iter().map(|segment| segment.path);
-    for path in unused.chain([folder.join(marker::FILE)]) {
+    for path in unused.chain([marker]) {
         match storage.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_failed("removing", &path, error));
@@ -87,4 +94,11 @@ fn remove_unused(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<()
         }
     }
     Ok(())
+}
+
+fn was_used(data: &Path, sign: String) -> OpenError {
+    OpenError::NotADirectory {
+        path: data.to_path_buf(),
+        reason: format!("its `format` file is missing, and {sign}: restore it from a backup"),
+    }
 }

@@ -159,3 +159,21 @@ async fn k5_an_index_that_was_built_again_is_there_at_the_next_open() {
         store.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_directory_that_lost_its_names_is_not_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    let append = log.append(commit(1, "a", Expected::Any, 10));
+    append.await.unwrap();
+    log.close().await;
+    let segment = "journal/00000000000000000001.seg";
+    for (file, sign) in [("format", segment), (segment, "journal/head")] {
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+        let index = MapIndex::default();
+        let options = JournalOptions::default();
+        let error = open_with(folder.path(), options, Arc::new(RealStorage), &index).unwrap_err();
+        assert!(error.to_string().contains(sign), "{error}");
+        assert!(folder.path().join("journal/head").exists());
+    }
+}
