@@ -38,7 +38,6 @@ pub(crate) struct Shared {
     pub head: watch::Sender<Head>,
     health: RwLock<Health>,
     end: Mutex<LogEnd>,
-    durable: AtomicU64,
     /// The commit up to which the marker is durable: damage up to there can never pass for a torn tail.
     marked: AtomicU64,
     /// `None` once the store is closed.
@@ -78,7 +77,6 @@ impl Shared {
             head: watch::Sender::new(head_of(&end)),
             health: RwLock::default(),
             end: Mutex::new(end),
-            durable: AtomicU64::new(end.sequence.get()),
             marked: AtomicU64::new(end.sequence.get()),
             index: RwLock::new(Some(beginning.index)),
             closed: AtomicBool::new(false),
@@ -92,7 +90,7 @@ impl Shared {
 
     /// The last durable commit.
     pub(crate) fn durable(&self) -> LogSequence {
-        LogSequence::new(self.durable.load(Ordering::Acquire))
+        self.end.lock().sequence
     }
 
     /// The end of what is durable, as those who derive from the log remember it.
@@ -110,7 +108,6 @@ impl Shared {
     /// Makes everything up to here visible to readers.
     pub(crate) fn publish(&self, end: LogEnd) {
         *self.end.lock() = end;
-        self.durable.store(end.sequence.get(), Ordering::Release);
         self.head.send_replace(head_of(&end));
     }
 

@@ -113,6 +113,20 @@ impl HeadTable {
         rows
     }
 
+    /// The collected rows did not get into the index: it does not have them yet.
+    pub(crate) fn not_applied(&self, rows: &[(Box<str>, HeadRow)]) {
+        let mut heads = self.0.lock();
+        let heads = &mut *heads;
+        for (key, _) in rows {
+            if let Some(entry) = heads.entries.get_mut(key.as_ref())
+                && entry.state == State::Applying
+            {
+                entry.state = State::Dirty;
+                heads.dirty.push(Arc::from(key.as_ref()));
+            }
+        }
+    }
+
     /// The collected rows are in the index.
     pub(crate) fn applied(&self, rows: &[(Box<str>, HeadRow)]) {
         for some in rows.chunks(COLLECTED_AT_ONCE) {
@@ -185,5 +199,35 @@ impl Heads {
             !forget
         });
         self.clean -= before - self.entries.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chronicler_domain::{StreamVersion, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_was_collected_and_not_applied_is_collected_again() {
+        let heads = HeadTable::default();
+        let one = LogSequence::new(1);
+        let row = HeadRow {
+            version: StreamVersion::new(1),
+            sequence: one,
+            log_offset: 0,
+            commit_id: Uuid::from_u128(1),
+            first_at: Timestamp::default(),
+            last_at: Timestamp::default(),
+        };
+        heads.set("account/a", row, None, LogSequence::ZERO);
+        let collected = heads.collect(|| one);
+        assert_eq!(collected.len(), 1);
+        heads.not_applied(&collected);
+        let collected = heads.collect(|| one);
+        assert_eq!(collected.len(), 1);
+        heads.applied(&collected);
+        assert!(heads.collect(|| one).is_empty());
     }
 }

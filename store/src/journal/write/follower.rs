@@ -170,6 +170,7 @@ impl Follower {
         // No row may name what could still be cut off as a torn tail.
         while self.shared.marked() < newest.max(end.sequence) {
             if self.shared.health() != Health::Healthy || self.shared.follower.is_closing() {
+                self.shared.heads.not_applied(&heads);
                 return Ok(());
             }
             self.shared.follower.wait_for_marker();
