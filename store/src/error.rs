@@ -138,7 +138,7 @@ impl AppendError {
 pub enum ReadError {
     /// A file does not hold what was written there.
     #[error(
-        "segment {segment} is damaged at byte {offset} (after position {position}, commit {sequence}): {reason}; keep a copy of the directory as it is, and restore the file from a backup"
+        "segment {segment} is damaged at byte {offset} (after position {position}, commit {sequence}): {reason}; keep a copy of the directory as it is, see with `chronicler verify` what else is damaged, and restore the file from a backup"
     )]
     Damaged {
         /// The file.

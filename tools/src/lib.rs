@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Who operates Chronicler: the command line, as the binary `chronicler` and as a library to be mounted in a
+//! binary that knows an application's types.
+
+mod cli;
+mod damage;
+mod event_line;
+mod events;
+mod exit;
+mod output;
+mod payload;
+mod progress;
+mod run;
+mod stat;
+mod stream_name;
+mod streams;
+mod tail;
+mod verify;
+
+pub use cli::{Cli, EventsArguments, StreamsArguments, TailArguments, Verb};
+pub use exit::{Exit, ToolError};
+pub use output::Output;
+pub use payload::{Payloads, SelfDescribing};
+pub use run::{main, run};

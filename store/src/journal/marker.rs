@@ -8,6 +8,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use uuid::Uuid;
 
 use super::disk::{OpenMode, Storage, StorageFile};
+use crate::frame::RecordedCommit;
 use crate::frame::varint::Cursor;
 
 /// The file's name in the journal folder.
@@ -32,6 +33,20 @@ pub(crate) struct LogEnd {
     pub checksum: u32,
     /// Where the next frame begins.
     pub offset: u64,
+}
+
+impl LogEnd {
+    /// The end of a log whose last commit this is.
+    pub(crate) fn after(commit: &RecordedCommit) -> Self {
+        Self {
+            sequence: commit.sequence(),
+            position: commit.last_position(),
+            timestamp: commit.timestamp(),
+            last_offset: commit.log_offset(),
+            checksum: commit.header().checksum,
+            offset: commit.log_offset() + commit.as_bytes().len() as u64,
+        }
+    }
 }
 
 /// What a slot holds.
@@ -69,6 +84,15 @@ pub(crate) struct FoundMarker {
     pub damaged_slots: usize,
 }
 
+/// What both slots hold.
+#[derive(Debug, Default)]
+struct FoundSlots {
+    marker: FoundMarker,
+    generation: u64,
+    /// Where the newest marker is.
+    slot: u64,
+}
+
 impl MarkerFile {
     /// Creates the file with one marker in it, synced.
     pub(crate) fn create(
@@ -100,35 +124,25 @@ impl MarkerFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let mut opened = Self {
+        let found = read_slots(file.as_ref())?;
+        let opened = Self {
             file,
-            generation: 0,
-            durable_slot: 0,
+            generation: found.generation,
+            durable_slot: found.slot,
             is_written: false,
-            unsettled: None,
+            unsettled: found.marker.marker,
             buffer: Vec::with_capacity(USED_BYTES),
         };
-        let (mut found, mut unwritten) = (FoundMarker::default(), 0);
-        for slot in 0..2 {
-            let mut bytes = [0; USED_BYTES];
-            opened.file.read_at(&mut bytes, slot * SLOT_BYTES)?;
-            match decode(&bytes) {
-                Some((generation, marker)) if generation > opened.generation => {
-                    opened.generation = generation;
-                    opened.durable_slot = slot;
-                    found.marker = Some(marker);
-                }
-                Some(_) => {}
-                None if bytes.iter().all(|byte| *byte == 0) => unwritten += 1,
-                None => found.damaged_slots += 1,
-            }
+        Ok(Some((opened, found.marker)))
+    }
+
+    /// Reads the newest marker without being able to write one; without a file nothing is found.
+    pub(crate) fn read(storage: &dyn Storage, folder: &Path) -> io::Result<Option<FoundMarker>> {
+        match storage.open(&folder.join(FILE), OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(file) => Ok(Some(read_slots(file.as_ref())?.marker)),
         }
-        // The first generation leaves one slot unwritten, and only that.
-        if opened.generation != 1 {
-            found.damaged_slots += unwritten;
-        }
-        opened.unsettled = found.marker;
-        Ok(Some((opened, found)))
     }
 
     /// Writes the marker into the slot that may be lost, without a sync.
@@ -163,6 +177,30 @@ impl MarkerFile {
         self.unsettled = None;
         Ok(())
     }
+}
+
+/// What both slots hold, and the generation of the newest.
+fn read_slots(file: &dyn StorageFile) -> io::Result<FoundSlots> {
+    let (mut found, mut unwritten) = (FoundSlots::default(), 0);
+    for slot in 0..2 {
+        let mut bytes = [0; USED_BYTES];
+        file.read_at(&mut bytes, slot * SLOT_BYTES)?;
+        match decode(&bytes) {
+            Some((generation, marker)) if generation > found.generation => {
+                found.generation = generation;
+                found.slot = slot;
+                found.marker.marker = Some(marker);
+            }
+            Some(_) => {}
+            None if bytes.iter().all(|byte| *byte == 0) => unwritten += 1,
+            None => found.marker.damaged_slots += 1,
+        }
+    }
+    // The first generation leaves one slot unwritten, and only that.
+    if found.generation != 1 {
+        found.marker.damaged_slots += unwritten;
+    }
+    Ok(found)
 }
 
 fn encode(generation: u64, marker: &Marker, out: &mut Vec<u8>) {

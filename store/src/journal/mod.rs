@@ -14,6 +14,7 @@ mod memory;
 mod open;
 mod options;
 mod read;
+mod reader;
 mod segment;
 mod shared;
 mod store;
@@ -24,4 +25,7 @@ mod write;
 pub use counters::SyncStats;
 pub use open::{CutTail, OpenReport};
 pub use options::{Durability, JournalOptions, ReplayListener, ReplayProgress};
+pub use reader::{
+    Commits, Damage, JournalReader, Remedy, SegmentSummary, Verification, VerifyProgress,
+};
 pub use store::JournalStore;

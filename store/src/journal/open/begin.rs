@@ -15,7 +15,7 @@ use crate::journal::segment::SEGMENT_HEADER_BYTES;
 use crate::journal::write::create_segment;
 
 /// The journal's folder in the data directory.
-pub(super) const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "journal";
 const FIRST_SEGMENT: u64 = 1;
 
 /// Lays out an empty store and gives its id. The `format` file comes last: a directory without it holds

@@ -13,7 +13,7 @@ use crate::journal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, Trailer, numb
 
 /// A segment file as found.
 #[derive(Clone, Debug)]
-pub(super) struct FoundSegment {
+pub(crate) struct FoundSegment {
     pub number: u64,
     pub path: PathBuf,
     pub file_bytes: u64,
@@ -24,7 +24,7 @@ pub(super) struct FoundSegment {
 }
 
 /// All segment files, ascending by number.
-pub(super) fn find_segments(
+pub(crate) fn find_segments(
     storage: &dyn Storage,
     folder: &Path,
     store_id: Uuid,
@@ -45,7 +45,8 @@ pub(super) fn find_segments(
     numbers.into_iter().map(read).collect()
 }
 
-fn read_segment(
+/// What the header and the trailer of a segment file say.
+pub(crate) fn read_segment(
     storage: &dyn Storage,
     number: u64,
     path: PathBuf,
@@ -84,7 +85,7 @@ fn read_segment(
 
 impl FoundSegment {
     /// The log offset behind the last byte that can belong to a frame.
-    pub(super) fn physical_end(&self, header: &SegmentHeader) -> u64 {
+    pub(crate) fn physical_end(&self, header: &SegmentHeader) -> u64 {
         match &self.trailer {
             Some(trailer) => trailer.end.offset,
             None => header.base_offset + self.file_bytes.saturating_sub(SEGMENT_HEADER_BYTES),
@@ -93,19 +94,24 @@ impl FoundSegment {
 
     /// The error that says that this segment does not hold what it must.
     pub(super) fn damaged(&self, log_offset: u64, end: &LogEnd, reason: String) -> OpenError {
+        OpenError::Damaged(self.damage(log_offset, end, reason))
+    }
+
+    /// The same for a reader.
+    pub(crate) fn damage(&self, log_offset: u64, end: &LogEnd, reason: String) -> ReadError {
         let base = self.header.map_or(log_offset, |header| header.base_offset);
-        OpenError::Damaged(ReadError::Damaged {
+        ReadError::Damaged {
             segment: self.path.clone(),
             offset: SEGMENT_HEADER_BYTES + log_offset.saturating_sub(base),
             position: end.position,
             sequence: end.sequence,
             reason,
-        })
+        }
     }
 }
 
 /// Whether a segment begins where the log before it ends; what is wrong if not.
-pub(super) fn begins_at(header: &SegmentHeader, end: &LogEnd) -> Result<(), String> {
+pub(crate) fn begins_at(header: &SegmentHeader, end: &LogEnd) -> Result<(), String> {
     let same = header.base_offset == end.offset
         && header.first_sequence == end.sequence.next()
         && header.first_position == end.position.next()
@@ -121,7 +127,7 @@ pub(super) fn begins_at(header: &SegmentHeader, end: &LogEnd) -> Result<(), Stri
 }
 
 /// The error for something that is missing altogether.
-pub(super) fn missing(path: PathBuf, reason: String) -> OpenError {
+pub(crate) fn missing(path: PathBuf, reason: String) -> OpenError {
     OpenError::Damaged(ReadError::Damaged {
         segment: path,
         offset: 0,
@@ -131,7 +137,7 @@ pub(super) fn missing(path: PathBuf, reason: String) -> OpenError {
     })
 }
 
-pub(super) fn io_failed(doing: &str, path: &Path, source: io::Error) -> OpenError {
+pub(crate) fn io_failed(doing: &str, path: &Path, source: io::Error) -> OpenError {
     OpenError::Io {
         operation: format!("{doing} {}", path.display()),
         source,

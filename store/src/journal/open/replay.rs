@@ -69,7 +69,7 @@ impl Replay<'_> {
             read += 1;
             if index_works && offset - applied_to >= APPLY_EVERY_BYTES {
                 applied_to = offset;
-                if let Err(error) = self.apply(&end_of(&commit)) {
+                if let Err(error) = self.apply(&LogEnd::after(&commit)) {
                     // Heads and facts stay in memory, and the next opening begins anew.
                     tracing::warn!(%error, "the index failed while it was rebuilt");
                     index_works = false;
@@ -158,16 +158,5 @@ impl Replay<'_> {
         self.heads.applied(&batch.heads);
         self.facts.applied(&batch.facts);
         Ok(())
-    }
-}
-
-fn end_of(commit: &RecordedCommit) -> LogEnd {
-    LogEnd {
-        sequence: commit.sequence(),
-        position: commit.last_position(),
-        timestamp: commit.timestamp(),
-        last_offset: commit.log_offset(),
-        checksum: commit.header().checksum,
-        offset: commit.log_offset() + commit.as_bytes().len() as u64,
     }
 }

@@ -8,7 +8,7 @@ use crate::journal::segment::{SealBuilder, SparseEntry, stream_hash};
 
 /// Why a scan came to an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// It reached the offset it was to go to.
     Reached,
     /// Nothing was ever written here.
@@ -22,7 +22,7 @@ pub(super) enum Stop {
 }
 
 /// Reads on from `end` until `to`, and moves `end` behind each frame.
-pub(super) fn scan(
+pub(crate) fn scan(
     reader: &mut FrameReader,
     end: &mut LogEnd,
     to: u64,
@@ -46,14 +46,7 @@ pub(super) fn scan(
             });
         }
         visit(&commit);
-        *end = LogEnd {
-            sequence: commit.sequence(),
-            position: commit.last_position(),
-            timestamp: commit.timestamp(),
-            last_offset: commit.log_offset(),
-            checksum: commit.header().checksum,
-            offset: commit.log_offset() + commit.as_bytes().len() as u64,
-        };
+        *end = LogEnd::after(&commit);
     }
     Ok(Stop::Reached)
 }
@@ -72,7 +65,7 @@ pub(super) fn note(builder: &mut SealBuilder, commit: &RecordedCommit) {
 }
 
 /// Whether a commit is the one after `end`.
-fn follows(commit: &RecordedCommit, end: &LogEnd) -> Result<(), &'static str> {
+pub(crate) fn follows(commit: &RecordedCommit, end: &LogEnd) -> Result<(), &'static str> {
     if commit.header().previous_checksum != end.checksum {
         Err("the frame does not follow the one before: it names another checksum")
     } else if commit.sequence() != end.sequence.next() {

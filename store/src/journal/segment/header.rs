@@ -4,6 +4,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use uuid::Uuid;
 
 use crate::frame::varint::Cursor;
+use crate::journal::marker::LogEnd;
 
 /// Bytes before the first frame: a block of its own, so that no write of frames touches the header.
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4_096;
@@ -28,6 +29,18 @@ pub(crate) struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// The end of the log before this segment, as far as the header says: not where its last frame begins.
+    pub(crate) fn end_before(&self) -> LogEnd {
+        LogEnd {
+            sequence: self.first_sequence.previous(),
+            position: self.first_position.previous(),
+            timestamp: self.previous_timestamp,
+            last_offset: 0,
+            checksum: self.previous_checksum,
+            offset: self.base_offset,
+        }
+    }
+
     /// The whole block.
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SEGMENT_HEADER_BYTES as usize);

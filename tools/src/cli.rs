@@ -1,0 +1,123 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use chronicler_domain::{StreamId, Timestamp};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use uuid::Uuid;
+
+use crate::stream_name;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done, and nothing is wrong
+  1   something in the directory is not as it was written
+  2   the directory or a file cannot be opened or read
+  3   not done: something stands in the way, or the answer was no
+  64  the arguments are wrong";
+
+/// The operator's tool for Chronicler data directories.
+///
+/// Commands that read take no lock and change nothing: they work beside a running application, and show what was
+/// durable when they began.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "chronicler", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Prints one JSON object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Verb {
+    /// Checks every frame, every link between segments, every footer and the head marker
+    Verify {
+        /// The data directory
+        dir: PathBuf,
+    },
+    /// Says what a directory holds: its end, its segments, with --counts its categories and event types
+    Stat {
+        /// The data directory
+        dir: PathBuf,
+        /// Reads everything, and counts commits and events by category and type
+        #[arg(long)]
+        counts: bool,
+    },
+    /// Lists the streams with their versions
+    Streams(StreamsArguments),
+    /// Prints events, oldest first
+    Events(EventsArguments),
+    /// Prints the newest events
+    Tail(TailArguments),
+    /// Prints the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Which streams to list.
+#[derive(Clone, Debug, Args)]
+pub struct StreamsArguments {
+    /// The data directory
+    pub dir: PathBuf,
+    /// Only this category
+    #[arg(long)]
+    pub category: Option<String>,
+    /// Only this tenant; the default tenant is ''
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Only ids that begin with this
+    #[arg(long)]
+    pub prefix: Option<String>,
+}
+
+/// Which events to print.
+#[derive(Clone, Debug, Args)]
+pub struct EventsArguments {
+    /// The data directory
+    pub dir: PathBuf,
+    /// Only this stream: category/id, or tenant:category/id
+    #[arg(long, value_parser = stream_name::parse)]
+    pub stream: Option<StreamId>,
+    /// Only this category
+    #[arg(long)]
+    pub category: Option<String>,
+    /// Only this event type
+    #[arg(long = "type")]
+    pub event_type: Option<String>,
+    /// From this position on
+    #[arg(long)]
+    pub from: Option<u64>,
+    /// Up to and with this position
+    #[arg(long)]
+    pub to: Option<u64>,
+    /// Only what was accepted at or after this time, as 2026-01-31T12:00:00Z
+    #[arg(long)]
+    pub since: Option<Timestamp>,
+    /// Only what this request from outside set in motion
+    #[arg(long)]
+    pub correlation: Option<Uuid>,
+    /// At most so many
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    pub limit: usize,
+}
+
+/// Which of the newest events to print.
+#[derive(Clone, Debug, Args)]
+pub struct TailArguments {
+    /// The data directory
+    pub dir: PathBuf,
+    /// Goes on with what becomes durable from now on, until it is interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the newest events
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub lines: u64,
+}

@@ -1,0 +1,79 @@
+//! How a command ends: exit codes, and errors that know theirs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chronicler_store::{OpenError, ReadError};
+
+/// How a command ended; the number is the exit code of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// It did what it was asked to, and found nothing wrong.
+    Done = 0,
+    /// Something in the directory is not as it was written.
+    Damaged = 1,
+    /// The directory or a file cannot be opened or read, or the output cannot be written.
+    CannotOpen = 2,
+    /// It was not done: something stands in the way, or the answer was no. Nothing was changed.
+    Refused = 3,
+    /// The arguments are wrong.
+    Usage = 64,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolError {
+    /// The directory cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The directory cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file outside the journal cannot be read or written.
+    #[error("{doing} {path} failed: {source}", path = path.display())]
+    File {
+        /// What was tried: "reading", "writing".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// Standard output cannot be written to.
+    #[error("writing the output failed: {0}")]
+    Output(std::io::Error),
+    /// Something stands in the way.
+    #[error("{0}")]
+    Refused(String),
+    /// An argument is wrong.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl ToolError {
+    /// The exit code that says so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Open(OpenError::Damaged(error)) | Self::Read(error) => match error {
+                ReadError::Damaged { .. } => Exit::Damaged,
+                _ => Exit::CannotOpen,
+            },
+            Self::Open(_) | Self::File { .. } | Self::Output(_) => Exit::CannotOpen,
+            Self::Refused(_) => Exit::Refused,
+            Self::Usage(_) => Exit::Usage,
+        }
+    }
+
+    /// Whether the reader of the output went away, which is no error of ours: `chronicler events DIR | head`.
+    pub fn is_reader_gone(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}

@@ -1,0 +1,13 @@
+//! The operator's tool as operators use it: the binary, on directories that a store has written.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod directory;
+mod live;
+mod reading;
+mod tool;
+mod verify;
+mod verify_speed;
