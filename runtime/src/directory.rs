@@ -1,12 +1,12 @@
 //! Which instances of one category are alive: at most one actor for each stream.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chronicler_domain::{StreamId, Timestamp};
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::dispatch::Core;
@@ -17,7 +17,8 @@ use crate::instance::Instance;
 /// Locks that the directory is spread over, so that senders seldom meet.
 const SHARDS: usize = 64;
 
-type Shard<E> = Mutex<HashMap<StreamId, Arc<Instance<E>>>>;
+/// Seeded at random, and several times quicker than the hasher of the standard library.
+type Shard<E> = Mutex<HashMap<StreamId, Arc<Instance<E>>, RandomState>>;
 
 /// The live instances of one category.
 pub(crate) struct Directory<E: Entity> {
@@ -34,7 +35,7 @@ impl<E: Entity> Directory<E> {
             entity,
             core,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             live: AtomicUsize::new(0),
         }
     }

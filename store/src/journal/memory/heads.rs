@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chronicler_domain::LogSequence;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::dirty::{Sequenced, Versions};
@@ -22,7 +23,8 @@ pub(crate) struct HeadTable(Mutex<Heads>);
 
 #[derive(Debug, Default)]
 struct Heads {
-    entries: HashMap<Arc<str>, Entry>,
+    /// The hasher is seeded at random, and several times quicker than that of the standard library.
+    entries: HashMap<Arc<str>, Entry, RandomState>,
     /// The streams whose entry is dirty, each once.
     dirty: Vec<Arc<str>>,
     clean: usize,

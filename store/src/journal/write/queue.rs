@@ -14,12 +14,12 @@ const SPENT_MAX: usize = 1_024;
 /// Appends with more payload than this are freed by the writer at once, so that 4 MiB wait at most.
 const SPENT_BYTES_MAX: usize = 4 << 10;
 
-/// Appends that are in their frames now, in the boxes they came in.
-pub(crate) type Spent = Vec<Box<Append>>;
+/// Appends that are in their frames now.
+pub(crate) type Spent = Vec<Append>;
 
 /// What waits for the writer.
 pub(crate) enum Item {
-    Append(Box<Append>, Answer),
+    Append(Append, Answer),
     Barrier(Barrier),
 }
 
@@ -57,7 +57,6 @@ impl Queue {
     /// Puts an append in line, or gives the answer back with the reason.
     pub(crate) fn push(&self, append: Append, done: Answer) -> Result<(), (Answer, AppendError)> {
         let bytes = payload_bytes(&append);
-        let append = Box::new(append);
         let mut state = self.state.lock();
         if state.closed {
             return Err((done, AppendError::Closed));
@@ -169,8 +168,8 @@ mod tests {
     #[test]
     fn spent_appends_wait_within_their_limits_and_each_push_frees_one() {
         let queue = Queue::new(10, 1 << 20);
-        let mut spent: Spent = (0..SPENT_MAX + 1).map(|_| Box::new(append(1))).collect();
-        spent.push(Box::new(append(SPENT_BYTES_MAX + 1)));
+        let mut spent: Spent = (0..SPENT_MAX + 1).map(|_| append(1)).collect();
+        spent.push(append(SPENT_BYTES_MAX + 1));
         queue.free_later(&mut spent);
         assert!(spent.is_empty());
         assert_eq!(queue.state.lock().spent.len(), SPENT_MAX);
