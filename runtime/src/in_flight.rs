@@ -41,6 +41,8 @@ struct Inner {
     settled: u64,
     end: Settled,
     waiters: VecDeque<(u64, Waiter)>,
+    /// Why a commit failed since the last recovery: the state that was decided on it is not the log's.
+    failure: Option<AppendError>,
 }
 
 impl InFlight {
@@ -84,7 +86,8 @@ impl InFlight {
             Ok(_) => Err(AppendError::Lost),
             Err(error) => Err(error.clone()),
         };
-        if outcome.is_err() {
+        if let Err(error) = &outcome {
+            inner.failure = Some(error.clone());
             inner.epoch += 1;
             inner.submitted = 0;
             inner.settled = 0;
@@ -99,9 +102,14 @@ impl InFlight {
         outcome.is_err()
     }
 
-    /// Calls `waiter` when everything submitted so far is durable, or has failed; at once if nothing waits.
+    /// Calls `waiter` when everything submitted so far is durable, or has failed; at once if nothing waits, or
+    /// something has failed since the last [`reset`](Self::reset).
     pub(crate) fn after_all(&self, waiter: Waiter) {
         let mut inner = self.inner.lock();
+        if let Some(error) = inner.failure.clone() {
+            drop(inner);
+            return waiter(Err(error));
+        }
         if inner.submitted == inner.settled {
             let end = inner.end;
             drop(inner);
@@ -147,6 +155,42 @@ impl InFlight {
         inner.submitted = 0;
         inner.settled = 0;
         inner.end = end;
+        inner.failure = None;
         self.failed.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn whoever_waits_after_a_failure_hears_of_it_until_the_recovery() {
+        let in_flight = InFlight::default();
+        let (durable, failed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let wait = || {
+            let (durable, failed) = (Arc::clone(&durable), Arc::clone(&failed));
+            in_flight.after_all(Box::new(move |result| {
+                let count = if result.is_ok() { durable } else { failed };
+                count.fetch_add(1, Ordering::Relaxed);
+            }));
+        };
+        let ticket = in_flight.begin();
+        wait();
+        assert!(in_flight.settle(ticket, &Err(AppendError::Lost)));
+        wait();
+        let counts = || {
+            (
+                durable.load(Ordering::Relaxed),
+                failed.load(Ordering::Relaxed),
+            )
+        };
+        assert_eq!(counts(), (0, 2));
+        in_flight.reset(Settled::default());
+        wait();
+        assert_eq!(counts(), (1, 2));
     }
 }
