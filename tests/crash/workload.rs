@@ -170,7 +170,7 @@ impl Workload {
             self.answered(id, answer, ledger);
         }
         Self::quiet(driver);
-        let balances = driver.call("query", json!({ "proj": "balances" })).unwrap();
+        let balances = driver.view("query", "balances");
         let sum: i64 = balances["value"]
             .as_object()
             .unwrap()
@@ -183,7 +183,7 @@ impl Workload {
             ACCOUNTS as i64 * CENTS + deposited,
             "a deposit counts once"
         );
-        let orders = driver.call("query", json!({ "proj": "orders" })).unwrap();
+        let orders = driver.view("query", "orders");
         let orders = orders["value"].as_object().unwrap();
         assert_eq!(orders.len() as u64, self.orders);
         assert!(

@@ -66,6 +66,15 @@ impl Client {
         answer
     }
 
+    /// Asks for a view as it is once everything that is durable by now is in it.
+    pub(crate) fn view(&mut self, op: &str, projection: &str) -> Value {
+        let progress = self
+            .call("progress", json!({ "proj": projection }))
+            .unwrap();
+        let read = json!({ "proj": projection, "min_pos": progress["head"] });
+        self.call(op, read).unwrap()
+    }
+
     /// SIGKILL: nothing of the process has a say in it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
