@@ -62,7 +62,27 @@ impl App {
         Self::over(Arc::new(MemoryStore::new()))
     }
 
-    /// An application over any store.
+    /// An application over any store. [`stop`](Self::stop) closes it.
+    ///
+    /// # Examples
+    ///
+    /// With the log in sled, too, in place of a journal beside it:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use chronicler::App;
+    /// use chronicler::store::{SledOptions, SledStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let data = folder.path();
+    /// let app = App::over(Arc::new(SledStore::open(data, SledOptions::default())?)).start().await?;
+    /// # app.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn over(store: Arc<dyn Store>) -> AppBuilder {
         AppBuilder::new(Box::new(move || future::ready(Ok((store, None))).boxed()))
     }

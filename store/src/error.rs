@@ -231,6 +231,16 @@ pub enum OpenError {
         /// The newest format that this release reads.
         known: u32,
     },
+    /// It is the directory of another kind of store.
+    #[error("{path} is a directory of {found}, and {wanted} was to open it: open it with {found}")]
+    AnotherKind {
+        /// The directory.
+        path: PathBuf,
+        /// The store whose directory it is.
+        found: &'static str,
+        /// The store that was to open it.
+        wanted: &'static str,
+    },
     /// It is not a data directory.
     #[error("{path} is not a Chronicler data directory: {reason}")]
     NotADirectory {

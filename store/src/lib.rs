@@ -13,6 +13,7 @@ mod index;
 pub mod journal;
 mod log;
 pub mod memory;
+mod pages;
 mod query;
 mod read;
 mod sled;
@@ -32,6 +33,7 @@ pub use frame::{
 pub use journal::JournalStore;
 pub use log::{EventLog, FactEntry, Head, Health, StreamHead};
 pub use memory::MemoryStore;
+pub use pages::{SledOptions, SledStore};
 pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};
 pub use read::{RecordedEvent, read_all_events, read_events};
 pub use snapshot::{Snapshot, SnapshotStore};

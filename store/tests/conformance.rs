@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chronicler_store::conformance::{self, AppendMatrix};
 use chronicler_store::journal::JournalOptions;
-use chronicler_store::{JournalStore, MemoryStore, Store};
+use chronicler_store::{JournalStore, MemoryStore, SledOptions, SledStore, Store};
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
@@ -27,6 +27,18 @@ async fn the_journal_store_conforms() {
     .unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sled_store_conforms() {
+    let folders = tempfile::tempdir().unwrap();
+    let opened = AtomicUsize::new(0);
+    conformance::run(async || {
+        let number = opened.fetch_add(1, Ordering::Relaxed);
+        sled(&folders.path().join(number.to_string()))
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn j25_the_append_matrix_of_the_field_on_the_memory_store() {
     append_matrix(Arc::new(MemoryStore::new())).await;
@@ -38,9 +50,20 @@ async fn j25_the_append_matrix_of_the_field_on_the_journal_store() {
     append_matrix(Arc::new(journal(folder.path()))).await;
 }
 
+#[tokio::test]
+async fn j25_the_append_matrix_of_the_field_on_the_sled_store() {
+    let folder = tempfile::tempdir().unwrap();
+    append_matrix(Arc::new(sled(folder.path()))).await;
+}
+
 /// A store with small segments, so that the checks cross from one into the next.
 fn journal(folder: &Path) -> JournalStore {
     JournalStore::open(folder, JournalOptions::default().segment_bytes(64 << 10)).unwrap()
+}
+
+/// The same in sled.
+fn sled(folder: &Path) -> SledStore {
+    SledStore::open(folder, SledOptions::default().segment_bytes(64 << 10)).unwrap()
 }
 
 /// Runs the shared table, where it is at hand. The kit has the same cases in its own words.

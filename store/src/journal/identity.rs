@@ -1,4 +1,4 @@
-//! The `format` file: which format a data directory has, and which store it is.
+//! The `format` file: which kind of store a data directory has, in which format, and which store it is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,55 @@ use crate::error::OpenError;
 /// The newest format of a data directory that this release reads and writes.
 pub(crate) const FORMAT: u32 = 1;
 const FILE: &str = "format";
-const FIRST_LINE: &str = "chronicler data directory";
 /// Far more than the four lines need; a longer file is not ours.
 const FILE_BYTES_MAX: usize = 4_096;
 
+/// Where the log of a data directory lies: the two never share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// In segment files.
+    Journal,
+    /// In pages of a sled database.
+    Pages,
+}
+
+impl StoreKind {
+    const ALL: [Self; 2] = [Self::Journal, Self::Pages];
+
+    /// The log's folder in the data directory. Not within `sled`: that folder may be deleted at any time.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Pages => "log",
+        }
+    }
+
+    /// What the `format` file begins with, in every format there will be.
+    fn first_line(self) -> &'static str {
+        match self {
+            Self::Journal => "chronicler data directory",
+            Self::Pages => "chronicler data directory in sled",
+        }
+    }
+
+    /// The type that opens such a directory.
+    fn store(self) -> &'static str {
+        match self {
+            Self::Journal => "JournalStore",
+            Self::Pages => "SledStore",
+        }
+    }
+}
+
 /// Reads the file; `None` if there is none.
-pub(crate) fn read(storage: &dyn Storage, data: &Path) -> Result<Option<Uuid>, OpenError> {
+///
+/// # Errors
+/// [`OpenError::AnotherKind`] when it is a directory of another kind of store.
+pub(crate) fn read(
+    storage: &dyn Storage,
+    kind: StoreKind,
+    data: &Path,
+) -> Result<Option<Uuid>, OpenError> {
     let path = data.join(FILE);
     let file = match storage.open(&path, OpenMode::Read) {
         Ok(file) => file,
@@ -28,15 +71,20 @@ pub(crate) fn read(storage: &dyn Storage, data: &Path) -> Result<Option<Uuid>, O
         .read_at(&mut bytes, 0)
         .map_err(|error| failed("reading", &path, error))?;
     bytes.truncate(length);
-    parse(data, &bytes).map(Some)
+    parse(kind, data, &bytes).map(Some)
 }
 
 /// Writes the file for a new store, whole or not at all.
-pub(crate) fn create(storage: &dyn Storage, data: &Path, store_id: Uuid) -> Result<(), OpenError> {
+pub(crate) fn create(
+    storage: &dyn Storage,
+    kind: StoreKind,
+    data: &Path,
+    store_id: Uuid,
+) -> Result<(), OpenError> {
     let (path, new) = (data.join(FILE), data.join("format.new"));
     let write = || -> io::Result<()> {
         let file = storage.open(&new, OpenMode::Create)?;
-        file.write_at(text(FORMAT, store_id).as_bytes(), 0)?;
+        file.write_at(text(kind, FORMAT, store_id).as_bytes(), 0)?;
         file.sync_data()?;
         storage.rename(&new, &path)?;
         storage.sync_folder(data)
@@ -54,22 +102,25 @@ pub(crate) fn new_store_id() -> Uuid {
 }
 
 /// Three lines and a checksum over them: `format` stands in the second line in every format there will be.
-fn text(format: u32, store_id: Uuid) -> String {
-    let lines = format!("{FIRST_LINE}\nformat {format}\nstore {store_id}\n");
+fn text(kind: StoreKind, format: u32, store_id: Uuid) -> String {
+    let first_line = kind.first_line();
+    let lines = format!("{first_line}\nformat {format}\nstore {store_id}\n");
     let checksum = crc32c::crc32c(lines.as_bytes());
     format!("{lines}checksum {checksum:08x}\n")
 }
 
-fn parse(data: &Path, bytes: &[u8]) -> Result<Uuid, OpenError> {
+fn parse(kind: StoreKind, data: &Path, bytes: &[u8]) -> Result<Uuid, OpenError> {
     let wrong = |reason: &str| OpenError::NotADirectory {
         path: data.to_path_buf(),
         reason: format!("its `{FILE}` file {reason}"),
     };
     let content = std::str::from_utf8(bytes).map_err(|_| wrong("is not text"))?;
     let mut lines = content.lines();
-    if lines.next() != Some(FIRST_LINE) {
-        return Err(wrong("does not begin as one"));
-    }
+    let first_line = lines.next();
+    let found = StoreKind::ALL
+        .into_iter()
+        .find(|kind| first_line == Some(kind.first_line()))
+        .ok_or_else(|| wrong("does not begin as one"))?;
     let value = |line: Option<&str>, name: &str| -> Option<String> {
         Some(line?.strip_prefix(name)?.strip_prefix(' ')?.to_owned())
     };
@@ -83,6 +134,13 @@ fn parse(data: &Path, bytes: &[u8]) -> Result<Uuid, OpenError> {
     let computed = format!("{:08x}", crc32c::crc32c(covered.as_bytes()));
     if stored.as_deref() != Some(computed.as_str()) {
         return Err(wrong("is damaged: its checksum is wrong"));
+    }
+    if found != kind {
+        return Err(OpenError::AnotherKind {
+            path: data.to_path_buf(),
+            found: found.store(),
+            wanted: kind.store(),
+        });
     }
     if format > FORMAT {
         return Err(OpenError::NewerFormat {
@@ -109,19 +167,22 @@ mod tests {
 
     #[test]
     fn the_file_reads_back_and_every_flipped_bit_is_noticed() {
-        let (data, id) = (Path::new("data"), Uuid::from_u128(7));
-        let whole = text(FORMAT, id);
+        let (kind, data, id) = (StoreKind::Journal, Path::new("data"), Uuid::from_u128(7));
+        let whole = text(kind, FORMAT, id);
         assert_eq!(
             whole,
             "chronicler data directory\nformat 1\nstore 00000000-0000-0000-0000-000000000007\nchecksum b8d4c63c\n"
         );
-        assert_eq!(parse(data, whole.as_bytes()).unwrap(), id);
+        assert_eq!(parse(kind, data, whole.as_bytes()).unwrap(), id);
         for at in 0..whole.len() - 1 {
-            assert!(parse(data, &whole.as_bytes()[..at]).is_err(), "cut at {at}");
+            assert!(
+                parse(kind, data, &whole.as_bytes()[..at]).is_err(),
+                "cut at {at}"
+            );
             for bit in 0..8 {
                 let mut flipped = whole.clone().into_bytes();
                 flipped[at] ^= 1 << bit;
-                let read = parse(data, &flipped);
+                let read = parse(kind, data, &flipped);
                 assert!(read.is_err(), "bit {bit} of byte {at}");
             }
         }
@@ -129,10 +190,32 @@ mod tests {
 
     #[test]
     fn k8_a_newer_format_is_refused_by_name() {
-        let error = parse(Path::new("data"), text(2, Uuid::nil()).as_bytes()).unwrap_err();
+        let kind = StoreKind::Journal;
+        let newer = text(kind, 2, Uuid::nil());
+        let error = parse(kind, Path::new("data"), newer.as_bytes()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "data has format 2, and this release reads up to format 1: use the release that wrote it, or a newer one"
         );
+    }
+
+    #[test]
+    fn each_kind_refuses_the_other_by_name() {
+        let data = Path::new("data");
+        for (kind, other) in [
+            (StoreKind::Journal, StoreKind::Pages),
+            (StoreKind::Pages, StoreKind::Journal),
+        ] {
+            let whole = text(kind, FORMAT, Uuid::from_u128(7));
+            assert!(parse(kind, data, whole.as_bytes()).is_ok());
+            let error = parse(other, data, whole.as_bytes()).unwrap_err();
+            let (has, wants) = (kind.store(), other.store());
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "data is a directory of {has}, and {wants} was to open it: open it with {has}"
+                )
+            );
+        }
     }
 }

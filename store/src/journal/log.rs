@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::disk::Storage;
+use super::identity::StoreKind;
 use super::lock::DirectoryLock;
 use super::open::{OpenIndex, OpenReport, open};
 use super::options::JournalOptions;
@@ -45,12 +46,13 @@ struct Running {
 impl JournalLog {
     /// Opens the journal of a data directory, or begins one. Blocks.
     pub(crate) fn open(
+        kind: StoreKind,
         data: &Path,
         options: JournalOptions,
         storage: Arc<dyn Storage>,
         open_index: &OpenIndex<'_>,
     ) -> Result<(Self, OpenReport), OpenError> {
-        let opened = open(data, options, storage, open_index)?;
+        let opened = open(kind, data, options, storage, open_index)?;
         let shared = opened.shared;
         if opened.report.replayed > 0 {
             // The last of it is in memory only, and would be read again at each open without an append.

@@ -23,8 +23,11 @@ mod tests;
 mod write;
 
 pub use counters::SyncStats;
+pub(crate) use disk::{OpenMode, RealStorage, Storage, StorageFile};
+pub(crate) use identity::StoreKind;
 pub use open::{CutTail, OpenReport};
 pub use options::{Durability, JournalOptions, ReplayListener, ReplayProgress};
+pub(crate) use read::run;
 pub use reader::{
     Commits, Damage, JournalReader, Remedy, SegmentSummary, Verification, VerifyProgress,
 };

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::counters::SyncStats;
-use super::disk::RealStorage;
+use super::disk::{RealStorage, Storage};
+use super::identity::StoreKind;
 use super::log::JournalLog;
 use super::open::OpenReport;
 use super::options::JournalOptions;
@@ -43,7 +44,17 @@ impl JournalStore {
     /// [`OpenError`]: another process has the directory, a newer release wrote it, or what is known to have
     /// been durable is damaged.
     pub fn open(path: impl AsRef<Path>, options: JournalOptions) -> Result<Self, OpenError> {
-        let data = path.as_ref();
+        let storage = Arc::new(RealStorage);
+        Self::open_on(StoreKind::Journal, path.as_ref(), options, storage)
+    }
+
+    /// Opens a store whose log lies somewhere else than in files.
+    pub(crate) fn open_on(
+        kind: StoreKind,
+        data: &Path,
+        options: JournalOptions,
+        storage: Arc<dyn Storage>,
+    ) -> Result<Self, OpenError> {
         let opened_index = parking_lot::Mutex::new(None);
         let open_index = |store_id: Uuid,
                           end: LogSequence,
@@ -60,8 +71,7 @@ impl JournalStore {
             *opened_index.lock() = Some(index.clone());
             Ok(index as Arc<dyn Index>)
         };
-        let (log, mut report) =
-            JournalLog::open(data, options, Arc::new(RealStorage), &open_index)?;
+        let (log, mut report) = JournalLog::open(kind, data, options, storage, &open_index)?;
         let index = opened_index.into_inner().ok_or_else(|| {
             sled_failed(IndexError {
                 operation: "open",
@@ -85,6 +95,16 @@ impl JournalStore {
     /// What the store has done since it was opened, in numbers.
     pub fn sync_stats(&self) -> SyncStats {
         self.log.shared().counters.stats()
+    }
+}
+
+impl JournalStore {
+    /// Ends it. Blocks; idempotent.
+    pub(crate) fn close_blocking(&self) {
+        // Before sled's own handles go: the follower still writes to the index.
+        self.log.close_blocking();
+        self.derived.close();
+        self.index.close();
     }
 }
 
@@ -183,10 +203,7 @@ impl EventLog for JournalStore {
 
 impl Drop for JournalStore {
     fn drop(&mut self) {
-        // Before sled's own handles go: the follower still writes to the index.
-        self.log.close_blocking();
-        self.derived.close();
-        self.index.close();
+        self.close_blocking();
     }
 }
 

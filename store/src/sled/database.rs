@@ -167,8 +167,7 @@ impl Database {
         let mut sealed = self.sealed.lock();
         let number = sealed.saturating_add(1);
         let rows = batch.loose.len() + batch.rows.len() + batch.seal.len();
-        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        let limit = WRITE_LIMIT.saturating_add(WRITE_LIMIT_PER_ROW.saturating_mul(rows));
+        let limit = write_limit(rows);
         let handles = self.usable()?.clone();
         let together = !(batch.rows.is_empty() && batch.seal.is_empty());
         let written = guard::within("write", limit, move || {
@@ -184,6 +183,21 @@ impl Database {
             *sealed = number;
         }
         Ok(())
+    }
+
+    /// Writes rows that a crash may leave out, any of them, until they are synced.
+    pub(super) fn put(&self, rows: Vec<RowChange>) -> Result<(), IndexError> {
+        let limit = write_limit(rows.len());
+        let handles = self.usable()?.clone();
+        let written = guard::within("write", limit, move || handles.put(&rows));
+        written.map_err(|error| self.broke(error))
+    }
+
+    /// Makes everything that was written durable.
+    pub(super) fn sync(&self) -> Result<(), IndexError> {
+        let handles = self.usable()?.clone();
+        let synced = guard::within("sync", WRITE_LIMIT, move || handles.sync());
+        synced.map_err(|error| self.broke(error))
     }
 
     /// Writes what a crash may leave of a batch: its intent, and the first of its rows and seal.
@@ -404,6 +418,11 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+fn write_limit(rows: usize) -> Duration {
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+    WRITE_LIMIT.saturating_add(WRITE_LIMIT_PER_ROW.saturating_mul(rows))
 }
 
 fn number_of(body: &[u8]) -> Option<u64> {

@@ -45,7 +45,9 @@ mod index_row;
 #[cfg(test)]
 mod index_tests;
 mod intent;
+mod pages;
 mod row;
 
 pub(crate) use derived::{DerivedStore, DurableEnd};
 pub(crate) use index::{Expectation, SledIndex};
+pub(crate) use pages::{PagedFile, PagedFiles};

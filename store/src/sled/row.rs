@@ -2,7 +2,7 @@
 
 use crate::index::IndexError;
 
-/// The trees of both databases. The numbers are their names on disk.
+/// The trees of all databases. The numbers are their names on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(super) enum TreeId {
@@ -15,10 +15,12 @@ pub(super) enum TreeId {
     Views = 7,
     ViewRows = 8,
     ViewChunks = 9,
+    LogFiles = 10,
+    LogPages = 11,
 }
 
 impl TreeId {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Meta,
         Self::Heads,
         Self::Facts,
@@ -28,6 +30,8 @@ impl TreeId {
         Self::Views,
         Self::ViewRows,
         Self::ViewChunks,
+        Self::LogFiles,
+        Self::LogPages,
     ];
 
     pub(super) const fn number(self) -> u8 {

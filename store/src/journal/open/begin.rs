@@ -9,23 +9,22 @@ use uuid::Uuid;
 use super::found::{find_segments, io_failed};
 use crate::error::OpenError;
 use crate::journal::disk::{OpenMode, Storage};
-use crate::journal::identity;
+use crate::journal::identity::{self, StoreKind};
 use crate::journal::marker::{self, LogEnd, Marker, MarkerFile};
 use crate::journal::segment::SEGMENT_HEADER_BYTES;
 use crate::journal::write::create_segment;
 
-/// The journal's folder in the data directory.
-pub(crate) const JOURNAL: &str = "journal";
 const FIRST_SEGMENT: u64 = 1;
 
 /// Lays out an empty store and gives its id. The `format` file comes last: a directory without it holds
 /// nothing that was ever acknowledged.
 pub(super) fn begin(
     storage: &dyn Storage,
+    kind: StoreKind,
     data: &Path,
     segment_bytes: u64,
 ) -> Result<Uuid, OpenError> {
-    let folder = data.join(JOURNAL);
+    let folder = data.join(kind.folder());
     let failed = |doing: &'static str| {
         let folder = folder.clone();
         move |error| io_failed(doing, &folder, error)
@@ -52,7 +51,7 @@ pub(super) fn begin(
     };
     MarkerFile::create(storage, &folder, &marker).map_err(failed("creating the marker in"))?;
     storage.sync_folder(&folder).map_err(failed("syncing"))?;
-    identity::create(storage, data, store_id)?;
+    identity::create(storage, kind, data, store_id)?;
     Ok(store_id)
 }
 

@@ -11,7 +11,6 @@ mod scan;
 mod sequence;
 mod walk;
 
-pub(crate) use begin::JOURNAL;
 pub(crate) use found::{FoundSegment, begins_at, find_segments, io_failed, missing, read_segment};
 pub(crate) use replay::holds;
 pub use report::{CutTail, OpenReport};

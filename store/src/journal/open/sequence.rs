@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chronicler_domain::LogSequence;
 use uuid::Uuid;
 
-use super::begin::{JOURNAL, begin};
+use super::begin::begin;
 use super::found::io_failed;
 use super::recover::recover;
 use super::replay::{Replay, holds};
@@ -14,7 +14,7 @@ use super::report::OpenReport;
 use crate::error::OpenError;
 use crate::index::{Index, Watermark};
 use crate::journal::disk::Storage;
-use crate::journal::identity;
+use crate::journal::identity::{self, StoreKind};
 use crate::journal::lock::DirectoryLock;
 use crate::journal::marker::MarkerFile;
 use crate::journal::memory::{FactTable, HeadTable};
@@ -45,6 +45,7 @@ pub(crate) struct Opened {
 
 /// Opens the journal of a data directory; begins one where there is none.
 pub(crate) fn open(
+    kind: StoreKind,
     data: &Path,
     options: JournalOptions,
     storage: Arc<dyn Storage>,
@@ -60,11 +61,11 @@ pub(crate) fn open(
             .map_err(|error| io_failed("syncing", parent, error))?;
     }
     let lock = DirectoryLock::take(data)?;
-    let store_id = match identity::read(storage.as_ref(), data)? {
+    let store_id = match identity::read(storage.as_ref(), kind, data)? {
         Some(store_id) => store_id,
-        None => begin(storage.as_ref(), data, options.segment_bytes)?,
+        None => begin(storage.as_ref(), kind, data, options.segment_bytes)?,
     };
-    let folder = data.join(JOURNAL);
+    let folder = data.join(kind.folder());
     let mut report = OpenReport::default();
     let recovered = recover(
         &storage,
@@ -76,7 +77,7 @@ pub(crate) fn open(
     if recovered.end.sequence == LogSequence::ZERO {
         // Its name can be in memory only, if the sync that should have made it durable failed. Once anything
         // has been acknowledged, an opening with this has gone before.
-        identity::create(storage.as_ref(), data, store_id)?;
+        identity::create(storage.as_ref(), kind, data, store_id)?;
     }
     let catalogue = Catalogue::new(recovered.segments);
     let view = LogView {

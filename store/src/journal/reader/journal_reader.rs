@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::commits::{Commits, Entry, Span};
 use crate::error::{OpenError, ReadError};
 use crate::journal::disk::{OpenMode, RealStorage, Storage};
-use crate::journal::identity;
+use crate::journal::identity::{self, StoreKind};
 use crate::journal::marker::{self, FoundMarker, LogEnd, MarkerFile};
 use crate::journal::open::{
-    FoundSegment, JOURNAL, Stop, begins_at, find_segments, io_failed, missing, scan,
+    FoundSegment, Stop, begins_at, find_segments, io_failed, missing, scan,
 };
 use crate::journal::read::FrameReader;
 use crate::journal::segment::{Segment, Segments, StreamEntry, file_name, stream_hash};
@@ -72,14 +72,15 @@ impl JournalReader {
     }
 
     pub(crate) fn open_on(storage: Arc<dyn Storage>, data: &Path) -> Result<Self, OpenError> {
-        let store_id = identity::read(storage.as_ref(), data)?.ok_or_else(|| {
-            let reason = "it has no `format` file".to_owned();
-            OpenError::NotADirectory {
-                path: data.to_path_buf(),
-                reason,
-            }
-        })?;
-        let folder = data.join(JOURNAL);
+        let store_id =
+            identity::read(storage.as_ref(), StoreKind::Journal, data)?.ok_or_else(|| {
+                let reason = "it has no `format` file".to_owned();
+                OpenError::NotADirectory {
+                    path: data.to_path_buf(),
+                    reason,
+                }
+            })?;
+        let folder = data.join(StoreKind::Journal.folder());
         // The marker before the segments: what it names was written before it was.
         let marker = read_marker(storage.as_ref(), &folder, store_id)?;
         let mut segments = find_segments(storage.as_ref(), &folder, store_id)?;

@@ -16,6 +16,7 @@ use crate::error::{OpenError, ReadError};
 use crate::frame::{FactKind, RecordedCommit};
 use crate::index::{HeadRow, Index, IndexBatch, IndexError, Watermark};
 use crate::journal::disk::{RealStorage, Storage};
+use crate::journal::identity::StoreKind;
 use crate::journal::log::JournalLog;
 use crate::journal::open::OpenReport;
 use crate::journal::options::JournalOptions;
@@ -102,7 +103,7 @@ pub(super) fn open_with(
          _: LogSequence,
          _: &dyn Fn(&Watermark) -> Result<(), String>,
          _: &mut OpenReport| Ok(Arc::new(index.clone()) as Arc<dyn Index>);
-    JournalLog::open(data, options, storage, &open_index)
+    JournalLog::open(StoreKind::Journal, data, options, storage, &open_index)
 }
 
 /// Opens a log on real files over a new index.

@@ -1,0 +1,11 @@
+//! The store that lies in sled alone: the same log as the journal's, in pages of a sled database.
+//!
+//! Everything that makes a log of bytes is the journal's: frames, segments, group commit, recovery. What is here
+//! is where those bytes lie.
+
+mod options;
+mod storage;
+mod store;
+
+pub use options::SledOptions;
+pub use store::SledStore;
