@@ -55,6 +55,20 @@ pub enum Verb {
     Events(EventsArguments),
     /// Prints the newest events
     Tail(TailArguments),
+    /// Copies the log into a backup, also while an application writes it; the second time only what is new
+    Backup {
+        /// The data directory
+        dir: PathBuf,
+        /// The backup: empty, not there yet, or an earlier backup of the same store
+        dest: PathBuf,
+    },
+    /// Makes a data directory of a backup, and checks everything on the way
+    Restore {
+        /// The backup
+        backup: PathBuf,
+        /// The data directory: empty, or not there yet
+        dir: PathBuf,
+    },
     /// Prints the completions for a shell
     Completions {
         /// The shell

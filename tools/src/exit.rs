@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chronicler_store::journal::MaintenanceError;
 use chronicler_store::{OpenError, ReadError};
 
 /// How a command ended; the number is the exit code of the process.
@@ -37,6 +38,9 @@ pub enum ToolError {
     /// The directory cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The directory as a whole cannot be dealt with.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
     /// A file outside the journal cannot be read or written.
     #[error("{doing} {path} failed: {source}", path = path.display())]
     File {
@@ -62,11 +66,16 @@ impl ToolError {
     /// The exit code that says so.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Open(OpenError::Damaged(error)) | Self::Read(error) => match error {
-                ReadError::Damaged { .. } => Exit::Damaged,
+            Self::Open(error) => of_open(error),
+            Self::Read(error) => of_read(error),
+            Self::Maintenance(error) => match error {
+                MaintenanceError::Open(error) => of_open(error),
+                MaintenanceError::Read(error) => of_read(error),
+                MaintenanceError::Refused { .. } => Exit::Refused,
+                MaintenanceError::Damaged { .. } => Exit::Damaged,
                 _ => Exit::CannotOpen,
             },
-            Self::Open(_) | Self::File { .. } | Self::Output(_) => Exit::CannotOpen,
+            Self::File { .. } | Self::Output(_) => Exit::CannotOpen,
             Self::Refused(_) => Exit::Refused,
             Self::Usage(_) => Exit::Usage,
         }
@@ -75,5 +84,21 @@ impl ToolError {
     /// Whether the reader of the output went away, which is no error of ours: `chronicler events DIR | head`.
     pub fn is_reader_gone(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+fn of_open(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Damaged(error) => of_read(error),
+        // An application has it: nothing is wrong with the directory.
+        OpenError::Locked { .. } => Exit::Refused,
+        _ => Exit::CannotOpen,
+    }
+}
+
+fn of_read(error: &ReadError) -> Exit {
+    match error {
+        ReadError::Damaged { .. } => Exit::Damaged,
+        _ => Exit::CannotOpen,
     }
 }

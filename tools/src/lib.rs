@@ -1,6 +1,7 @@
 //! Who operates Chronicler: the command line, as the binary `chronicler` and as a library to be mounted in a
 //! binary that knows an application's types.
 
+mod backup;
 mod cli;
 mod damage;
 mod event_line;
@@ -9,6 +10,7 @@ mod exit;
 mod output;
 mod payload;
 mod progress;
+mod restore;
 mod run;
 mod stat;
 mod stream_name;

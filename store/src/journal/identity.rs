@@ -10,7 +10,8 @@ use crate::error::OpenError;
 
 /// The newest format of a data directory that this release reads and writes.
 pub(crate) const FORMAT: u32 = 1;
-const FILE: &str = "format";
+/// Its name in the data directory.
+pub(crate) const FILE: &str = "format";
 /// Far more than the four lines need; a longer file is not ours.
 const FILE_BYTES_MAX: usize = 4_096;
 

@@ -8,7 +8,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::OpenError;
 
-const FILE: &str = "lock";
+/// Its name in the data directory.
+pub(crate) const FILE: &str = "lock";
 /// What is read of the holder's name.
 const HOLDER_BYTES_MAX: u64 = 64;
 

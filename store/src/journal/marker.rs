@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::disk::{OpenMode, Storage, StorageFile};
 use crate::frame::RecordedCommit;
 use crate::frame::varint::Cursor;
+use crate::log::Head;
 
 /// The file's name in the journal folder.
 pub(crate) const FILE: &str = "head";
@@ -45,6 +46,16 @@ impl LogEnd {
             last_offset: commit.log_offset(),
             checksum: commit.header().checksum,
             offset: commit.log_offset() + commit.as_bytes().len() as u64,
+        }
+    }
+}
+
+impl From<LogEnd> for Head {
+    fn from(end: LogEnd) -> Self {
+        Self {
+            sequence: end.sequence,
+            position: end.position,
+            timestamp: end.timestamp,
         }
     }
 }
@@ -100,7 +111,16 @@ impl MarkerFile {
         folder: &Path,
         marker: &Marker,
     ) -> io::Result<Self> {
-        let file = storage.open(&folder.join(FILE), OpenMode::Create)?;
+        Self::create_as(storage, &folder.join(FILE), marker)
+    }
+
+    /// Creates the file under another name with one marker in it, synced.
+    pub(crate) fn create_as(
+        storage: &dyn Storage,
+        path: &Path,
+        marker: &Marker,
+    ) -> io::Result<Self> {
+        let file = storage.open(path, OpenMode::Create)?;
         file.truncate(2 * SLOT_BYTES)?;
         let mut created = Self {
             file,

@@ -74,7 +74,7 @@ impl Shared {
             facts: beginning.facts,
             follower: FollowerSignal::default(),
             counters: Counters::default(),
-            head: watch::Sender::new(head_of(&end)),
+            head: watch::Sender::new(end.into()),
             health: RwLock::default(),
             end: Mutex::new(end),
             marked: AtomicU64::new(end.sequence.get()),
@@ -102,13 +102,13 @@ impl Shared {
             log_offset: end.last_offset,
             checksum: end.checksum,
         };
-        (head_of(&end), watermark)
+        (end.into(), watermark)
     }
 
     /// Makes everything up to here visible to readers.
     pub(crate) fn publish(&self, end: LogEnd) {
         *self.end.lock() = end;
-        self.head.send_replace(head_of(&end));
+        self.head.send_replace(end.into());
     }
 
     /// The commit up to which the marker is durable.
@@ -165,13 +165,5 @@ impl std::fmt::Debug for Shared {
             .field("folder", &self.folder)
             .field("end", &self.end())
             .finish_non_exhaustive()
-    }
-}
-
-fn head_of(end: &LogEnd) -> Head {
-    Head {
-        sequence: end.sequence,
-        position: end.position,
-        timestamp: end.timestamp,
     }
 }

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use chronicler_domain::{SchemaVersion, StreamId, Timestamp};
+use chronicler_domain::{GlobalPosition, SchemaVersion, StreamId, Timestamp};
 use chronicler_store::codec::CodecId;
 use chronicler_store::journal::{Durability, JournalOptions};
-use chronicler_store::{Append, EventLog, Expected, JournalStore, NewEvent};
+use chronicler_store::{
+    Append, Direction, EventLog, Expected, Filter, JournalStore, NewEvent, RecordedEvent,
+    read_all_events,
+};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -99,4 +102,21 @@ pub(crate) fn event(event_type: &'static str, codec: CodecId, payload: Bytes) ->
         payload,
         metadata: Bytes::new(),
     }
+}
+
+/// All events of a directory, as the store itself reads them.
+pub(crate) async fn events(path: &Path) -> Vec<RecordedEvent> {
+    let (from, to) = (GlobalPosition::new(1), GlobalPosition::MAX);
+    let store = open(path);
+    let (all, limit) = (Filter::default(), usize::MAX);
+    let read = read_all_events(&store, from, to, all, limit, Direction::Forward).await;
+    store.close().await;
+    read.unwrap()
+}
+
+/// Flips a bit of a file.
+pub(crate) fn damage(file: &Path, at: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[at] ^= 4;
+    std::fs::write(file, bytes).unwrap();
 }

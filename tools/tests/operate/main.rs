@@ -5,6 +5,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod backup;
 mod directory;
 mod live;
 mod reading;

@@ -52,7 +52,7 @@ pub(crate) fn scan(
 }
 
 /// Notes a commit for the footer of its segment.
-pub(super) fn note(builder: &mut SealBuilder, commit: &RecordedCommit) {
+pub(crate) fn note(builder: &mut SealBuilder, commit: &RecordedCommit) {
     for part in commit.parts() {
         builder.stream(stream_hash(part.stream_key()), commit.log_offset());
     }

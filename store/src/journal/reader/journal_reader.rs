@@ -29,14 +29,14 @@ const MARKER_READS_MAX: usize = 8;
 /// follows the one before. All calls block.
 #[derive(Debug)]
 pub struct JournalReader {
-    pub(super) storage: Arc<dyn Storage>,
+    pub(in crate::journal) storage: Arc<dyn Storage>,
     data: PathBuf,
-    pub(super) folder: PathBuf,
-    pub(super) store_id: Uuid,
-    pub(super) marker: FoundMarker,
+    pub(in crate::journal) folder: PathBuf,
+    pub(in crate::journal) store_id: Uuid,
+    pub(in crate::journal) marker: FoundMarker,
     /// Up to the one that the marker names, ascending.
-    pub(super) segments: Vec<FoundSegment>,
-    pub(super) end: LogEnd,
+    pub(in crate::journal) segments: Vec<FoundSegment>,
+    pub(in crate::journal) end: LogEnd,
     /// Why reading on found no more, where there is no marker that says where the log ends.
     pub(super) stopped: Option<String>,
 }
@@ -123,11 +123,7 @@ impl JournalReader {
 
     /// The end of what is durable.
     pub fn head(&self) -> Head {
-        Head {
-            sequence: self.end.sequence,
-            position: self.end.position,
-            timestamp: self.end.timestamp,
-        }
+        self.end.into()
     }
 
     /// Whether the directory was closed when it was read. If not, an application has it open, or ended without
@@ -246,7 +242,7 @@ impl JournalReader {
     }
 
     /// The segments that follow one another from the first, and what is wrong with the one after them.
-    pub(super) fn chain(&self) -> (Segments, Option<ReadError>) {
+    pub(in crate::journal) fn chain(&self) -> (Segments, Option<ReadError>) {
         let mut segments = Vec::with_capacity(self.segments.len());
         for (number, found) in (1..).zip(&self.segments) {
             if found.number != number {
