@@ -6,6 +6,7 @@ use chronicler_domain::{
 };
 use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, timer_key};
 use chronicler_store::codec::{self, CodecError, CodecId, EventDecoder, PayloadCodec, encode};
+use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 use serde::{Deserialize, Serialize};
 
@@ -314,6 +315,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
             records.push(self.timer(&stream, &key, due, None));
         }
         let reply = self.work(state, due, ctx);
+        reached(CrashPlace::SagaCommit);
         Ok(Draft {
             events,
             records,

@@ -12,6 +12,7 @@ use chronicler_runtime::{
     TimerHandler, WorkerContext, WorkerError,
 };
 use chronicler_store::codec::{CodecId, decode};
+use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, FactQuery, OutcomeResult};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -142,6 +143,7 @@ impl<S: Saga> Executor<S> {
             );
             match sent.await {
                 Ok(receipt) => {
+                    reached(CrashPlace::SagaCommitted);
                     if let Some(due) = receipt.reply.armed {
                         self.runtime.timers().notice(due);
                     }
@@ -189,16 +191,19 @@ impl<S: Saga> Executor<S> {
         let prefix = |tenant_and_category: &StreamId| {
             tenant_and_category.category() == self.handle_category()
         };
-        let facts = self
-            .runtime
-            .store()
-            .facts(FactQuery::all(FactKind::OPEN_SAGA))
-            .await;
-        let facts = match facts {
-            Ok(facts) => facts,
-            Err(error) => {
-                tracing::error!(saga = S::NAME, %error, "open sagas could not be listed");
-                return;
+        let mut attempt = 0;
+        let facts = loop {
+            let listed = self
+                .runtime
+                .store()
+                .facts(FactQuery::all(FactKind::OPEN_SAGA));
+            match listed.await {
+                Ok(facts) => break facts,
+                Err(error) => {
+                    tracing::error!(saga = S::NAME, %error, "open sagas could not be listed; trying again");
+                    attempt = (attempt + 1).min(QUICK_ATTEMPTS);
+                    self.pause(attempt).await;
+                }
             }
         };
         let with_work = facts.iter().filter_map(|fact| {
@@ -281,10 +286,12 @@ impl<S: Saga> Executor<S> {
             ..SendOptions::default()
         };
         let (effect, is_undo, attempt) = (task.effect, task.is_undo, task.attempt + 1);
+        reached(CrashPlace::Dispatch);
         let attempted = match &task.request {
             Request::Command { .. } => self.command(instance, &task, id, sequence).await,
             Request::Call { service, request } => self.call(service, request, id).await,
         };
+        reached(CrashPlace::Dispatched);
         let failed = |reason: String, policy: chronicler_runtime::RestartPolicy| {
             let next = (attempt < policy.budget)
                 .then(|| self.runtime.clock().now().plus(policy.backoff(attempt)));

@@ -19,6 +19,8 @@ mod read;
 mod sled;
 mod snapshot;
 mod store;
+#[doc(hidden)]
+pub mod test_points;
 mod view;
 
 pub use append::{

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
+use chronicler_store::test_points::{Promise, is_broken};
 use chronicler_store::{Store, ViewCheckpoint, ViewName, ViewRow};
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde::Serialize;
@@ -167,6 +168,10 @@ impl<R: Serialize> Generation<R> {
         let bytes = rows.iter().map(size).sum();
         self.is_in_doubt.store(true, Ordering::Release);
         let checkpoint = self.checkpoint(position);
+        if is_broken(Promise::RowsBeforeCheckpoint) {
+            let early = checkpoint.clone();
+            self.store.write_view(&self.name, Vec::new(), early).await?;
+        }
         self.store.write_view(&self.name, rows, checkpoint).await?;
         self.is_in_doubt.store(false, Ordering::Release);
 

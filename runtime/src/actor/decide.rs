@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion};
+use chronicler_store::test_points::{CrashPlace, Promise, is_broken, reached};
 use chronicler_store::{
     Append, AppendError, AppendResult, Direction, Expected, Outcome, OutcomeRecord, OutcomeResult,
     SideRecord, StreamAppend, StreamQuery,
@@ -157,6 +158,15 @@ impl<E: Entity> Turn<E> {
             live.commit_id = Some(ctx.command_id());
         }
         let span = telemetry::append(&instance.stream, &ctx);
+        if is_broken(Promise::CommitBeforeDispatch) {
+            answer_when_durable(&instance, outcome, version, answer, admitted);
+            let ticket = instance.in_flight.begin();
+            let settled = Arc::clone(&instance);
+            let done = move |result: AppendResult| {
+                settled.in_flight.settle(ticket, &result);
+            };
+            return instance.core.store.submit(append, Box::new(done));
+        }
         let ticket = instance.in_flight.begin();
         let store = Arc::clone(&instance.core.store);
         let settled = Arc::clone(&instance);
@@ -169,7 +179,9 @@ impl<E: Entity> Turn<E> {
             let position = place_of(&settled, &result, place.as_deref());
             let failed = settled.in_flight.settle(ticket, &result);
             let answered = settle_answer(&settled, result, outcome, position);
+            reached(CrashPlace::Reply);
             drop(answer.send(answered));
+            reached(CrashPlace::Replied);
             if failed {
                 settled.nudge();
             }
@@ -187,6 +199,9 @@ impl<E: Entity> Turn<E> {
         let Some(identity) = command.identity else {
             return Some(command);
         };
+        if is_broken(Promise::Deduplication) {
+            return Some(command);
+        }
         let id = command.ctx.command_id();
         let instance = Arc::clone(&self.instance);
         let live = self.live.as_ref()?;

@@ -10,6 +10,7 @@ use crate::append::{Append, Appended, Expected, NewEvent, PlacedPart, Positions,
 use crate::error::{AppendError, ReadError};
 use crate::frame::{EventRef, PartRef, RecordedCommit, derived_event_id};
 use crate::index::HeadRow;
+use crate::test_points::{Promise, is_broken};
 
 /// How many commits of a stream are looked at, from its end backwards, in search of a repetition. It bounds
 /// how long one append can hold up the writer (about 0.1 s from cached files); an append whose original
@@ -47,7 +48,7 @@ pub(crate) fn judge(
         let searched = head.is_some() && version_named(part.expected).is_none();
         !searched && holds(part.expected, head.as_ref())
     };
-    if append.parts.iter().zip(heads).all(plain) {
+    if append.parts.iter().zip(heads).all(plain) || is_broken(Promise::VersionCheck) {
         return Ok(Verdict::New);
     }
     search(append, heads, past, recent)

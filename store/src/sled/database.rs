@@ -13,6 +13,7 @@ use super::guard;
 use super::intent::IntentFile;
 use super::row::{self, RowChange, TreeId};
 use crate::index::IndexError;
+use crate::test_points::{CrashPlace, reached};
 
 /// What sled may keep of pages in memory, in bytes. What it does not keep it reads from its file, which the
 /// operating system caches, in 2 µs. With this, an open index of 100,000 heads takes 30 MB in all and one of
@@ -324,6 +325,7 @@ impl Handles {
         self.put(&loose)?;
         self.put(&rows)?;
         self.sync()?;
+        reached(CrashPlace::RowsWritten);
         self.put(&seal)?;
         self.sync()?;
         self.intent.trim(number).map_err(io_error("trim intent"))

@@ -11,6 +11,7 @@ use super::active::{SealJob, seal};
 use crate::index::{IndexBatch, IndexError, Watermark};
 use crate::journal::shared::Shared;
 use crate::log::Health;
+use crate::test_points::{CrashPlace, reached};
 
 /// How much the journal grows before the index is brought after it: rows of streams that change often are
 /// written once for all of that, and reading so much again at open takes about 0.1 s.
@@ -144,6 +145,7 @@ impl Follower {
 
     fn seal(&self, job: SealJob) {
         let path = job.segment.path.clone();
+        reached(CrashPlace::Seal);
         // Without its footer a segment is read the long way when the store is opened, and sealed then. But a
         // disk that fails a write or a sync is not written to any more, whatever it was for.
         if let Err(error) = seal(job, self.shared.store_id) {
@@ -189,7 +191,9 @@ impl Follower {
             operation: "applying",
             reason: error.to_string(),
         })?;
+        reached(CrashPlace::IndexApply);
         index.apply(&batch)?;
+        reached(CrashPlace::IndexApplied);
         self.shared.heads.applied(&batch.heads);
         self.shared.facts.applied(&batch.facts);
         self.shared

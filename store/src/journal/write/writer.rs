@@ -24,6 +24,7 @@ use crate::journal::options::Durability;
 use crate::journal::segment::{SEGMENT_HEADER_BYTES, SparseEntry, stream_hash};
 use crate::journal::shared::Shared;
 use crate::log::Health;
+use crate::test_points::{CrashPlace, Promise, is_broken, reached};
 
 /// A batch is written when it is this long, even if more waits: beyond it a sync costs by the byte.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -208,6 +209,7 @@ impl Writer {
             return self.fail(operation, error);
         }
         if self.stage.commits() > 0 {
+            reached(CrashPlace::Synced);
             let (commits, end) = (self.stage.commits(), self.stage.end);
             let chunk = self.stage.take_chunk();
             let bytes = chunk.bytes.len();
@@ -229,12 +231,18 @@ impl Writer {
                 Waiting::Barrier(done) => drop(done),
             }
         }
+        reached(CrashPlace::Answered);
     }
 
     fn write(&self) -> Result<(), (&'static str, io::Error)> {
+        reached(CrashPlace::Write);
         let at = self.active.segment.file_offset(self.stage.base());
         let written = self.active.file.write_at(&self.stage.frames, at);
         written.map_err(|error| ("write", error))?;
+        reached(CrashPlace::Written);
+        if is_broken(Promise::SyncFirst) {
+            return Ok(());
+        }
         match self.shared.options.durability {
             Durability::Fsync => {
                 let synced = self.active.file.sync_data();
@@ -266,6 +274,7 @@ impl Writer {
                 reason: reason.into(),
             }
         })?;
+        reached(CrashPlace::SegmentBegun);
         self.shared.catalogue.push(next.segment.clone());
         let full = std::mem::replace(&mut self.active, next);
         self.shared.follower.seal(full.into_seal(self.stage.end));
@@ -347,6 +356,7 @@ impl Writer {
             self.marker.write(&self.marker_at(end, clean))?;
         }
         self.marker.sync()?;
+        reached(CrashPlace::Marked);
         self.marker_synced = Instant::now();
         self.shared.set_marked(end.sequence);
         self.shared.follower.marked();

@@ -17,6 +17,7 @@ use crate::sled::cell::Plan;
 use crate::sled::database::{Batch, Database};
 use crate::sled::row::Tally;
 use crate::snapshot::Snapshot;
+use crate::test_points::{CrashPlace, reached};
 use crate::view::{ViewCheckpoint, ViewName, ViewRow};
 
 /// Changes that wait to be written.
@@ -104,7 +105,20 @@ impl Group {
             return;
         }
         let answers = std::mem::take(&mut self.answers);
+        let (snapshots, views) = (!self.saved.is_empty(), !self.views.is_empty());
+        if snapshots {
+            reached(CrashPlace::SnapshotSave);
+        }
+        if views {
+            reached(CrashPlace::ViewWrite);
+        }
         let written = self.write_all(shared, db);
+        if snapshots {
+            reached(CrashPlace::SnapshotSaved);
+        }
+        if views {
+            reached(CrashPlace::ViewWritten);
+        }
         for answer in answers {
             let result = written.clone();
             drop(answer.send(result.map_err(|error| derived_error("write", &error))));
