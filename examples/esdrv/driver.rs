@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chronicler::domain::{GlobalPosition, LogSequence, StreamVersion, Timestamp};
 use chronicler::prelude::*;
-use chronicler::runtime::{ManualClock, RuntimeOptions};
+use chronicler::projections::{FlushPolicy, ProjectionOptions};
+use chronicler::runtime::{ManualClock, RuntimeOptions, SnapshotPolicy};
 use chronicler::sagas::{SagaHandle, SagaOptions};
 use chronicler::store::journal::{Durability, JournalOptions};
 use chronicler::store::{AllQuery, Append, Direction, Filter, Start, read_all_events, read_events};
@@ -27,7 +28,7 @@ use crate::snapshots;
 use crate::subscriptions::Subscriptions;
 use crate::tracking::{Tracking, reached};
 use crate::transfer::{MoneyTransfer, Transfer};
-use crate::views::{Balances, OrderStatus, Shown};
+use crate::views::{Balances, Ledger, OrderStatus, Shown, digest, ledger};
 
 /// Where a manual clock begins: 2026-01-02 00:00:00.
 const MANUAL_BEGINS: Timestamp = Timestamp::from_millis(1_767_312_000_000);
@@ -35,6 +36,10 @@ const MANUAL_BEGINS: Timestamp = Timestamp::from_millis(1_767_312_000_000);
 const REMEMBERED_FOR: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// How many outcomes each aggregate remembers.
 const REMEMBERED_MAX: usize = 65_536;
+/// After how many events an aggregate gets a snapshot.
+const SNAPSHOT_EVENTS: u64 = 20;
+/// After how many events the rows of the ledger are written.
+const LEDGER_FLUSH_EVENTS: u64 = 64;
 /// How long the gateway may take.
 const GATEWAY_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -68,9 +73,15 @@ impl Driver {
         let mut options = RuntimeOptions::default();
         options.remembered_for = REMEMBERED_FOR;
         options.remembered_max = REMEMBERED_MAX;
+        options.snapshots = SnapshotPolicy::EveryEvents(SNAPSHOT_EVENTS);
         let mut saga_options = SagaOptions::default();
         saga_options.call_timeout = GATEWAY_PATIENCE;
-        let journal = JournalOptions::default().durability(durability);
+        let flush = FlushPolicy::default().events(LEDGER_FLUSH_EVENTS);
+        let table_options = ProjectionOptions::default().flush(flush);
+        let mut journal = JournalOptions::default().durability(durability);
+        if let Some(bytes) = request.optional_number("segment_bytes")? {
+            journal = journal.segment_bytes(bytes);
+        }
         let mut builder = App::open_with(dir.join("chronicler"), journal)
             .options(options)
             .saga_options(saga_options)
@@ -83,6 +94,7 @@ impl Driver {
             .aggregate::<Shipment>()
             .projection(Balances::default())
             .projection(OrderStatus::default())
+            .table_with::<Ledger>(table_options)
             .saga(MoneyTransfer)
             .saga(Checkout)
             .service(GATEWAY, Gateway::new(Arc::clone(&book), moods.clone()));
@@ -130,11 +142,13 @@ impl Driver {
             "query" => match request.text("proj")? {
                 Balances::NAME => self.query::<Balances>(request).await,
                 OrderStatus::NAME => self.query::<OrderStatus>(request).await,
+                Ledger::NAME => self.ledger(request).await,
                 other => Err(no_projection(other)),
             },
             "digest" => match request.text("proj")? {
                 Balances::NAME => self.digest::<Balances>(request).await,
                 OrderStatus::NAME => self.digest::<OrderStatus>(request).await,
+                Ledger::NAME => self.ledger(request).await,
                 other => Err(no_projection(other)),
             },
             "rebuild" => {
@@ -155,6 +169,10 @@ impl Driver {
             }
             "saga" => self.saga(request).await,
             "saga_list" => self.saga_list(request).await,
+            "settled" => {
+                app.settled().await;
+                Ok(json!({}))
+            }
             "gateway" => self.program(request),
             "gateway_log" => Ok(json!({ "calls": self.book.calls() })),
             "tick" => {
@@ -300,7 +318,19 @@ impl Driver {
 
     async fn digest<P: Shown>(&self, request: &Request) -> Answer {
         let (position, view) = self.view::<P>(request).await?;
-        Ok(json!({ "digest": view.digest(), "pos": position.get() }))
+        Ok(json!({ "digest": digest(&view.all()), "pos": position.get() }))
+    }
+
+    async fn ledger(&self, request: &Request) -> Answer {
+        let unavailable = |error: &dyn std::fmt::Display| Refused::new(Kind::Unavailable, error);
+        let table = self.app.table::<Ledger>();
+        let table = table.map_err(|error| unavailable(&error))?;
+        if let Some(position) = request.optional_number("min_pos")? {
+            let seen = table.at_least(GlobalPosition::new(position)).await;
+            seen.map_err(|error| unavailable(&error))?;
+        }
+        let (position, all) = ledger(&table).await.map_err(|error| unavailable(&error))?;
+        Ok(json!({ "value": all, "digest": digest(&all), "pos": position.get() }))
     }
 
     async fn saga(&self, request: &Request) -> Answer {

@@ -18,7 +18,7 @@ const REQUESTS_MAX: usize = 4_096;
 const LINES_MAX: usize = 16_384;
 
 /// What the driver can do.
-const CAPABILITIES: [&str; 27] = [
+const CAPABILITIES: [&str; 28] = [
     "hello",
     "open",
     "append",
@@ -43,6 +43,7 @@ const CAPABILITIES: [&str; 27] = [
     "progress",
     "saga",
     "saga_list",
+    "settled",
     "gateway",
     "tick",
     "verify",

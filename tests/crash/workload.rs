@@ -157,7 +157,9 @@ impl Workload {
 
     /// Every saga that is under way ends.
     pub(crate) fn quiet(driver: &mut Client) {
-        while driver.call("saga_list", json!({})).unwrap()["sagas"] != json!([]) {}
+        driver.call("settled", json!({})).unwrap();
+        let open = driver.call("saga_list", json!({})).unwrap();
+        assert_eq!(open["sagas"], json!([]), "a saga that waits for nothing");
     }
 
     /// Everything is answered, and every saga ends: each effect took place once.

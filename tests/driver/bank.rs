@@ -64,7 +64,9 @@ fn h6_money_is_conserved_in_every_read_though_killed_and_every_answered_transfer
         }
     }
     // Nothing is asked of the bank any more: its transfers end.
-    while driver.call("saga_list", json!({})).unwrap()["sagas"] != json!([]) {}
+    driver.call("settled", json!({})).unwrap();
+    let open = driver.call("saga_list", json!({})).unwrap();
+    assert_eq!(open["sagas"], json!([]), "a saga that waits for nothing");
     for transfer in &answered {
         let saga = driver
             .call("saga", json!({ "saga_id": format!("t{transfer}") }))
@@ -89,12 +91,7 @@ fn h6_money_is_conserved_in_every_read_though_killed_and_every_answered_transfer
             "{account}"
         );
     }
-    let before = driver.view("digest", "balances");
-    driver
-        .call("rebuild", json!({ "proj": "balances" }))
-        .unwrap();
-    let after = driver.view("digest", "balances");
-    assert_eq!(before["digest"], after["digest"]);
+    driver.check_rebuild("balances");
     assert_eq!(driver.call("verify", json!({})).unwrap()["ok"], true);
     driver.end();
 }

@@ -18,8 +18,20 @@ pub(crate) struct Client {
 impl Client {
     /// Starts a driver and opens a directory.
     pub(crate) fn open(dir: &Path) -> Self {
+        let (client, opened) = Self::start(dir, &[], json!({}));
+        assert!(matches!(opened, Some(Ok(_))), "{opened:?}");
+        client
+    }
+
+    /// Starts a driver with variables in its environment and opens a directory; the answer, unless it died.
+    pub(crate) fn start(
+        dir: &Path,
+        variables: &[(&str, &str)],
+        options: Value,
+    ) -> (Self, Option<Result<Value, Value>>) {
         let mut child = Command::new(program())
             .env("RUST_BACKTRACE", "0")
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -30,9 +42,11 @@ impl Client {
             child,
             last: 0,
         };
-        let opened = client.call("open", json!({ "dir": dir }));
-        assert!(opened.is_ok(), "{opened:?}");
-        client
+        let mut open = options;
+        open["dir"] = json!(dir);
+        client.send("open", open);
+        let opened = client.next_unless_dead().map(|(_, answer)| answer);
+        (client, opened)
     }
 
     /// Sends a request; its id.
@@ -41,21 +55,28 @@ impl Client {
         let mut request = fields;
         request["id"] = self.last.into();
         request["op"] = op.into();
-        writeln!(self.input, "{request}").unwrap();
-        self.input.flush().unwrap();
+        // A process that is dead gives no answer, and that is where it is noticed.
+        drop(writeln!(self.input, "{request}").and_then(|()| self.input.flush()));
         self.last
     }
 
     /// The next answer: to which request, and what.
     pub(crate) fn next(&mut self) -> (u64, Result<Value, Value>) {
+        self.next_unless_dead().expect("the process is alive")
+    }
+
+    /// The next answer; `None` once the process is dead and everything it said was read.
+    pub(crate) fn next_unless_dead(&mut self) -> Option<(u64, Result<Value, Value>)> {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
+        // Half a line was never said.
+        line.ends_with('\n').then_some(())?;
         let mut answer: Value = serde_json::from_str(&line).unwrap();
         let id = answer["id"].as_u64().unwrap();
-        match answer.get_mut("ok") {
+        Some(match answer.get_mut("ok") {
             Some(ok) => (id, Ok(ok.take())),
             None => (id, Err(answer["err"].take())),
-        }
+        })
     }
 
     /// Sends a request and waits for its answer; nothing else may be under way.
@@ -75,6 +96,21 @@ impl Client {
         self.call(op, read).unwrap()
     }
 
+    /// Builds a view anew, and holds it against what it was.
+    pub(crate) fn check_rebuild(&mut self, projection: &str) {
+        loop {
+            let before = self.view("digest", projection);
+            let name = json!({ "proj": projection });
+            self.call("rebuild", name).unwrap();
+            let after = self.view("digest", projection);
+            // Sagas go on meanwhile: only what is as of one position is the same.
+            if before["pos"] == after["pos"] {
+                assert_eq!(before, after, "a view that was built anew differs");
+                return;
+            }
+        }
+    }
+
     /// SIGKILL: nothing of the process has a say in it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -83,11 +119,16 @@ impl Client {
 
     /// The end of its input, which is a clean one.
     pub(crate) fn end(self) {
+        assert!(self.ends_well());
+    }
+
+    /// The end of its input; whether it came to its own end.
+    pub(crate) fn ends_well(self) -> bool {
         let Self {
             mut child, input, ..
         } = self;
         drop(input);
-        assert!(child.wait().unwrap().success());
+        child.wait().unwrap().success()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use chronicler_domain::Tenant;
+use chronicler_domain::{GlobalPosition, Tenant};
 use chronicler_runtime::{ManualClock, SendOptions, StopOptions};
 use chronicler_sagas::{Ending, SagaStatus};
-use chronicler_store::MemoryStore;
 use chronicler_store::memory::CrashPoint;
+use chronicler_store::{Direction, Filter, MemoryStore, read_all_events};
 use futures::FutureExt;
 
 use crate::fixture::{compensated, fixture, id, over, settle};
@@ -68,6 +68,17 @@ async fn m65_backoff_outlives_a_restart() {
     assert_eq!(again, expected, "no attempt before its time");
 }
 
+/// How many effects the sagas in a store decided on.
+async fn decisions(store: &MemoryStore) -> usize {
+    let filter = Filter {
+        event_types: vec!["$Decided".into()],
+        ..Filter::default()
+    };
+    let (first, last) = (GlobalPosition::new(1), GlobalPosition::MAX);
+    let found = read_all_events(store, first, last, filter, usize::MAX, Direction::Forward);
+    found.await.unwrap().len()
+}
+
 /// Runs an order until it is over, or the store dies; then again over what survived, until it is over.
 async fn crash_at(script: Script, point: CrashPoint) -> bool {
     let store = MemoryStore::new();
@@ -92,6 +103,12 @@ async fn crash_at(script: Script, point: CrashPoint) -> bool {
     settle().await;
     let died = store.faults().is_dead();
     let survivor = MemoryStore::clone(&store.faults().survivor());
+    // The charge is the second thing that it decides.
+    let (charged, decided) = (f.charges("o").0, decisions(&survivor).await);
+    assert!(
+        charged == 0 || decided >= 2,
+        "{point:?}: charged, and not decided"
+    );
     let f = over(survivor, gateway, clock.clone()).await;
     settle().await;
     // A command whose answer was lost is sent again; the order itself says no to a second one.
