@@ -69,6 +69,20 @@ pub enum Verb {
         /// The data directory: empty, or not there yet
         dir: PathBuf,
     },
+    /// Writes the whole log as JSON lines, one commit a line
+    Export {
+        /// The data directory
+        dir: PathBuf,
+        /// The file, which must not be there yet; standard output if none is named
+        file: Option<PathBuf>,
+    },
+    /// Makes a data directory of an export, with the same positions, sequences, times and versions, and a new store id
+    Import {
+        /// The data directory: empty, or not there yet
+        dir: PathBuf,
+        /// The export; standard input if none is named
+        file: Option<PathBuf>,
+    },
     /// Prints the completions for a shell
     Completions {
         /// The shell

@@ -5,12 +5,11 @@ use std::fmt;
 
 use chronicler_domain::Metadata;
 use chronicler_store::EventRef;
-use chronicler_store::codec::CodecId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payload::{Payloads, hex};
+use crate::payload::{Payloads, codec_name, hex};
 use crate::stream_name;
 
 /// One event. The payload is there as JSON or, if it cannot be shown as such, as hexadecimal digits.
@@ -84,15 +83,5 @@ impl fmt::Display for EventLine {
             (Some(json), _) => write!(f, "  {}", json.get()),
             (None, hex) => write!(f, "  {}:{}", self.codec, hex.as_deref().unwrap_or_default()),
         }
-    }
-}
-
-/// The name of a codec; of one that is not known, its number.
-fn codec_name(codec: CodecId) -> String {
-    match codec {
-        CodecId::RAW => "raw".to_owned(),
-        CodecId::BINCODE => "bincode".to_owned(),
-        CodecId::JSON => "json".to_owned(),
-        other => other.number().to_string(),
     }
 }

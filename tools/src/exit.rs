@@ -71,7 +71,9 @@ impl ToolError {
             Self::Maintenance(error) => match error {
                 MaintenanceError::Open(error) => of_open(error),
                 MaintenanceError::Read(error) => of_read(error),
-                MaintenanceError::Refused { .. } => Exit::Refused,
+                MaintenanceError::Refused { .. } | MaintenanceError::NotReproducible { .. } => {
+                    Exit::Refused
+                }
                 MaintenanceError::Damaged { .. } => Exit::Damaged,
                 _ => Exit::CannotOpen,
             },

@@ -3,10 +3,13 @@
 
 mod backup;
 mod cli;
+mod commit_line;
 mod damage;
 mod event_line;
 mod events;
 mod exit;
+mod export;
+mod import;
 mod output;
 mod payload;
 mod progress;

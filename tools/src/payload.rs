@@ -1,5 +1,6 @@
 //! Payloads as JSON: those that are JSON, and those whose types an application knows.
 
+use bytes::Bytes;
 use chronicler_store::EventRef;
 use chronicler_store::codec::CodecId;
 use serde_json::value::RawValue;
@@ -37,4 +38,42 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from(*DIGITS.get(usize::from(value)).unwrap_or(&b'?'));
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(digit).collect()
+}
+
+/// The bytes that hexadecimal digits stand for.
+pub(crate) fn unhex(digits: &str) -> Result<Bytes, String> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err("the number of hexadecimal digits is odd".to_owned());
+    }
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(format!("{:?} is no hexadecimal digit", char::from(digit))),
+    };
+    let byte = |[high, low]: &[u8; 2]| Ok(value(*high)? << 4 | value(*low)?);
+    pairs.iter().map(byte).collect()
+}
+
+/// The name of a codec; of one that is not known, its number.
+pub(crate) fn codec_name(codec: CodecId) -> String {
+    match codec {
+        CodecId::RAW => "raw".to_owned(),
+        CodecId::BINCODE => "bincode".to_owned(),
+        CodecId::JSON => "json".to_owned(),
+        other => other.number().to_string(),
+    }
+}
+
+/// The codec of a name.
+pub(crate) fn codec_of(name: &str) -> Result<CodecId, String> {
+    match name {
+        "raw" => Ok(CodecId::RAW),
+        "bincode" => Ok(CodecId::BINCODE),
+        "json" => Ok(CodecId::JSON),
+        number => number
+            .parse()
+            .map(CodecId::new)
+            .map_err(|_| format!("{number:?} is no codec")),
+    }
 }

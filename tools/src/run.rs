@@ -9,7 +9,7 @@ use crate::cli::{Cli, Verb};
 use crate::exit::{Exit, ToolError};
 use crate::output::Output;
 use crate::payload::Payloads;
-use crate::{backup, events, restore, stat, streams, tail, verify};
+use crate::{backup, events, export, import, restore, stat, streams, tail, verify};
 
 /// How much is printed at once: more than a pipe holds.
 const OUTPUT_BYTES: usize = 128 << 10;
@@ -62,6 +62,8 @@ fn perform(verb: Verb, out: &mut Output<'_>, payloads: &dyn Payloads) -> Result<
         Verb::Tail(arguments) => tail::tail(&arguments, out, payloads, || true),
         Verb::Backup { dir, dest } => backup::backup(&dir, &dest, out),
         Verb::Restore { backup, dir } => restore::restore(&backup, &dir, out),
+        Verb::Export { dir, file } => export::export(&dir, file.as_deref(), out),
+        Verb::Import { dir, file } => import::import(&dir, file.as_deref(), out),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chronicler", &mut script);

@@ -26,7 +26,10 @@ mod write;
 pub use counters::SyncStats;
 pub(crate) use disk::{OpenMode, RealStorage, Storage, StorageFile};
 pub(crate) use identity::StoreKind;
-pub use maintain::{BackupReport, CopyProgress, MaintenanceError, RestoreReport, restore};
+pub use maintain::{
+    BackupReport, CopyProgress, ImportedCommit, JournalImport, MaintenanceError, RestoreReport,
+    restore,
+};
 pub use open::{CutTail, OpenReport};
 pub use options::{Durability, JournalOptions, ReplayListener, ReplayProgress};
 pub(crate) use read::run;

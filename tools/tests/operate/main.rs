@@ -7,6 +7,7 @@
 
 mod backup;
 mod directory;
+mod export;
 mod live;
 mod reading;
 mod tool;

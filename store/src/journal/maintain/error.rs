@@ -23,6 +23,12 @@ pub enum MaintenanceError {
         /// What stands in the way, and what to do.
         reason: String,
     },
+    /// A commit that is to be imported would not become what it was.
+    #[error("{reason}")]
+    NotReproducible {
+        /// Why not.
+        reason: String,
+    },
     /// A file that is no segment does not hold what was written there.
     #[error("{path} is damaged: {reason}", path = path.display())]
     Damaged {

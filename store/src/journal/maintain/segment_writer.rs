@@ -46,6 +46,16 @@ impl SegmentWriter {
         })
     }
 
+    /// How long the file is so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.written.bytes + self.buffer.len() as u64
+    }
+
+    /// Where its first frame lies in the log.
+    pub(super) fn base_offset(&self) -> u64 {
+        self.header.base_offset
+    }
+
     /// Adds a commit, which must be the next one.
     pub(super) fn push(&mut self, commit: &RecordedCommit) -> io::Result<()> {
         note(&mut self.builder, commit);

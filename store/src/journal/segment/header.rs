@@ -29,6 +29,19 @@ pub(crate) struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// Of the segment that begins where the log ends.
+    pub(crate) fn following(number: u64, store_id: Uuid, end: &LogEnd) -> Self {
+        Self {
+            number,
+            store_id,
+            base_offset: end.offset,
+            first_sequence: end.sequence.next(),
+            first_position: end.position.next(),
+            previous_checksum: end.checksum,
+            previous_timestamp: end.timestamp,
+        }
+    }
+
     /// The end of the log before this segment, as far as the header says: not where its last frame begins.
     pub(crate) fn end_before(&self) -> LogEnd {
         LogEnd {

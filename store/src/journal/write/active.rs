@@ -70,15 +70,7 @@ pub(crate) fn create_segment(
     file_bytes: u64,
     durable: bool,
 ) -> io::Result<ActiveSegment> {
-    let header = SegmentHeader {
-        number,
-        store_id,
-        base_offset: end.offset,
-        first_sequence: end.sequence.next(),
-        first_position: end.position.next(),
-        previous_checksum: end.checksum,
-        previous_timestamp: end.timestamp,
-    };
+    let header = SegmentHeader::following(number, store_id, end);
     let file_bytes = file_bytes.max(SEGMENT_HEADER_BYTES);
     let file = storage.open(&folder.join(file_name(number)), OpenMode::Create)?;
     file.preallocate(file_bytes)?;
