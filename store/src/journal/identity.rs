@@ -25,7 +25,7 @@ pub(crate) enum StoreKind {
 }
 
 impl StoreKind {
-    const ALL: [Self; 2] = [Self::Journal, Self::Pages];
+    pub(crate) const ALL: [Self; 2] = [Self::Journal, Self::Pages];
 
     /// The log's folder in the data directory. Not within `sled`: that folder may be deleted at any time.
     pub(crate) fn folder(self) -> &'static str {
@@ -44,7 +44,7 @@ impl StoreKind {
     }
 
     /// The type that opens such a directory.
-    fn store(self) -> &'static str {
+    pub(crate) fn store(self) -> &'static str {
         match self {
             Self::Journal => "JournalStore",
             Self::Pages => "SledStore",

@@ -6,6 +6,8 @@
 mod options;
 mod storage;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use options::SledOptions;
 pub use store::SledStore;

@@ -1,24 +1,17 @@
 //! One sled database: opened, read and written behind the guard, each batch wholly or not at all.
 
-use std::fs::File;
-use std::io;
-use std::ops::{Bound, ControlFlow};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::guard;
-use super::intent::IntentFile;
+use super::handles::{Batch, Handles, Visit, failed};
 use super::row::{self, RowChange, TreeId};
 use crate::index::IndexError;
-use crate::test_points::{CrashPlace, reached};
 
-/// What sled may keep of pages in memory, in bytes. What it does not keep it reads from its file, which the
-/// operating system caches, in 2 µs. With this, an open index of 100,000 heads takes 30 MB in all and one of
-/// 1,000,000 heads 130 MB, most of it sled's table of pages.
-const CACHE_BYTES: u64 = 16 << 20;
 /// How long an open may take. It takes about 0.75 s per million rows, on a slow disk several times that;
 /// what takes longer than this and [`OPEN_LIMIT_PER_MIB`] together hangs.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
@@ -30,35 +23,6 @@ const WRITE_LIMIT: Duration = Duration::from_secs(60);
 const WRITE_LIMIT_PER_ROW: Duration = Duration::from_micros(200);
 /// How long closing may take: what is left to write is at most one buffer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
-/// How long to wait for sled's own threads to let go of the file after a close in the same process.
-const LOCK_LIMIT: Duration = Duration::from_secs(5);
-const LOCK_RETRY: Duration = Duration::from_millis(2);
-
-/// The row that holds the number of the last batch that was sealed.
-const SEALED: &[u8] = b"sealed";
-
-/// Rows of a range in order, each visited with its key and stored bytes.
-pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
-
-/// Rows to be written.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    /// Rows that stand for themselves: a crash may leave any of them out.
-    pub(super) loose: Vec<RowChange>,
-    /// Rows that are written all or none.
-    pub(super) rows: Vec<RowChange>,
-    /// Rows that are written after all others are durable, all or none together with `rows`.
-    pub(super) seal: Vec<RowChange>,
-}
-
-impl Batch {
-    pub(super) fn loose(loose: Vec<RowChange>) -> Self {
-        Self {
-            loose,
-            ..Self::default()
-        }
-    }
-}
 
 /// An open database.
 #[derive(Debug)]
@@ -69,15 +33,9 @@ pub(super) struct Database {
     sealed: Mutex<u64>,
     /// Set by the first failure that leaves sled in a state we know nothing of; nothing enters it then.
     broken: OnceLock<IndexError>,
-}
-
-#[derive(Clone, Debug)]
-struct Handles {
-    db: ::sled::Db,
-    trees: Arc<[(TreeId, ::sled::Tree)]>,
-    /// Our own descriptor of sled's file: `flush` hands bytes to the kernel, and this one syncs them.
-    file: Arc<File>,
-    intent: Arc<IntentFile>,
+    /// Set by the first write of a log that sled refused with an error of its own: what it holds can still be
+    /// read, and nothing is written any more.
+    refused: OnceLock<IndexError>,
 }
 
 impl Database {
@@ -104,6 +62,7 @@ impl Database {
             handles: Some(handles),
             sealed: Mutex::new(sealed),
             broken: OnceLock::new(),
+            refused: OnceLock::new(),
         })
     }
 
@@ -186,19 +145,33 @@ impl Database {
         Ok(())
     }
 
-    /// Writes rows that a crash may leave out, any of them, until they are synced.
+    /// Writes rows that a crash may leave out, any of them, until they are synced. After a failure nothing is
+    /// written any more, and reads go on where sled still can.
     pub(super) fn put(&self, rows: Vec<RowChange>) -> Result<(), IndexError> {
         let limit = write_limit(rows.len());
-        let handles = self.usable()?.clone();
-        let written = guard::within("write", limit, move || handles.put(&rows));
-        written.map_err(|error| self.broke(error))
+        self.write("write", limit, move |handles| handles.put(&rows))
     }
 
-    /// Makes everything that was written durable.
+    /// Makes everything durable that was put.
     pub(super) fn sync(&self) -> Result<(), IndexError> {
+        self.write("sync", WRITE_LIMIT, Handles::sync)
+    }
+
+    fn write(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        write: impl FnOnce(&Handles) -> Result<(), IndexError> + Send + 'static,
+    ) -> Result<(), IndexError> {
         let handles = self.usable()?.clone();
-        let synced = guard::within("sync", WRITE_LIMIT, move || handles.sync());
-        synced.map_err(|error| self.broke(error))
+        if let Some(error) = self.refused.get() {
+            return Err(error.clone());
+        }
+        // A panic or a hang leaves sled in a state we know nothing of, and an error only without what was to be
+        // written.
+        let ended = guard::within(operation, limit, move || Ok(write(&handles)));
+        let written = ended.map_err(|error| self.broke(error))?;
+        written.map_err(|error| self.refused.get_or_init(|| error).clone())
     }
 
     /// Writes what a crash may leave of a batch: its intent, and the first of its rows and seal.
@@ -212,14 +185,19 @@ impl Database {
         handles.sync()
     }
 
-    /// Runs a read. One that panics leaves sled in a state we know nothing of.
+    /// Runs a read. One that panics leaves sled in a state we know nothing of. One that it refuses does so, too,
+    /// unless a refused write came before: then it is only this read that needs what was not written.
     fn enter<T>(
         &self,
         operation: &'static str,
         read: impl FnOnce(&Handles) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
         let handles = self.usable()?;
-        guard::guarded(operation, || read(handles)).map_err(|error| self.broke(error))
+        let ended = guard::guarded(operation, || Ok(read(handles)));
+        match ended.map_err(|error| self.broke(error))? {
+            Err(error) if self.refused.get().is_none() => Err(self.broke(error)),
+            result => result,
+        }
     }
 
     fn usable(&self) -> Result<&Handles, IndexError> {
@@ -255,195 +233,9 @@ impl Drop for Database {
     }
 }
 
-impl Handles {
-    fn open(folder: &Path, trees: &[TreeId]) -> Result<Self, IndexError> {
-        let during = |what: &'static str| {
-            move |error: io::Error| failed("open", &format!("{what}: {error}"))
-        };
-        std::fs::create_dir_all(folder).map_err(during("create the folder"))?;
-        let db = open_sled(folder)?;
-        let trees = trees
-            .iter()
-            .map(|tree| {
-                Ok((
-                    *tree,
-                    db.open_tree([tree.number()]).map_err(sled_error("open"))?,
-                ))
-            })
-            .collect::<Result<Arc<[_]>, IndexError>>()?;
-        let file = File::open(folder.join("db")).map_err(during("open db"))?;
-        let intent = IntentFile::open(folder).map_err(during("open intent"))?;
-        let handles = Self {
-            db,
-            trees,
-            file: Arc::new(file),
-            intent: Arc::new(intent),
-        };
-        handles.sync()?;
-        sync_folder(folder).map_err(during("sync the folder"))?;
-        Ok(handles)
-    }
-
-    /// Writes the rows of a batch again whose seal is missing. Returns the number of the last sealed batch.
-    fn complete_interrupted(&self) -> Result<u64, IndexError> {
-        let sealed = match self.get(TreeId::Meta, SEALED)? {
-            Some(stored) => number_of(row::body(TreeId::Meta, SEALED, &stored)?)
-                .ok_or_else(|| row::damaged(TreeId::Meta, SEALED))?,
-            None => 0,
-        };
-        let found = self.intent.read().map_err(io_error("read intent"))?;
-        let Some(intent) = found else {
-            return Ok(sealed);
-        };
-        // A batch is announced only when the one before is sealed, durably.
-        let announced_after = intent.number.saturating_sub(1);
-        if sealed < announced_after || (intent.rows.is_empty() && sealed < intent.number) {
-            let reason = format!("sled has lost batches {} to {announced_after}", sealed + 1);
-            return Err(failed("open", &reason));
-        }
-        if sealed >= intent.number {
-            return Ok(sealed);
-        }
-        tracing::info!(rows = intent.rows.len(), "completing an interrupted batch");
-        self.put(&intent.rows)?;
-        self.sync()?;
-        Ok(intent.number)
-    }
-
-    fn commit(&self, number: u64, batch: Batch) -> Result<(), IndexError> {
-        let Batch {
-            loose,
-            rows,
-            mut seal,
-        } = batch;
-        seal.push(RowChange::set(
-            TreeId::Meta,
-            SEALED,
-            number.to_le_bytes().to_vec(),
-        ));
-        self.announce(number, &rows, &seal)?;
-        self.put(&loose)?;
-        self.put(&rows)?;
-        self.sync()?;
-        reached(CrashPlace::RowsWritten);
-        self.put(&seal)?;
-        self.sync()?;
-        self.intent.trim(number).map_err(io_error("trim intent"))
-    }
-
-    fn announce(
-        &self,
-        number: u64,
-        rows: &[RowChange],
-        seal: &[RowChange],
-    ) -> Result<(), IndexError> {
-        self.intent
-            .write(number, &[rows, seal])
-            .map_err(io_error("write intent"))
-    }
-
-    fn put(&self, rows: &[RowChange]) -> Result<(), IndexError> {
-        for change in rows {
-            let tree = self.tree(change.tree)?;
-            match &change.stored {
-                Some(stored) => tree.insert(&change.key, stored.as_slice()),
-                None => tree.remove(&change.key),
-            }
-            .map_err(sled_error("write"))?;
-        }
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), IndexError> {
-        self.db.flush().map_err(sled_error("flush"))?;
-        self.file.sync_data().map_err(io_error("fdatasync"))
-    }
-
-    fn get(&self, tree: TreeId, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        let stored = self.tree(tree)?.get(key).map_err(sled_error("read"))?;
-        Ok(stored.map(|stored| stored.to_vec()))
-    }
-
-    fn visit(
-        &self,
-        rows: impl Iterator<Item = ::sled::Result<(::sled::IVec, ::sled::IVec)>>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), IndexError> {
-        for row in rows {
-            let (key, stored) = row.map_err(sled_error("scan"))?;
-            if visit(&key, &stored).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn tree(&self, id: TreeId) -> Result<&::sled::Tree, IndexError> {
-        self.trees
-            .iter()
-            .find(|(tree, _)| *tree == id)
-            .map(|(_, tree)| tree)
-            .ok_or_else(|| failed("use", "this database has no such tree"))
-    }
-}
-
-/// Without sled's own periodic flush: it would write, collect garbage and sync behind our back, and closing
-/// waits for ever when its thread has panicked. Segments are used again without it: a file that is written
-/// over and over stays at about five times its rows. `Mode` stays as it is, since nothing in 0.34.7 reads it.
-///
-/// sled's lock goes with its last thread that holds the file, which may be after a close has returned.
-fn open_sled(folder: &Path) -> Result<::sled::Db, IndexError> {
-    let config = ::sled::Config::new()
-        .path(folder)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None);
-    let mut waited = Duration::ZERO;
-    loop {
-        match config.open() {
-            Err(::sled::Error::Io(error))
-                if waited < LOCK_LIMIT && error.to_string().contains("could not acquire lock") =>
-            {
-                std::thread::sleep(LOCK_RETRY);
-                waited += LOCK_RETRY;
-            }
-            opened => return opened.map_err(sled_error("open")),
-        }
-    }
-}
-
-/// Makes the names of the files in a folder durable, the folder's own name, and the files that sled does
-/// not sync itself.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder.join("conf"))?.sync_all()?;
-    let parent: Option<PathBuf> = folder.parent().map(Path::to_path_buf);
-    for folder in std::iter::once(folder.to_owned()).chain(parent) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
 fn write_limit(rows: usize) -> Duration {
     let rows = u32::try_from(rows).unwrap_or(u32::MAX);
     WRITE_LIMIT.saturating_add(WRITE_LIMIT_PER_ROW.saturating_mul(rows))
-}
-
-fn number_of(body: &[u8]) -> Option<u64> {
-    body.try_into().ok().map(u64::from_le_bytes)
-}
-
-fn failed(operation: &'static str, reason: &str) -> IndexError {
-    IndexError {
-        operation,
-        reason: reason.to_owned(),
-    }
-}
-
-fn sled_error(operation: &'static str) -> impl Fn(::sled::Error) -> IndexError {
-    move |error| failed(operation, &error.to_string())
-}
-
-fn io_error(operation: &'static str) -> impl Fn(io::Error) -> IndexError {
-    move |error| failed(operation, &error.to_string())
 }
 
 #[cfg(test)]

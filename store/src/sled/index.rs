@@ -9,8 +9,9 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use super::cell::{self, CellTrees, Plan};
-use super::database::{Batch, Database};
+use super::database::Database;
 use super::folder::{Folder, SetAside};
+use super::handles::Batch;
 use super::index_row;
 use super::row::{self, RowChange, Tally, TreeId};
 use crate::frame::FactKind;

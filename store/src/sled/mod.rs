@@ -1,5 +1,5 @@
-//! The checked index, snapshots and views in sled: what we remember about the journal. The only place that
-//! names sled.
+//! The checked index, snapshots and views in sled: what we remember about the journal. And, for a store in
+//! sled alone, the pages of the log itself ([`pages`]). The only place that names sled.
 //!
 //! # Two databases
 //! `<data>/sled/index` holds stream heads and facts, `<data>/sled/derived` snapshots and views. They are two
@@ -40,6 +40,7 @@ mod database;
 mod derived;
 mod folder;
 mod guard;
+mod handles;
 mod index;
 mod index_row;
 #[cfg(test)]

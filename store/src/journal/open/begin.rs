@@ -29,6 +29,7 @@ pub(super) fn begin(
         let folder = folder.clone();
         move |error| io_failed(doing, &folder, error)
     };
+    refuse_other_log(storage, kind, data)?;
     storage.create_folder(&folder).map_err(failed("creating"))?;
     remove_unused(storage, data, &folder)?;
     let store_id = identity::new_store_id();
@@ -90,6 +91,26 @@ fn remove_unused(storage: &dyn Storage, data: &Path, folder: &Path) -> Result<()
                 return Err(io_failed("removing", &path, error));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a directory that holds the log of another kind of store, although its `format` file is gone.
+fn refuse_other_log(storage: &dyn Storage, kind: StoreKind, data: &Path) -> Result<(), OpenError> {
+    for other in StoreKind::ALL.into_iter().filter(|other| *other != kind) {
+        let folder = data.join(other.folder());
+        match storage.list(&folder) {
+            Ok(names) if names.is_empty() => {}
+            Ok(_) => {
+                let (folder, store) = (folder.display(), other.store());
+                return Err(was_used(
+                    data,
+                    format!("{folder} holds the log of a {store}"),
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_failed("listing", &folder, error)),
         }
     }
     Ok(())

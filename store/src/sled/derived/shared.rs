@@ -15,8 +15,9 @@ use super::views::Registry;
 use crate::error::StoreError;
 use crate::index::{IndexError, Watermark};
 use crate::log::Head;
-use crate::sled::database::{Batch, Database};
+use crate::sled::database::Database;
 use crate::sled::folder::{Folder, SetAside};
+use crate::sled::handles::Batch;
 use crate::sled::index::Expectation;
 use crate::sled::row::TreeId;
 

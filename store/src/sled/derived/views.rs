@@ -273,7 +273,7 @@ fn scan_view(
     db: &Database,
     tree: TreeId,
     number: ViewNumber,
-    visit: &mut crate::sled::database::Visit<'_>,
+    visit: &mut crate::sled::handles::Visit<'_>,
 ) -> Result<(), IndexError> {
     let end = end_of(number);
     let first = number.first_key();

@@ -13,7 +13,8 @@ use super::shared::{Shared, derived_error};
 use super::views;
 use crate::error::StoreError;
 use crate::index::IndexError;
-use crate::sled::database::{Batch, Database};
+use crate::sled::database::Database;
+use crate::sled::handles::Batch;
 use crate::snapshot::Snapshot;
 use crate::view::{ViewCheckpoint, ViewName, ViewRow};
 
