@@ -28,14 +28,33 @@ use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
 ///
 /// - One flipped bit or a file that was cut can cost everything in it. A journal says which segment, and the
 ///   others can still be read; sled mostly does not open at all. It is noticed in any case: up to the head marker,
-///   a file beside sled, what is missing or wrong is an error that names place and position.
+///   a file beside sled, what is missing or wrong is an error, with segment and position where sled can be read.
 /// - It cannot be repaired, read while it is open, copied while it is written, or looked at with the command
 ///   line's tools. A backup is a copy of the directory while the store is closed.
-/// - It takes more room and more memory, and longer to open: sled reads through its whole file.
-/// - sled panics where others return errors. Panics, and calls that never come back, become errors here: writes
-///   stop until the store is opened again. With `panic = "abort"` a damaged file ends the process.
+/// - It takes more room and more memory, longer for a commit that comes alone, and longer to open: sled reads through
+///   its whole file.
+/// - sled panics where others return errors. Panics, and calls that never come back, become errors here: nothing can be
+///   written or read then until the store is opened again. With `panic = "abort"` a damaged file ends the process.
+/// - After a write that sled refused (no room, a failed sync), sled may also refuse to read what lies in the same page.
+///   Other reads go on.
 ///
 /// Dropping it closes it, and waits for that; [`close`](EventLog::close) does so without blocking.
+///
+/// # Examples
+///
+/// ```
+/// use chronicler_store::{EventLog, SledOptions, SledStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), chronicler_store::OpenError> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let data = folder.path();
+/// let store = SledStore::open(data, SledOptions::default())?;
+/// assert_eq!(store.head().sequence.get(), 0);
+/// store.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct SledStore {
     store: JournalStore,
     storage: PageStorage,
