@@ -138,7 +138,7 @@ impl AppendError {
 pub enum ReadError {
     /// A file does not hold what was written there.
     #[error(
-        "segment {segment} is damaged at byte {offset} (after position {position}, commit {sequence}): {reason}; keep a copy of the directory as it is, see with `chronicler verify` what else is damaged, and restore the file from a backup"
+        "segment {segment} is damaged at byte {offset} (after position {position}, commit {sequence}): {reason}; see with `chronicler verify` what else is damaged; then use a backup (`chronicler restore`) or, without one, cut the log before the damage (`chronicler repair`, which keeps the originals)"
     )]
     Damaged {
         /// The file.

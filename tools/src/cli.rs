@@ -83,6 +83,19 @@ pub enum Verb {
         /// The export; standard input if none is named
         file: Option<PathBuf>,
     },
+    /// Makes a damaged log one that opens again, and sets the originals aside in the directory
+    Repair {
+        /// The data directory, which no application may have open
+        dir: PathBuf,
+        /// Does it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Sets sled aside and builds the index again from the journal
+    RebuildIndex {
+        /// The data directory, which no application may have open
+        dir: PathBuf,
+    },
     /// Prints the completions for a shell
     Completions {
         /// The shell

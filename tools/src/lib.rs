@@ -13,6 +13,8 @@ mod import;
 mod output;
 mod payload;
 mod progress;
+mod rebuild;
+mod repair;
 mod restore;
 mod run;
 mod stat;

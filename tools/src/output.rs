@@ -35,6 +35,11 @@ impl<'a> Output<'a> {
         written.map_err(ToolError::Output)
     }
 
+    /// Whether it prints lines for people.
+    pub(crate) fn is_for_people(&self) -> bool {
+        !self.json
+    }
+
     /// Makes everything that was printed visible.
     pub(crate) fn flush(&mut self) -> Result<(), ToolError> {
         self.to.flush().map_err(ToolError::Output)

@@ -12,3 +12,14 @@ pub(crate) fn bar(what: &'static str, bytes: u64) -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+const COUNT_TEMPLATE: &str = "{msg:>10} [{bar:40}] {pos}/{len} {per_sec} {eta}";
+
+/// A bar over a number of things, which is not known yet.
+pub(crate) fn count(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0).with_message(what);
+    match ProgressStyle::with_template(COUNT_TEMPLATE) {
+        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        Err(_) => bar,
+    }
+}

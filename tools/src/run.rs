@@ -9,7 +9,9 @@ use crate::cli::{Cli, Verb};
 use crate::exit::{Exit, ToolError};
 use crate::output::Output;
 use crate::payload::Payloads;
-use crate::{backup, events, export, import, restore, stat, streams, tail, verify};
+use crate::{
+    backup, events, export, import, rebuild, repair, restore, stat, streams, tail, verify,
+};
 
 /// How much is printed at once: more than a pipe holds.
 const OUTPUT_BYTES: usize = 128 << 10;
@@ -64,6 +66,8 @@ fn perform(verb: Verb, out: &mut Output<'_>, payloads: &dyn Payloads) -> Result<
         Verb::Restore { backup, dir } => restore::restore(&backup, &dir, out),
         Verb::Export { dir, file } => export::export(&dir, file.as_deref(), out),
         Verb::Import { dir, file } => import::import(&dir, file.as_deref(), out),
+        Verb::Repair { dir, yes } => repair::repair(&dir, yes, out),
+        Verb::RebuildIndex { dir } => rebuild::rebuild(&dir, out),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chronicler", &mut script);

@@ -27,8 +27,8 @@ pub use counters::SyncStats;
 pub(crate) use disk::{OpenMode, RealStorage, Storage, StorageFile};
 pub(crate) use identity::StoreKind;
 pub use maintain::{
-    BackupReport, CopyProgress, ImportedCommit, JournalImport, MaintenanceError, RestoreReport,
-    restore,
+    BackupReport, CopyProgress, ImportedCommit, JournalImport, MaintenanceError, Repair,
+    RepairAction, RepairPlan, RepairReport, RestoreReport, restore, set_index_aside,
 };
 pub use open::{CutTail, OpenReport};
 pub use options::{Durability, JournalOptions, ReplayListener, ReplayProgress};

@@ -10,6 +10,9 @@ use crate::index::IndexError;
 
 /// The folder of all databases within a data directory.
 pub(super) const SLED: &str = "sled";
+/// The databases within it.
+pub(super) const INDEX: &str = "index";
+pub(super) const DERIVED: &str = "derived";
 /// How many folders that were set aside are kept: the newest. They are there to be looked at, nothing more.
 const SET_ASIDE_MAX: usize = 3;
 const SET_ASIDE_PREFIX: &str = "sled.set-aside-";
@@ -37,6 +40,13 @@ pub(crate) struct SetAside {
     pub reason: String,
     /// Where it lies now; `None` if there was nothing to keep.
     pub path: Option<PathBuf>,
+}
+
+/// Sets all databases of a data directory aside, which nobody has open. Where they are now.
+pub(crate) fn set_aside(data: &Path) -> io::Result<Vec<PathBuf>> {
+    let folders = [INDEX, DERIVED].map(|name| Folder::new(data, name));
+    let moved = folders.iter().map(Folder::set_aside);
+    moved.filter_map(Result::transpose).collect()
 }
 
 impl Folder {

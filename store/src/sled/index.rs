@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::cell::{self, CellTrees, Plan};
 use super::database::Database;
-use super::folder::{Folder, SetAside};
+use super::folder::{Folder, INDEX, SetAside};
 use super::handles::Batch;
 use super::index_row;
 use super::row::{self, RowChange, Tally, TreeId};
@@ -100,7 +100,7 @@ impl SledIndex {
         data: &Path,
         expected: &Expectation<'_>,
     ) -> Result<(Self, IndexReport), IndexError> {
-        let folder = Folder::new(data, "index");
+        let folder = Folder::new(data, INDEX);
         let opened = folder.open(TREES, |db| check(db, expected))?;
         let report = IndexReport {
             watermark: opened.found.watermark,

@@ -50,5 +50,6 @@ mod pages;
 mod row;
 
 pub(crate) use derived::{DerivedStore, DurableEnd};
+pub(crate) use folder::set_aside;
 pub(crate) use index::{Expectation, SledIndex};
 pub(crate) use pages::{PagedFile, PagedFiles};

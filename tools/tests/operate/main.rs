@@ -10,6 +10,7 @@ mod directory;
 mod export;
 mod live;
 mod reading;
+mod repair;
 mod tool;
 mod verify;
 mod verify_speed;

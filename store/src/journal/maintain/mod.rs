@@ -1,11 +1,14 @@
-//! What an operator does to a data directory as a whole: backup, restore, import.
+//! What an operator does to a data directory as a whole: backup, restore, import, repair, a new index.
 
 mod backup;
+mod chain;
 mod copy;
 mod error;
 mod import;
 mod manifest;
 mod place;
+mod rebuild;
+mod repair;
 mod restore;
 mod segment_writer;
 
@@ -13,4 +16,6 @@ pub use backup::BackupReport;
 pub use copy::CopyProgress;
 pub use error::MaintenanceError;
 pub use import::{ImportedCommit, JournalImport};
+pub use rebuild::set_index_aside;
+pub use repair::{Repair, RepairAction, RepairPlan, RepairReport};
 pub use restore::{RestoreReport, restore};

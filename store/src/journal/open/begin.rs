@@ -119,6 +119,8 @@ fn refuse_other_log(storage: &dyn Storage, kind: StoreKind, data: &Path) -> Resu
 fn was_used(data: &Path, sign: String) -> OpenError {
     OpenError::NotADirectory {
         path: data.to_path_buf(),
-        reason: format!("its `format` file is missing, and {sign}: restore it from a backup"),
+        reason: format!(
+            "its `format` file is missing, and {sign}: use a backup, or let `chronicler repair` write it again"
+        ),
     }
 }

@@ -16,3 +16,4 @@ pub(crate) use replay::holds;
 pub use report::{CutTail, OpenReport};
 pub(crate) use scan::{Stop, follows, note, scan};
 pub(crate) use sequence::{OpenIndex, open};
+pub(crate) use walk::walk_dry;

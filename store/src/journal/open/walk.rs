@@ -99,6 +99,16 @@ pub(super) fn walk(
     finish(log, &known, marker)
 }
 
+/// Whether opening would find the log in order; what is wrong if not. Changes nothing, and does not read what a
+/// good footer vouches for.
+pub(crate) fn walk_dry(
+    storage: &Arc<dyn Storage>,
+    found: Vec<FoundSegment>,
+    marker: Option<&Marker>,
+) -> Result<(), OpenError> {
+    walk(storage, found, marker).map(|_| ())
+}
+
 fn missing(later: &FoundSegment, number: u64) -> OpenError {
     let path = later.path.with_file_name(file_name(number));
     let reason = "the segment is missing, and later ones are there".to_owned();

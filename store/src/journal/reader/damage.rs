@@ -93,10 +93,10 @@ impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => {
-                "nothing is lost: the next start of the application makes it again from the frames"
+                "nothing is lost: the next start of the application, or `chronicler repair`, makes it again from the frames"
             }
             Self::Restore => {
-                "keep a copy of the directory as it is; restore the file from a backup"
+                "use a backup (`chronicler restore`); without one `chronicler repair` cuts the log before the damage and keeps the originals"
             }
         })
     }

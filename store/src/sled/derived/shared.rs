@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::index::{IndexError, Watermark};
 use crate::log::Head;
 use crate::sled::database::Database;
-use crate::sled::folder::{Folder, SetAside};
+use crate::sled::folder::{DERIVED, Folder, SetAside};
 use crate::sled::handles::Batch;
 use crate::sled::index::Expectation;
 use crate::sled::row::TreeId;
@@ -59,7 +59,7 @@ impl Shared {
         expected: &Expectation<'_>,
         end: DurableEnd,
     ) -> Result<(Self, DerivedReport), IndexError> {
-        let folder = Folder::new(data, "derived");
+        let folder = Folder::new(data, DERIVED);
         let opened = folder.open(TREES, |db| check(db, expected))?;
         let (db, mut registry) = (opened.db, opened.found);
         let (_, anchor) = end();
