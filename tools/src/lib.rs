@@ -6,6 +6,7 @@ mod cli;
 mod commit_line;
 mod damage;
 mod event_line;
+mod event_types;
 mod events;
 mod exit;
 mod export;
@@ -24,6 +25,7 @@ mod tail;
 mod verify;
 
 pub use cli::{Cli, EventsArguments, StreamsArguments, TailArguments, Verb};
+pub use event_types::EventTypes;
 pub use exit::{Exit, ToolError};
 pub use output::Output;
 pub use payload::{Payloads, SelfDescribing};

@@ -12,5 +12,6 @@ mod live;
 mod reading;
 mod repair;
 mod tool;
+mod typed;
 mod verify;
 mod verify_speed;
