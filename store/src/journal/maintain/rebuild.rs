@@ -8,7 +8,7 @@ use crate::error::OpenError;
 use crate::journal::disk::RealStorage;
 use crate::journal::identity;
 use crate::journal::lock::DirectoryLock;
-use crate::sled;
+use crate::sled::set_aside;
 
 /// Sets aside what sled remembers: stream heads, facts, snapshots and views. The next opening builds the index, and
 /// the application its snapshots and views. Takes the lock of the directory. Where it is now.
@@ -24,5 +24,5 @@ pub fn set_index_aside(data: &Path) -> Result<Vec<PathBuf>, MaintenanceError> {
         .into());
     }
     let _lock = DirectoryLock::take(data)?;
-    sled::set_aside(data).map_err(io_failed("setting sled aside in", data))
+    set_aside(data).map_err(io_failed("setting sled aside in", data))
 }
