@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::guard;
+use super::guard::{self, Worker};
 use super::handles::{Batch, Handles, Visit, failed};
 use super::row::{self, RowChange, TreeId};
 use crate::index::IndexError;
@@ -36,6 +36,8 @@ pub(super) struct Database {
     /// Set by the first write of a log that sled refused with an error of its own: what it holds can still be
     /// read, and nothing is written any more.
     refused: OnceLock<IndexError>,
+    /// Writes what is not a batch; started with the first of it.
+    worker: OnceLock<Worker>,
 }
 
 impl Database {
@@ -63,6 +65,7 @@ impl Database {
             sealed: Mutex::new(sealed),
             broken: OnceLock::new(),
             refused: OnceLock::new(),
+            worker: OnceLock::new(),
         })
     }
 
@@ -169,7 +172,8 @@ impl Database {
         }
         // A panic or a hang leaves sled in a state we know nothing of, and an error only without what was to be
         // written.
-        let ended = guard::within(operation, limit, move || Ok(write(&handles)));
+        let worker = self.worker()?;
+        let ended = worker.within(operation, limit, move || Ok(write(&handles)));
         let written = ended.map_err(|error| self.broke(error))?;
         written.map_err(|error| self.refused.get_or_init(|| error).clone())
     }
@@ -198,6 +202,14 @@ impl Database {
             Err(error) if self.refused.get().is_none() => Err(self.broke(error)),
             result => result,
         }
+    }
+
+    fn worker(&self) -> Result<&Worker, IndexError> {
+        if let Some(worker) = self.worker.get() {
+            return Ok(worker);
+        }
+        let worker = Worker::new()?;
+        Ok(self.worker.get_or_init(|| worker))
     }
 
     fn usable(&self) -> Result<&Handles, IndexError> {

@@ -2,7 +2,7 @@
 //!
 //! sled panics on damaged files, in the calling thread or in a thread of its own pool; in the second case
 //! the caller may wait for ever. So everything goes through [`guarded`], and everything that can wait for
-//! sled's threads (open, write, close) also through [`within`], on a thread of ours. A thread that is still
+//! sled's threads (open, write, close) also through [`within`] or a [`Worker`], on a thread of ours. A thread that is still
 //! in sled when its time is up is left behind, with what it holds: that is the price of a hang.
 //!
 //! A program built with `panic = "abort"` has no such guard: damage to sled's files ends it.
@@ -15,7 +15,9 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::index::IndexError;
@@ -47,38 +49,119 @@ pub(super) fn within<T: Send + 'static>(
     limit: Duration,
     enter: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
 ) -> Result<T, IndexError> {
-    let (answer, answered) = sync_channel(1);
-    let thread = std::thread::Builder::new()
-        .name("chronicler-sled".to_owned())
-        .spawn(move || {
-            let result = guarded(operation, enter);
-            // Nobody waits any more: what came too late is closed here, and that may panic, too.
-            if let Err(unwanted) = answer.send(result) {
-                drop(guarded(operation, move || {
-                    drop(unwanted);
-                    Ok(())
-                }));
-            }
+    let (job, answered) = answering(operation, enter);
+    let thread = start(operation, job)?;
+    let result = wait(operation, limit, &answered)?;
+    // It has answered, so it ends at once; its own panics were caught.
+    drop(thread.join());
+    result
+}
+
+/// A thread for what may panic or hang inside sled and comes often: starting one each time takes as long as
+/// a sync.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// Gone only while it is being dropped.
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    /// Set when it did not answer in time: nobody waits for its end.
+    hangs: AtomicBool,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// How many jobs may wait for a worker. Whoever hands one over waits for it, and only a handful of threads do.
+const JOBS_MAX: usize = 64;
+
+impl Worker {
+    pub(super) fn new() -> Result<Self, IndexError> {
+        let (jobs, received) = sync_channel::<Job>(JOBS_MAX);
+        let thread = start("start", move || received.into_iter().for_each(|job| job()))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            hangs: AtomicBool::new(false),
         })
+    }
+
+    /// Like [`within`], on this thread, after what was handed to it before.
+    pub(super) fn within<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        enter: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let (job, answered) = answering(operation, enter);
+        if let Some(jobs) = &self.jobs {
+            // A job that is not taken is dropped, and with it the answer that is waited for.
+            drop(jobs.try_send(Box::new(job)));
+        }
+        let ended = wait(operation, limit, &answered);
+        if ended.is_err() {
+            self.hangs.store(true, Ordering::Release);
+        }
+        ended?
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && !self.hangs.load(Ordering::Acquire)
+        {
+            drop(thread.join());
+        }
+    }
+}
+
+/// A job that gives its result to whoever waits for it.
+fn answering<T: Send + 'static>(
+    operation: &'static str,
+    enter: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
+) -> (impl FnOnce() + Send, Receiver<Result<T, IndexError>>) {
+    let (answer, answered) = sync_channel(1);
+    let job = move || {
+        let result = guarded(operation, enter);
+        // Nobody waits any more: what came too late is closed here, and that may panic, too.
+        if let Err(unwanted) = answer.send(result) {
+            drop(guarded(operation, move || {
+                drop(unwanted);
+                Ok(())
+            }));
+        }
+    };
+    (job, answered)
+}
+
+fn start(
+    operation: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, IndexError> {
+    std::thread::Builder::new()
+        .name("chronicler-sled".to_owned())
+        .spawn(run)
         .map_err(|error| IndexError {
             operation,
             reason: format!("no thread could be started: {error}"),
-        })?;
-    match answered.recv_timeout(limit) {
-        Ok(result) => {
-            // It has answered, so it ends at once; its own panics were caught.
-            drop(thread.join());
-            result
-        }
-        Err(RecvTimeoutError::Timeout) => Err(IndexError {
-            operation,
-            reason: format!("sled did not answer within {} s", limit.as_secs()),
-        }),
-        Err(RecvTimeoutError::Disconnected) => Err(IndexError {
-            operation,
-            reason: "its thread ended without an answer".to_owned(),
-        }),
-    }
+        })
+}
+
+/// The result of a job; an error if there is none in time.
+fn wait<T>(
+    operation: &'static str,
+    limit: Duration,
+    answered: &Receiver<Result<T, IndexError>>,
+) -> Result<Result<T, IndexError>, IndexError> {
+    answered.recv_timeout(limit).map_err(|error| IndexError {
+        operation,
+        reason: match error {
+            RecvTimeoutError::Timeout => {
+                format!("sled did not answer within {} s", limit.as_secs())
+            }
+            RecvTimeoutError::Disconnected => "its thread ended without an answer".to_owned(),
+        },
+    })
 }
 
 fn silence_inside() {
@@ -129,6 +212,27 @@ mod tests {
         })
         .unwrap_err();
         assert!(error.reason.contains("did not answer"), "{error}");
+        drop(release);
+        end.recv().unwrap();
+    }
+
+    #[test]
+    fn a_worker_outlives_a_panic_and_is_left_behind_when_it_hangs() {
+        let (worker, minute) = (Worker::new().unwrap(), Duration::from_secs(60));
+        let error = worker.within::<()>("probe", minute, || panic!("gone"));
+        assert_eq!(error.unwrap_err().reason, "sled panicked: gone");
+        assert_eq!(worker.within("probe", minute, || Ok(7)).unwrap(), 7);
+
+        let (release, released) = sync_channel::<()>(1);
+        let (ended, end) = sync_channel(1);
+        let hangs = worker.within("probe", Duration::from_millis(1), move || {
+            released.recv().unwrap_err();
+            ended.send(()).unwrap();
+            Ok(())
+        });
+        let error = hangs.unwrap_err();
+        assert!(error.reason.contains("did not answer"), "{error}");
+        drop(worker);
         drop(release);
         end.recv().unwrap();
     }
