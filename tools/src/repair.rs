@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::damage::DamageLine;
 use crate::exit::{Exit, ToolError};
 use crate::output::Output;
+use crate::progress::bar;
 use crate::rebuild::replaying;
 
 /// What `repair` prints before it does anything.
@@ -44,7 +45,13 @@ struct Report {
 
 /// Says what is to be done, asks, and does it.
 pub(crate) fn repair(dir: &Path, yes: bool, out: &mut Output<'_>) -> Result<Exit, ToolError> {
-    let repair = Repair::plan(dir)?;
+    let bar = bar("read", 0);
+    let planned = Repair::plan(dir, &|progress| {
+        bar.set_length(progress.bytes_of);
+        bar.set_position(progress.bytes);
+    });
+    bar.finish_and_clear();
+    let repair = planned?;
     let plan = PlanLine::new(dir, repair.what());
     out.item(&plan, &plan)?;
     out.flush()?;

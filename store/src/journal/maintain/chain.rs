@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
+use super::copy::{CopyProgress, OnProgress};
 use super::error::MaintenanceError;
 use crate::error::ReadError;
 use crate::frame::FrameError;
@@ -37,8 +40,10 @@ impl Chain {
     pub(super) fn read(
         storage: &Arc<dyn Storage>,
         found: Vec<FoundSegment>,
+        progress: OnProgress<'_>,
     ) -> Result<Self, MaintenanceError> {
         let mut chain = Self::default();
+        let bytes_of = found.iter().map(|segment| segment.file_bytes).sum();
         let mut rest = found.into_iter().peekable();
         while let Some(segment) = rest.next() {
             let begins = segment.header.map_err(str::to_owned).and_then(|header| {
@@ -57,6 +62,8 @@ impl Chain {
             let next = next.map(|next| next.base_offset);
             let goes_on = rest.peek().is_some() || segment.trailer.is_some();
             let stop = scan_one(storage, &segment, &header, next, &mut chain.end)?;
+            let bytes = chain.end.offset;
+            progress(CopyProgress { bytes, bytes_of });
             let reason = match stop {
                 Stop::Reached => None,
                 Stop::Absent => goes_on.then(|| "nothing was written here".to_owned()),
@@ -80,9 +87,11 @@ impl Chain {
     ) -> Result<(u64, LogEnd), MaintenanceError> {
         let within = self.kept.last().filter(|_| self.ends_within);
         let within = within.map(|(segment, header)| (segment, *header, self.end.offset));
-        let rest = self.rest.iter().filter_map(|segment| {
-            let header = segment.header.ok()?;
-            Some((segment, header, header.base_offset))
+        let rest = self.rest.iter().map(|segment| {
+            let header = segment
+                .header
+                .unwrap_or_else(|_| self.stand_in(segment.number));
+            (segment, header, header.base_offset)
         });
         let (mut count, mut last) = (0, self.end);
         for (segment, header, from) in within.into_iter().chain(rest) {
@@ -103,6 +112,18 @@ impl Chain {
             }
         }
         Ok((count, last))
+    }
+}
+
+impl Chain {
+    /// For a header that cannot be read: its frames are still found, if not where in the log they were.
+    fn stand_in(&self, number: u64) -> SegmentHeader {
+        let end = LogEnd {
+            // So high that no link to an earlier frame can be wrong.
+            offset: 1 << 62,
+            ..self.end
+        };
+        SegmentHeader::following(number, Uuid::nil(), &end)
     }
 }
 

@@ -9,7 +9,7 @@ use chronicler_domain::{GlobalPosition, LogSequence};
 use uuid::Uuid;
 
 use super::chain::Chain;
-use super::copy::SegmentCopy;
+use super::copy::{CopyProgress, SegmentCopy};
 use super::error::{MaintenanceError, io_failed};
 use super::place::{KIND, create_folder};
 use super::segment_writer::SegmentWriter;
@@ -20,7 +20,7 @@ use crate::journal::lock::DirectoryLock;
 use crate::journal::marker::{self, LogEnd, Marker, MarkerFile};
 use crate::journal::open::{find_segments, io_failed as open_failed, walk_dry};
 use crate::journal::options::JournalOptions;
-use crate::journal::reader::{Damage, JournalReader};
+use crate::journal::reader::{Damage, JournalReader, Verification};
 use crate::journal::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_name};
 use crate::journal::store::JournalStore;
 use crate::log::Head;
@@ -96,11 +96,15 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Reads the whole log and finds out what is to be done. Takes the lock of the directory.
+    /// Reads the whole log, twice, and finds out what is to be done; `progress` is told each time, the second time from
+    /// several threads. Takes the lock of the directory.
     ///
     /// # Errors
     /// [`MaintenanceError`]: an application has the directory, a newer release wrote it, or it is none.
-    pub fn plan(data: &Path) -> Result<Self, MaintenanceError> {
+    pub fn plan(
+        data: &Path,
+        progress: &(dyn Fn(CopyProgress) + Sync),
+    ) -> Result<Self, MaintenanceError> {
         let storage: Arc<dyn Storage> = Arc::new(RealStorage);
         let folder = data.join(KIND.folder());
         if !folder.is_dir() {
@@ -135,7 +139,7 @@ impl Repair {
             reasons.push("the head marker is of another store".to_owned());
         }
         let marker = marker.filter(|_| !foreign);
-        let chain = Chain::read(&storage, found.clone())?;
+        let chain = Chain::read(&storage, found.clone(), progress)?;
         let known = marker.map(|marker| marker.end).unwrap_or_default();
         let opens = walk_dry(&storage, found, marker.as_ref());
         let must_cut = foreign
@@ -145,7 +149,7 @@ impl Repair {
             || (marker.is_none() && chain.stop.is_some());
         let mut damage = Vec::new();
         match JournalReader::open(data) {
-            Ok(reader) => damage = reader.verify(&|_| {}).damage,
+            Ok(reader) => damage = verify(&reader, progress).damage,
             Err(error) if reasons.is_empty() => reasons.push(error.to_string()),
             Err(_) => {}
         }
@@ -330,6 +334,15 @@ impl Repair {
         }
         Ok(())
     }
+}
+
+fn verify(reader: &JournalReader, progress: &(dyn Fn(CopyProgress) + Sync)) -> Verification {
+    reader.verify(&|now| {
+        progress(CopyProgress {
+            bytes: now.bytes,
+            bytes_of: now.bytes_of,
+        });
+    })
 }
 
 /// What is lost by a cut, in numbers.
