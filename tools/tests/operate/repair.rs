@@ -189,6 +189,14 @@ async fn every_kind_of_damage_ends_in_a_whole_log_that_is_a_beginning_of_the_one
             false,
         ),
         (
+            "format and every header",
+            Box::new(move |d: &Directory| {
+                fs::remove_file(d.path.join("format")).unwrap();
+                (1..=segments).for_each(|number| damage(&d.segment(number), 30));
+            }),
+            true,
+        ),
+        (
             "sled",
             Box::new(|d: &Directory| {
                 for file in fs::read_dir(d.path.join("sled/index")).unwrap() {

@@ -381,7 +381,7 @@ fn reckon(
     Ok(())
 }
 
-/// The store's id as the headers of the segments tell it.
+/// The store's id as the headers of the segments tell it or, if none can be read, the head marker.
 fn store_id_of(storage: &dyn Storage, folder: &Path) -> Result<Uuid, MaintenanceError> {
     let mut ids = Vec::new();
     for segment in find_segments(storage, folder, Uuid::nil())? {
@@ -392,6 +392,12 @@ fn store_id_of(storage: &dyn Storage, folder: &Path) -> Result<Uuid, Maintenance
         let mut block = vec![0; SEGMENT_HEADER_BYTES as usize];
         file.read_at(&mut block, 0).map_err(failed)?;
         ids.extend(SegmentHeader::read(&block).map(|header| header.store_id));
+    }
+    if ids.is_empty() {
+        let found = MarkerFile::read(storage, folder)
+            .map_err(io_failed("reading the head marker in", folder))?;
+        let marker = found.and_then(|found| found.marker);
+        ids.extend(marker.map(|marker| marker.store_id));
     }
     ids.dedup();
     match ids.as_slice() {
