@@ -127,6 +127,7 @@ impl<T: TableProjection> Definition for Rows<T> {
             fingerprint: setup.fingerprint,
             flush: setup.options.flush,
             cached_rows: setup.options.cached_rows,
+            in_place: setup.options.in_place,
             progress: setup.progress.clone(),
         };
         let (progress, control) = (setup.progress.clone(), setup.control.clone());

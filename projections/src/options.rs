@@ -105,6 +105,7 @@ pub struct ProjectionOptions {
     pub(crate) flush: FlushPolicy,
     pub(crate) batch_events_max: usize,
     pub(crate) cached_rows: usize,
+    pub(crate) in_place: bool,
     pub(crate) order_key: OrderKey,
     pub(crate) hooks: Arc<dyn ProjectionHooks>,
 }
@@ -116,6 +117,7 @@ impl Default for ProjectionOptions {
             flush: FlushPolicy::default(),
             batch_events_max: BATCH_EVENTS_MAX_DEFAULT,
             cached_rows: CACHED_ROWS_DEFAULT,
+            in_place: false,
             order_key: OrderKey::default(),
             hooks: hooks::none(),
         }
@@ -158,6 +160,14 @@ impl ProjectionOptions {
             cached_rows: rows,
             ..self
         }
+    }
+
+    /// Whether the handlers of a table run on the worker's own thread instead of one that may block. For
+    /// simulations on one thread that must give the same run again; over a store whose reads wait for the same
+    /// thread it never ends. Default: they do not.
+    #[must_use]
+    pub fn in_place(self, in_place: bool) -> Self {
+        Self { in_place, ..self }
     }
 
     /// Which events stay in order among themselves when one of them is parked: those with the same key.

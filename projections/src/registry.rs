@@ -88,6 +88,7 @@ impl ProjectionsBuilder {
                 return Ok(projections);
             }
             tokio::select! {
+                biased;
                 _ = changed.changed() => {}
                 () = projections.any_end() => {}
             }

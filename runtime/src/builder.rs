@@ -13,7 +13,7 @@ use chronicler_store::{ReadError, Store};
 use crate::aggregate::AggregateEntity;
 use crate::clock::{Clock, SystemClock};
 use crate::directory::{AnyDirectory, Directory};
-use crate::dispatch::{Core, EntityHandle};
+use crate::dispatch::{Core, EntityHandle, Ids};
 use crate::effects::{EffectDispatcher, EffectTarget};
 use crate::entity::Entity;
 use crate::options::RuntimeOptions;
@@ -155,6 +155,9 @@ impl RuntimeBuilder {
     /// # Errors
     /// [`BuildError`]; everything that is wrong with what was registered at once.
     pub async fn build(mut self) -> Result<Runtime, BuildError> {
+        if let Some(seed) = self.options.id_seed {
+            Ids::seed(seed);
+        }
         let mut registrations = Vec::new();
         let mut categories: BTreeMap<String, usize> = BTreeMap::new();
         for prepare in self.entities {
@@ -237,6 +240,7 @@ async fn sweep(core: Arc<Core>, directories: Vec<Arc<dyn AnyDirectory>>) {
             directory.sweep(now.minus(idle), live_max);
         }
         tokio::select! {
+            biased;
             () = core.clock.sleep_until(now.plus(idle / 4)) => {}
             () = core.sweep.notified() => {}
         }

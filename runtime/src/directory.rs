@@ -108,7 +108,8 @@ pub(crate) trait AnyDirectory: Send + Sync + 'static {
 impl<E: Entity> AnyDirectory for Directory<E> {
     fn sweep(&self, unused_since: Timestamp, live_max: usize) {
         let mut all = self.all();
-        all.sort_by_key(|instance| instance.used_at());
+        let key = |instance: &Instance<E>| (instance.used_at(), instance.stream.clone());
+        all.sort_by_cached_key(|instance| key(instance));
         let beyond = all.len().saturating_sub(live_max);
         for (index, instance) in all.iter().enumerate() {
             let used_at = instance.used_at();

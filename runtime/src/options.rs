@@ -38,6 +38,10 @@ pub struct RuntimeOptions {
     pub remembered_for: Duration,
     /// How payloads are encoded. Default bincode.
     pub codec: PayloadCodec,
+    /// New ids follow from this number instead of chance, on the thread that builds the runtime. For simulations
+    /// on one thread that must give the same run again: two runs with one seed over one log give an id twice.
+    /// Default `None`.
+    pub id_seed: Option<u64>,
 }
 
 impl Default for RuntimeOptions {
@@ -56,6 +60,7 @@ impl Default for RuntimeOptions {
             remembered_max: 4_096,
             remembered_for: Duration::from_secs(24 * 3_600),
             codec: PayloadCodec::Bincode,
+            id_seed: None,
         }
     }
 }

@@ -197,6 +197,7 @@ impl Runtime {
                 break;
             }
             tokio::select! {
+                biased;
                 () = drained => {}
                 () = core.clock.sleep_until(deadline) => break,
             }

@@ -163,9 +163,8 @@ impl Timers {
                 });
             }
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => break,
-                () = inner.changed.notified() => {}
-                () = inner.clock.sleep_until(next), if next < Timestamp::MAX => {}
                 Some((key, result)) = at_work.next(), if !at_work.is_empty() => {
                     busy.remove(&key);
                     match result {
@@ -178,6 +177,8 @@ impl Timers {
                         }
                     }
                 }
+                () = inner.changed.notified() => {}
+                () = inner.clock.sleep_until(next), if next < Timestamp::MAX => {}
             }
         }
         while at_work.next().await.is_some() {}

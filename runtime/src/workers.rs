@@ -213,6 +213,7 @@ impl Supervised for Worker {
                     .send_replace(WorkerStatus::Restarting { reason });
                 self.clone().tasks.spawn(async move {
                     tokio::select! {
+                        biased;
                         () = self.clock.sleep_until(now.plus(backoff)) => {}
                         () = self.stopping.cancelled() => {}
                     }

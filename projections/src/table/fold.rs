@@ -26,6 +26,7 @@ pub(crate) struct TableParts<T: TableProjection> {
     pub(crate) fingerprint: u64,
     pub(crate) flush: FlushPolicy,
     pub(crate) cached_rows: usize,
+    pub(crate) in_place: bool,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -173,11 +174,16 @@ impl<T: TableProjection> Fold for TableFold<T> {
             rows_max: room.saturating_sub(dirty).max(1),
         };
         let commits = commits.clone();
-        let folding = tokio::task::spawn_blocking(move || {
+        let folding = move || {
             let end = pass.run(&commits);
             (pass, end)
-        });
-        let Ok((pass, end)) = folding.await else {
+        };
+        let folded = if self.parts.in_place {
+            Ok(folding())
+        } else {
+            tokio::task::spawn_blocking(folding).await
+        };
+        let Ok((pass, end)) = folded else {
             return broken(RunError::Thread);
         };
         self.table = Some(pass.table);

@@ -33,6 +33,7 @@ pub(crate) async fn run<F: Fold>(
         ctx,
         main,
         rebuild: None,
+        rebuild_is_next: false,
     };
     run.count_set_aside();
     setup.progress.folding(run.main.fold.position());
@@ -47,6 +48,8 @@ struct Run<'a, F> {
     main: Track<F>,
     /// A view that is built from the beginning, to take the place of the main one.
     rebuild: Option<Track<F>>,
+    /// Whether the rebuild is asked first when both have something.
+    rebuild_is_next: bool,
 }
 
 /// What the loop woke up for.
@@ -89,18 +92,27 @@ impl<F: Fold> Run<'_, F> {
         let stopping = self.ctx.stopping();
         let events_max = self.setup.options.batch_events_max;
         let (main, rebuild) = (&mut self.main, &mut self.rebuild);
-        let woken = tokio::select! {
-            () = stopping.cancelled() => Woken::Stop,
-            () = self.setup.control.changed() => Woken::Asked,
-            () = idle(self.setup, is_unwritten) => Woken::Idle,
-            chunk = main.next(events_max), if !goes_first => Woken::Main(chunk?),
-            chunk = next_of(rebuild, events_max) => Woken::Rebuild(chunk?),
-        };
-        // The choice above is by chance among what is ready; a stop comes first all the same.
-        if stopping.is_cancelled() {
-            return Ok(Woken::Stop);
+        // In turn, so that neither holds up the other; never by chance, so that a simulation can be run again.
+        self.rebuild_is_next = !self.rebuild_is_next;
+        if self.rebuild_is_next {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => Ok(Woken::Stop),
+                () = self.setup.control.changed() => Ok(Woken::Asked),
+                chunk = next_of(rebuild, events_max) => Ok(Woken::Rebuild(chunk?)),
+                chunk = main.next(events_max), if !goes_first => Ok(Woken::Main(chunk?)),
+                () = idle(self.setup, is_unwritten) => Ok(Woken::Idle),
+            }
+        } else {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => Ok(Woken::Stop),
+                () = self.setup.control.changed() => Ok(Woken::Asked),
+                chunk = main.next(events_max), if !goes_first => Ok(Woken::Main(chunk?)),
+                chunk = next_of(rebuild, events_max) => Ok(Woken::Rebuild(chunk?)),
+                () = idle(self.setup, is_unwritten) => Ok(Woken::Idle),
+            }
         }
-        Ok(woken)
     }
 
     async fn main_batch(&mut self, chunk: Chunk) -> Result<Option<Arc<str>>, RunError> {

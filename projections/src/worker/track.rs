@@ -194,6 +194,7 @@ impl<F: Fold> Track<F> {
                 let until = setup.clock.now().plus(wait);
                 let stopping = ctx.stopping();
                 let interrupted = tokio::select! {
+                    biased;
                     () = setup.clock.sleep_until(until) => false,
                     () = stopping.cancelled() => true,
                 };
