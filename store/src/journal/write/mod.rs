@@ -2,6 +2,7 @@
 
 mod active;
 mod answer;
+mod clock_watch;
 mod follower;
 mod index_reads;
 mod past;

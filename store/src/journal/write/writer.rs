@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chronicler_domain::StreamVersion;
+use chronicler_domain::{StreamVersion, Timestamp};
 
 use super::active::{ActiveSegment, create_segment, seal};
 use super::answer::Answer;
+use super::clock_watch::ClockWatch;
 use super::index_reads::head_in_index;
 use super::past::{PastCommits, PastFiles};
 use super::queue::{Item, Spent};
@@ -38,6 +39,9 @@ pub(crate) struct Writer {
     recent: RecentCommits,
     past: PastFiles,
     marker_synced: Instant,
+    clock: ClockWatch,
+    /// The time that the commit staged last was given.
+    given_time: Option<Timestamp>,
     heads: Vec<Option<HeadRow>>,
     places: Vec<Option<(StreamVersion, Option<u64>)>>,
 }
@@ -52,6 +56,8 @@ impl Writer {
             recent: RecentCommits::default(),
             past: PastFiles::default(),
             marker_synced: Instant::now(),
+            clock: ClockWatch::default(),
+            given_time: None,
             heads: Vec::new(),
             places: Vec::new(),
         }
@@ -160,6 +166,7 @@ impl Writer {
         }
         self.note(append, &encoded);
         self.stage.accept(encoded);
+        self.given_time = Some(append.at);
         Ok(())
     }
 
@@ -203,6 +210,14 @@ impl Writer {
 
     /// Writes what is staged, makes it durable, shows it to readers and answers those who wait.
     fn commit(&mut self) {
+        if let Some(at) = self.given_time.take() {
+            let noted = self
+                .clock
+                .look(at, self.stage.end.timestamp, Instant::now());
+            if let Some(note) = noted {
+                note.tell();
+            }
+        }
         if self.stage.commits() > 0
             && let Err((operation, error)) = self.write()
         {
