@@ -129,11 +129,19 @@ impl Plan {
         Ok(keys.into_iter().collect())
     }
 
+    /// What is to be written, in this order: chunks before the rows that say where they are, and their removal after
+    /// it. A process that dies in the middle leaves no row without its chunks.
     pub(super) fn into_changes(self) -> Vec<RowChange> {
-        self.changes
-            .into_iter()
-            .map(|((tree, key), stored)| RowChange { tree, key, stored })
-            .collect()
+        let of = |((tree, key), stored)| RowChange { tree, key, stored };
+        let mut changes: Vec<_> = self.changes.into_iter().map(of).collect();
+        changes.sort_by_key(
+            |change| match (change.tree.holds_chunks(), &change.stored) {
+                (true, Some(_)) => 0,
+                (false, _) => 1,
+                (true, None) => 2,
+            },
+        );
+        changes
     }
 
     /// How many chunks the value has, with what is planned so far.
@@ -248,4 +256,24 @@ fn assemble(
 /// length would have to be equal.
 fn chunk_key(key: &[u8], number: u32) -> Vec<u8> {
     [key, &number.to_be_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_written_after_its_chunks_and_gone_before_them() {
+        let (rows, chunks) = (TreeId::Views, TreeId::ViewChunks);
+        let mut plan = Plan::default();
+        plan.change(RowChange::remove(chunks, b"b1"));
+        plan.change(RowChange::set(rows, b"a", vec![1]));
+        plan.change(RowChange::set(chunks, b"a1", vec![1]));
+        plan.change(RowChange::remove(rows, b"b"));
+        let order: Vec<_> = plan.into_changes().into_iter().map(|c| c.key).collect();
+        assert_eq!(
+            order,
+            [b"a1".to_vec(), b"a".to_vec(), b"b".to_vec(), b"b1".to_vec()]
+        );
+    }
 }

@@ -38,6 +38,14 @@ impl TreeId {
         self as u8
     }
 
+    /// Whether its rows are pieces of values that rows of another tree tell of.
+    pub(super) const fn holds_chunks(self) -> bool {
+        matches!(
+            self,
+            Self::FactChunks | Self::SnapshotChunks | Self::ViewChunks
+        )
+    }
+
     pub(super) fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|tree| tree.number() == number)
     }
