@@ -83,12 +83,14 @@ pub struct Filter {
     pub event_types: Vec<String>,
     /// Only this tenant; the default tenant is `""`.
     pub tenant: Option<String>,
+    /// Only this stream. To read one stream alone, a [`StreamQuery`] is faster.
+    pub stream: Option<StreamId>,
 }
 
 impl Filter {
     /// Whether it wants everything.
     pub fn is_open(&self) -> bool {
-        self.categories.is_empty() && self.event_types.is_empty() && self.tenant.is_none()
+        *self == Self::default()
     }
 
     /// Whether a commit has an event that it wants.
@@ -107,6 +109,10 @@ impl Filter {
                 .tenant
                 .as_ref()
                 .is_none_or(|tenant| tenant == part.tenant())
+            && self
+                .stream
+                .as_ref()
+                .is_none_or(|stream| stream.key() == part.stream_key())
     }
 }
 

@@ -258,12 +258,17 @@ pub(super) async fn a_filter_gives_whole_commits_and_only_wanted_ones(
     subject.append(one(&alice, "Opened")).await?;
     subject.append(one(&order, "Opened")).await?;
     subject.append(one(&foreign, "Opened")).await?;
-    let both = one(&alice, "Closed").stream(order, Expected::Any, events(1));
+    let both = one(&alice, "Closed").stream(order.clone(), Expected::Any, events(1));
     subject.append(both).await?;
     let filter = |categories: &[&str], event_types: &[&str], tenant: Option<&str>| Filter {
         categories: categories.iter().map(|name| (*name).to_owned()).collect(),
         event_types: event_types.iter().map(|name| (*name).to_owned()).collect(),
         tenant: tenant.map(str::to_owned),
+        stream: None,
+    };
+    let of_stream = |stream: &StreamId, event_types: &[&str]| Filter {
+        stream: Some(stream.clone()),
+        ..filter(&[], event_types, None)
     };
     for (filter, wanted) in [
         (filter(&[], &[], None), vec![1, 2, 3, 4]),
@@ -276,6 +281,10 @@ pub(super) async fn a_filter_gives_whole_commits_and_only_wanted_ones(
         (filter(&[], &["Opened"], Some("")), vec![1, 2]),
         (filter(&["account", "order"], &["Closed"], None), vec![4]),
         (filter(&["acc"], &[], None), vec![]),
+        (of_stream(&alice, &[]), vec![1, 4]),
+        (of_stream(&foreign, &[]), vec![3]),
+        (of_stream(&order, &["Opened"]), vec![2]),
+        (of_stream(&account("ali")?, &[]), vec![]),
     ] {
         for direction in [Direction::Forward, Direction::Backward] {
             let query = AllQuery {
