@@ -2,23 +2,22 @@
 
 use std::collections::HashMap;
 
-use chronicler::domain::{GlobalPosition, StreamId, Timestamp};
+use chronicler::domain::{GlobalPosition, StreamId};
 use chronicler::prelude::*;
-use chronicler::runtime::SubscriptionOptions;
-use chronicler::store::{Append, Filter};
+use chronicler::runtime::{
+    Acknowledger, Begin, DurableOptions, DurableSubscription, SubscribeError, Subscription,
+    SubscriptionOptions,
+};
+use chronicler::store::{EventRef, Filter};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Answer, Kind, Refused};
-use crate::events::{CATEGORY, shown_ref, stream_of};
+use crate::events::{shown_ref, stream_of};
 use crate::requests::{Request, wrong};
-use crate::tracking::{reached, record};
-
-/// How many events of a durable subscription may be out without being acknowledged.
-const UNACKNOWLEDGED_MAX: u64 = 256;
 
 /// The subscriptions of an open directory.
 #[derive(Default)]
@@ -29,9 +28,8 @@ pub(crate) struct Subscriptions {
 
 struct Running {
     task: AbortHandle,
-    durable: bool,
-    /// Up to where everything is acknowledged.
-    acknowledged: watch::Sender<u64>,
+    /// A durable one's.
+    acknowledger: Option<Acknowledger>,
 }
 
 impl Drop for Running {
@@ -40,17 +38,39 @@ impl Drop for Running {
     }
 }
 
-struct Following {
-    app: App,
+/// Pushes events to whoever reads the driver's output.
+struct Pusher {
     sub: String,
-    stream: Option<StreamId>,
     /// Within a stream: events from this one on.
     from_version: u64,
-    types: Vec<String>,
-    after: u64,
-    limited: bool,
-    acknowledged: watch::Receiver<u64>,
+    after: GlobalPosition,
     pushes: mpsc::Sender<Value>,
+}
+
+/// Where a subscription is to begin.
+struct Origin {
+    begin: Begin,
+    from_version: u64,
+}
+
+fn origin(request: &Request, stream: Option<&StreamId>) -> Result<Origin, Refused> {
+    let (begin, from_version) = match request.get("from") {
+        None => (Begin::First, 1),
+        Some(Value::String(word)) if word == "current" => (Begin::Now, 1),
+        Some(Value::String(word)) if word == "first" => (Begin::First, 1),
+        Some(value) => {
+            let from = value.as_u64();
+            let from = from.ok_or_else(|| wrong("from", "is no number and not `current`"))?;
+            match stream {
+                Some(_) => (Begin::First, from),
+                None => (Begin::After(GlobalPosition::new(from.saturating_sub(1))), 1),
+            }
+        }
+    };
+    Ok(Origin {
+        begin,
+        from_version,
+    })
 }
 
 impl Subscriptions {
@@ -61,82 +81,105 @@ impl Subscriptions {
         pushes: mpsc::Sender<Value>,
     ) -> Answer {
         let sub = request.text("sub")?.to_owned();
+        let taken = || Refused::new(Kind::Conflict, format!("{sub} is subscribed already"));
         if self.running.lock().contains_key(&sub) {
-            return Err(Refused::new(
-                Kind::Conflict,
-                format!("{sub} is subscribed already"),
-            ));
+            return Err(taken());
         }
-        let durable = request.flag("durable")?;
         let stream = match request.optional_text("stream")? {
             Some("$all") | None => None,
             Some(name) => Some(stream_of(name)?),
         };
-        let head = app.head().position.get();
-        let (mut after, mut from_version) = (0, 1);
-        match request.get("from") {
-            None => {}
-            Some(Value::String(word)) if word == "current" => after = head,
-            Some(Value::String(word)) if word == "first" => {}
-            Some(value) => {
-                let from = value.as_u64();
-                let from = from.ok_or_else(|| wrong("from", "is no number and not `current`"))?;
-                match &stream {
-                    Some(_) => from_version = from,
-                    None => after = from.saturating_sub(1),
-                }
-            }
-        }
-        if durable && let Some(done) = reached(app.store().as_ref(), &cursor(&sub)).await? {
-            (after, from_version) = (done, 1);
-        }
-        let (acknowledged, acks) = watch::channel(after);
-        let following = Following {
-            app: app.clone(),
-            sub: sub.clone(),
-            stream,
+        let Origin {
+            begin,
             from_version,
-            types: request.texts("types")?,
-            after,
-            limited: durable,
-            acknowledged: acks,
+        } = origin(request, stream.as_ref())?;
+        let filter = Filter {
+            event_types: request.texts("types")?,
+            stream,
+            ..Filter::default()
+        };
+        let runtime = app.runtime();
+        let mut pusher = Pusher {
+            sub: sub.clone(),
+            from_version,
+            after: GlobalPosition::ZERO,
             pushes,
         };
-        let task = self.tasks.spawn(following.run()).abort_handle();
-        let running = Running {
-            task,
-            durable,
-            acknowledged,
+        let (running, answer) = if request.flag("durable")? {
+            let mut options = DurableOptions {
+                begin,
+                filter,
+                ..DurableOptions::default()
+            };
+            if let Some(max) = request.optional_number("in_flight")? {
+                options.unacknowledged_max = usize::try_from(max).unwrap_or(usize::MAX);
+            }
+            let subscription = runtime.subscribe_durably(&sub, options).await?;
+            let confirmed = subscription.confirmation();
+            if confirmed.resumed {
+                pusher.from_version = 1;
+            }
+            let acknowledger = Some(subscription.acknowledger());
+            let task = self.tasks.spawn(pusher.push_durably(subscription));
+            let running = Running {
+                task: task.abort_handle(),
+                acknowledger,
+            };
+            let (after, head) = (confirmed.after.get(), confirmed.head.get());
+            let answer = json!({ "after": after, "head": head, "resumed": confirmed.resumed });
+            (running, answer)
+        } else {
+            let head = app.head().position;
+            let after = match begin {
+                Begin::First => GlobalPosition::ZERO,
+                Begin::Now => head,
+                Begin::After(position) => position,
+            };
+            pusher.after = after;
+            let options = SubscriptionOptions {
+                after,
+                filter: filter.clone(),
+            };
+            let task = self
+                .tasks
+                .spawn(pusher.push(runtime.subscribe(options), filter));
+            let running = Running {
+                task: task.abort_handle(),
+                acknowledger: None,
+            };
+            (running, json!({ "after": after.get(), "head": head.get() }))
         };
-        self.running.lock().insert(sub, running);
-        Ok(json!({ "after": after, "head": head }))
+        match self.running.lock().entry(sub.clone()) {
+            std::collections::hash_map::Entry::Occupied(_) => return Err(taken()),
+            std::collections::hash_map::Entry::Vacant(place) => place.insert(running),
+        };
+        Ok(answer)
     }
 
-    pub(crate) async fn acknowledge(&self, app: &App, request: &Request) -> Answer {
+    pub(crate) async fn acknowledge(&self, request: &Request) -> Answer {
         let sub = request.text("sub")?;
-        let position = request.number("pos")?;
-        let durable = {
+        let position = GlobalPosition::new(request.number("pos")?);
+        let acknowledger = {
             let all = self.running.lock();
             let running = all.get(sub).ok_or_else(|| unknown(sub))?;
-            running
-                .acknowledged
-                .send_modify(|at| *at = position.max(*at));
-            running.durable
+            running.acknowledger.clone()
         };
-        if durable {
-            let (id, now) = (app.runtime().new_id(), now(app));
-            let append = Append::new(id, now).record(record(&cursor(sub), position));
-            app.store().append(append).await?;
+        // Without a cursor there is nothing to keep.
+        if let Some(acknowledger) = acknowledger {
+            acknowledger.acknowledge(position).await?;
         }
         Ok(json!({}))
     }
 
-    pub(crate) fn end(&self, request: &Request) -> Answer {
+    pub(crate) async fn end(&self, request: &Request) -> Answer {
         let sub = request.text("sub")?;
-        self.running
-            .lock()
-            .remove(sub)
-            .ok_or_else(|| unknown(sub))?;
+        let running = self.running.lock().remove(sub);
+        let running = running.ok_or_else(|| unknown(sub))?;
+        running.task.abort();
+        // Until its task is gone the name is in use.
+        while !running.task.is_finished() {
+            tokio::task::yield_now().await;
+        }
         Ok(json!({}))
     }
 }
@@ -145,79 +188,69 @@ fn unknown(sub: &str) -> Refused {
     Refused::new(Kind::NotFound, format!("{sub} is not subscribed"))
 }
 
-fn cursor(sub: &str) -> String {
-    format!("subscription\0{sub}")
+impl From<SubscribeError> for Refused {
+    fn from(error: SubscribeError) -> Self {
+        match error {
+            SubscribeError::Append(error) => error.into(),
+            SubscribeError::Read(error) => error.into(),
+            SubscribeError::InUse(_) => Self::new(Kind::Conflict, error),
+            SubscribeError::Unknown(_) => Self::new(Kind::NotFound, error),
+            _ => Self::invalid(error),
+        }
+    }
 }
 
-fn now(app: &App) -> Timestamp {
-    app.runtime().clock().now()
-}
-
-impl Following {
-    async fn run(mut self) {
-        let filter = Filter {
-            categories: self.stream.iter().map(|_| CATEGORY.to_owned()).collect(),
-            ..Filter::default()
-        };
-        let mut subscription = self.app.runtime().subscribe(SubscriptionOptions {
-            after: GlobalPosition::new(self.after),
-            filter,
-        });
-        // The positions that are out and not acknowledged, ascending.
-        let mut out = std::collections::VecDeque::new();
+impl Pusher {
+    async fn push(self, mut subscription: Subscription, filter: Filter) {
         loop {
             let batch = match subscription.next().await {
                 Ok(batch) => batch,
-                Err(error) => {
-                    tracing::warn!(sub = self.sub, %error, "a subscription cannot read on");
-                    return;
-                }
+                Err(error) => return self.ends(&error),
             };
             for commit in &batch.commits {
-                for event in commit.events() {
-                    let position = event.position().get();
-                    let wanted = position > self.after
-                        && self.stream.as_ref().is_none_or(|stream| {
-                            event.part().stream_key() == stream.key()
-                                && event.version().get() >= self.from_version
-                        })
-                        && (self.types.is_empty()
-                            || self.types.iter().any(|name| name == event.event_type()));
-                    if !wanted {
-                        continue;
-                    }
-                    if self.limited && !self.has_room(&mut out).await {
+                let wanted = |event: &EventRef<'_>| {
+                    event.position() > self.after
+                        && event.version().get() >= self.from_version
+                        && filter.wants(event)
+                };
+                for event in commit.events().filter(wanted) {
+                    if !self.give(&event).await {
                         return;
                     }
-                    out.push_back(position);
-                    let Some(event) = shown_ref(&event) else {
-                        continue;
-                    };
-                    let push = json!({ "sub": self.sub, "event": event });
-                    if self.pushes.send(push).await.is_err() {
-                        return;
-                    }
-                }
-                if !self.limited {
-                    out.clear();
                 }
             }
         }
     }
 
-    /// Waits until fewer than the limit are out. False when nobody can acknowledge any more.
-    async fn has_room(&mut self, out: &mut std::collections::VecDeque<u64>) -> bool {
+    async fn push_durably(self, mut subscription: DurableSubscription) {
         loop {
-            let done = *self.acknowledged.borrow_and_update();
-            while out.front().is_some_and(|position| *position <= done) {
-                out.pop_front();
-            }
-            if (out.len() as u64) < UNACKNOWLEDGED_MAX {
-                return true;
-            }
-            if self.acknowledged.changed().await.is_err() {
-                return false;
+            let delivery = match subscription.next().await {
+                Ok(delivery) => delivery,
+                Err(error) => return self.ends(&error),
+            };
+            for event in delivery.events() {
+                if event.version().get() < self.from_version {
+                    // Of its stream nothing earlier is wanted, so nothing earlier is out.
+                    if let Err(error) = subscription.acknowledge(event.position()).await {
+                        return self.ends(&error);
+                    }
+                } else if !self.give(&event).await {
+                    return;
+                }
             }
         }
+    }
+
+    /// False when nobody reads any more.
+    async fn give(&self, event: &EventRef<'_>) -> bool {
+        let Some(event) = shown_ref(event) else {
+            return true;
+        };
+        let push = json!({ "sub": self.sub, "event": event });
+        self.pushes.send(push).await.is_ok()
+    }
+
+    fn ends(&self, error: &dyn std::fmt::Display) {
+        tracing::warn!(sub = self.sub, %error, "a subscription cannot go on");
     }
 }

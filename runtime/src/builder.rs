@@ -14,6 +14,7 @@ use crate::aggregate::AggregateEntity;
 use crate::clock::{Clock, SystemClock};
 use crate::directory::{AnyDirectory, Directory};
 use crate::dispatch::{Core, EntityHandle, Ids};
+use crate::durable::Claims;
 use crate::effects::{EffectDispatcher, EffectTarget};
 use crate::entity::Entity;
 use crate::options::RuntimeOptions;
@@ -206,6 +207,7 @@ impl RuntimeBuilder {
             effects,
             workers,
             timers,
+            subscribers: Claims::default(),
         };
         Ok(Runtime {
             core,

@@ -9,6 +9,7 @@ mod clock;
 mod dedup;
 mod directory;
 mod dispatch;
+mod durable;
 mod effects;
 mod entity;
 mod error;
@@ -31,6 +32,10 @@ pub use aggregate::AggregateEntity;
 pub use builder::{BuildError, BuildProblem, RuntimeBuilder};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use dispatch::{Deadline, EntityHandle, SendOptions, StateOf};
+pub use durable::{
+    Acknowledger, Begin, CheckpointPolicy, Confirmation, Delivery, DurableOptions,
+    DurableSubscription, SubscribeError,
+};
 pub use effects::{EffectCommand, EffectDispatcher, EffectOutcome};
 pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal};
 pub use error::{DispatchError, SendError};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, AggregateId, StreamId, Tenant};
+use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, StreamId, Tenant};
 use chronicler_store::codec::{PayloadCodec, encode};
 use chronicler_store::{AppendError, Head, Store};
 
@@ -14,6 +14,7 @@ use crate::aggregate::AggregateEntity;
 use crate::clock::Clock;
 use crate::directory::AnyDirectory;
 use crate::dispatch::{Core, EntityHandle, SendOptions, StateOf};
+use crate::durable::{self, Claims, DurableOptions, DurableSubscription, SubscribeError};
 use crate::effects::EffectDispatcher;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) effects: EffectDispatcher,
     pub(crate) workers: Workers,
     pub(crate) timers: Timers,
+    pub(crate) subscribers: Claims,
 }
 
 /// How to stop.
@@ -133,6 +135,45 @@ impl Runtime {
     /// Follows the log.
     pub fn subscribe(&self, options: SubscriptionOptions) -> Subscription {
         Subscription::new(Arc::clone(&self.core.store), options)
+    }
+
+    /// Follows the log under a name: what was acknowledged is remembered, and what was not comes again.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]: among others when somebody follows under this name already.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a new name registered, with nothing acknowledged.
+    pub async fn subscribe_durably(
+        &self,
+        name: &str,
+        options: DurableOptions,
+    ) -> Result<DurableSubscription, SubscribeError> {
+        let (claims, core) = (&self.parts.subscribers, &self.core);
+        let (store, clock) = (Arc::clone(&core.store), Arc::clone(&core.clock));
+        DurableSubscription::begin(claims, store, clock, name, options).await
+    }
+
+    /// The durable subscriptions that the log remembers, by name, and up to where everything is recorded as done.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn durable_subscriptions(
+        &self,
+    ) -> Result<Vec<(String, GlobalPosition)>, SubscribeError> {
+        durable::list(self.core.store.as_ref()).await
+    }
+
+    /// Forgets a durable subscription that nobody is following: under its name a new one begins.
+    ///
+    /// # Errors
+    /// [`SubscribeError::InUse`] and [`SubscribeError::Unknown`]; when the log does not take it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take it back.
+    pub async fn forget_subscription(&self, name: &str) -> Result<(), SubscribeError> {
+        let (store, clock) = (self.core.store.as_ref(), self.core.clock.as_ref());
+        durable::forget(&self.parts.subscribers, store, clock, name).await
     }
 
     /// Starts supervised workers.

@@ -7,6 +7,14 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+/// Something that a driver says.
+pub(crate) enum Said {
+    /// To which request, and what.
+    Answer(u64, Result<Value, Value>),
+    /// Of which subscription, and the event.
+    Push(String, Value),
+}
+
 /// A running driver.
 pub(crate) struct Client {
     child: Child,
@@ -67,16 +75,28 @@ impl Client {
 
     /// The next answer; `None` once the process is dead and everything it said was read.
     pub(crate) fn next_unless_dead(&mut self) -> Option<(u64, Result<Value, Value>)> {
+        match self.hear()? {
+            Said::Answer(id, answer) => Some((id, answer)),
+            Said::Push(sub, event) => panic!("nobody expected {event} of {sub}"),
+        }
+    }
+
+    /// What it says next; `None` once the process is dead and everything it said was read.
+    pub(crate) fn hear(&mut self) -> Option<Said> {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         // Half a line was never said.
         line.ends_with('\n').then_some(())?;
-        let mut answer: Value = serde_json::from_str(&line).unwrap();
-        let id = answer["id"].as_u64().unwrap();
-        Some(match answer.get_mut("ok") {
-            Some(ok) => (id, Ok(ok.take())),
-            None => (id, Err(answer["err"].take())),
-        })
+        let mut said: Value = serde_json::from_str(&line).unwrap();
+        if let Some(sub) = said["sub"].as_str() {
+            return Some(Said::Push(sub.to_owned(), said["event"].clone()));
+        }
+        let id = said["id"].as_u64().unwrap();
+        let answer = match said.get_mut("ok") {
+            Some(ok) => Ok(ok.take()),
+            None => Err(said["err"].take()),
+        };
+        Some(Said::Answer(id, answer))
     }
 
     /// Sends a request and waits for its answer; nothing else may be under way.

@@ -10,3 +10,4 @@ mod bank;
 mod client;
 mod matrix;
 mod register;
+mod subscription;

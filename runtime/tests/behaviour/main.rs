@@ -9,6 +9,7 @@
 mod fixture;
 
 mod commands;
+mod durable;
 mod fencing;
 mod lives;
 mod repetition;
