@@ -11,7 +11,7 @@ use chronicler_runtime::{
 };
 use chronicler_sagas::{Saga, SagaHandle, Sagas};
 use chronicler_store::journal::{JournalOptions, OpenReport};
-use chronicler_store::{Head, JournalStore, MemoryStore, OpenError, Store};
+use chronicler_store::{Head, Health, JournalStore, MemoryStore, OpenError, Store};
 use futures::FutureExt;
 use futures::future;
 use tokio::task::spawn_blocking;
@@ -179,6 +179,30 @@ impl App {
     /// What opening the data directory found and did; none over a store that was handed in.
     pub fn open_report(&self) -> Option<&OpenReport> {
         self.parts.open_report.as_ref()
+    }
+
+    /// Whether commands can still change anything. It does not come back by itself: an application whose log is
+    /// [`ReadOnly`](Health::ReadOnly) goes on reading, and is to be stopped and started again when the reason that
+    /// it names is mended.
+    pub fn health(&self) -> Health {
+        self.parts.store.health()
+    }
+
+    /// Waits until the log takes no more writes, and says why: a full disk, a failed sync, a directory that was
+    /// deleted. Nothing acknowledged is lost by it.
+    ///
+    /// # Cancel safety
+    /// Waiting changes nothing. It goes on for ever while the log takes writes, and after the store was closed.
+    pub async fn read_only(&self) -> Arc<str> {
+        let mut health = self.parts.store.watch_health();
+        loop {
+            if let Health::ReadOnly(reason) = &*health.borrow_and_update() {
+                return Arc::clone(reason);
+            }
+            if health.changed().await.is_err() {
+                future::pending::<()>().await;
+            }
+        }
     }
 
     /// The durable end of the log.

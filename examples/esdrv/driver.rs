@@ -1,123 +1,42 @@
 //! An open directory, and what is done with it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chronicler::domain::{GlobalPosition, LogSequence, StreamVersion, Timestamp};
+use chronicler::domain::{GlobalPosition, LogSequence, StreamVersion};
 use chronicler::prelude::*;
-use chronicler::projections::{FlushPolicy, ProjectionOptions};
-use chronicler::runtime::{ManualClock, RuntimeOptions, SnapshotPolicy};
-use chronicler::sagas::{SagaHandle, SagaOptions};
-use chronicler::store::journal::{Durability, JournalOptions};
-use chronicler::store::{AllQuery, Append, Direction, Filter, Start, read_all_events, read_events};
+use chronicler::runtime::ManualClock;
+use chronicler::sagas::SagaHandle;
+use chronicler::store::{
+    AllQuery, Append, Direction, Filter, Health, Start, read_all_events, read_events,
+};
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use crate::account::Account;
 use crate::answer::{Answer, Kind, Refused};
 use crate::commands;
-use crate::domain::{Inventory, Order, Payment, Shipment};
 use crate::events::{expected, new_events, shown, stream_of};
-use crate::gateway::{Book, GATEWAY, Gateway, Moods};
-use crate::register::Register;
+use crate::gateway::{Book, Moods};
 use crate::requests::{Request, wrong};
 use crate::sagas::Checkout;
 use crate::snapshots;
 use crate::subscriptions::Subscriptions;
 use crate::tracking::{Tracking, reached};
-use crate::transfer::{MoneyTransfer, Transfer};
+use crate::transfer::MoneyTransfer;
 use crate::views::{Balances, Ledger, OrderStatus, Shown, digest, ledger};
-
-/// Where a manual clock begins: 2026-01-02 00:00:00.
-const MANUAL_BEGINS: Timestamp = Timestamp::from_millis(1_767_312_000_000);
-/// How long the driver remembers command ids, if there are not too many.
-const REMEMBERED_FOR: Duration = Duration::from_secs(100 * 365 * 86_400);
-/// How many outcomes each aggregate remembers.
-const REMEMBERED_MAX: usize = 65_536;
-/// After how many events an aggregate gets a snapshot.
-const SNAPSHOT_EVENTS: u64 = 20;
-/// After how many events the rows of the ledger are written.
-const LEDGER_FLUSH_EVENTS: u64 = 64;
-/// How long the gateway may take.
-const GATEWAY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// An open directory.
 pub(crate) struct Driver {
     pub(crate) app: App,
-    clock: Option<ManualClock>,
-    book: Arc<Book>,
-    moods: Moods,
-    tracking: Tracking,
-    subscriptions: Subscriptions,
+    pub(crate) clock: Option<ManualClock>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) moods: Moods,
+    pub(crate) tracking: Tracking,
+    pub(crate) subscriptions: Subscriptions,
 }
 
 impl Driver {
-    pub(crate) async fn open(request: &Request) -> Result<(Self, Value), Refused> {
-        let dir = Path::new(request.text("dir")?);
-        let unavailable = |error: &dyn std::fmt::Display| Refused::new(Kind::Unavailable, error);
-        std::fs::create_dir_all(dir).map_err(|error| unavailable(&error))?;
-        let durability = match request.optional_text("durability")? {
-            None | Some("fsync") => Durability::Fsync,
-            Some("os") => Durability::Os,
-            Some(_) => return Err(wrong("durability", "is not fsync or os")),
-        };
-        let clock = match request.optional_text("clock")? {
-            None | Some("real") => None,
-            Some("manual") => Some(ManualClock::new(MANUAL_BEGINS)),
-            Some(_) => return Err(wrong("clock", "is not real or manual")),
-        };
-        let book = Book::open(&dir.join("gateway.jsonl")).map_err(|error| unavailable(&error))?;
-        let (book, moods) = (Arc::new(book), Moods::default());
-        let mut options = RuntimeOptions::default();
-        options.remembered_for = REMEMBERED_FOR;
-        options.remembered_max = REMEMBERED_MAX;
-        options.snapshots = SnapshotPolicy::EveryEvents(SNAPSHOT_EVENTS);
-        let mut saga_options = SagaOptions::default();
-        saga_options.call_timeout = GATEWAY_PATIENCE;
-        let flush = FlushPolicy::default().events(LEDGER_FLUSH_EVENTS);
-        let table_options = ProjectionOptions::default().flush(flush);
-        let mut journal = JournalOptions::default().durability(durability);
-        if let Some(bytes) = request.optional_number("segment_bytes")? {
-            journal = journal.segment_bytes(bytes);
-        }
-        let mut builder = App::open_with(dir.join("chronicler"), journal)
-            .options(options)
-            .saga_options(saga_options)
-            .aggregate::<Account>()
-            .aggregate::<Register>()
-            .aggregate::<Transfer>()
-            .aggregate::<Order>()
-            .aggregate::<Payment>()
-            .aggregate::<Inventory>()
-            .aggregate::<Shipment>()
-            .projection(Balances::default())
-            .projection(OrderStatus::default())
-            .table_with::<Ledger>(table_options)
-            .saga(MoneyTransfer)
-            .saga(Checkout)
-            .service(GATEWAY, Gateway::new(Arc::clone(&book), moods.clone()));
-        if let Some(clock) = &clock {
-            builder = builder.clock(Arc::new(clock.clone()));
-        }
-        let app = builder.start().await.map_err(|error| unavailable(&error))?;
-        if let Some(clock) = &clock {
-            // Time does not go back from one opening to the next.
-            clock.set(app.head().timestamp.max(MANUAL_BEGINS));
-        }
-        let head = app.head().position.get();
-        let driver = Self {
-            app,
-            clock,
-            book,
-            moods,
-            tracking: Tracking::default(),
-            subscriptions: Subscriptions::default(),
-        };
-        Ok((driver, json!({ "head": head })))
-    }
-
     pub(crate) async fn answer(&self, request: &Request, pushes: &mpsc::Sender<Value>) -> Answer {
         let (app, store) = (&self.app, self.app.store().as_ref());
         match request.op.as_str() {
@@ -182,6 +101,7 @@ impl Driver {
                 Ok(json!({ "now": clock_now(clock) }))
             }
             "verify" => self.verify().await,
+            "health" => self.health(request).await,
             other => Err(Refused::new(Kind::Unsupported, format!("no op {other:?}"))),
         }
     }
@@ -390,6 +310,19 @@ impl Driver {
             self.moods.program(key, mood).map_err(Refused::invalid)?;
         }
         Ok(json!({}))
+    }
+
+    /// Whether writes are taken; with `wait`, as soon as they are not.
+    async fn health(&self, request: &Request) -> Answer {
+        let reason = if request.flag("wait")? {
+            Some(self.app.read_only().await)
+        } else {
+            match self.app.health() {
+                Health::Healthy => None,
+                Health::ReadOnly(reason) => Some(reason),
+            }
+        };
+        Ok(json!({ "read_only": reason.as_deref() }))
     }
 
     /// Reads the whole log, and checks that nothing is missing in it.

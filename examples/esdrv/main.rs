@@ -6,6 +6,7 @@ mod answer;
 mod commands;
 mod driver;
 mod events;
+mod opening;
 mod register;
 mod requests;
 mod serve;

@@ -18,7 +18,7 @@ const REQUESTS_MAX: usize = 4_096;
 const LINES_MAX: usize = 16_384;
 
 /// What the driver can do.
-const CAPABILITIES: [&str; 28] = [
+const CAPABILITIES: [&str; 29] = [
     "hello",
     "open",
     "append",
@@ -47,6 +47,7 @@ const CAPABILITIES: [&str; 28] = [
     "gateway",
     "tick",
     "verify",
+    "health",
 ];
 
 /// Serves until the input ends or asks to exit.

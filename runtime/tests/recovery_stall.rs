@@ -46,8 +46,8 @@ impl EventLog for Slow {
     fn watch_head(&self) -> watch::Receiver<Head> {
         self.store.watch_head()
     }
-    fn health(&self) -> Health {
-        self.store.health()
+    fn watch_health(&self) -> watch::Receiver<Health> {
+        self.store.watch_health()
     }
     fn stream_head(
         &self,

@@ -94,8 +94,13 @@ pub trait EventLog: Send + Sync + 'static {
     /// Follows the end of what is durable. A hint to look: values may be skipped, never invented.
     fn watch_head(&self) -> watch::Receiver<Head>;
 
+    /// Follows whether the log takes writes: an application is told when it stops.
+    fn watch_health(&self) -> watch::Receiver<Health>;
+
     /// Whether the log takes writes.
-    fn health(&self) -> Health;
+    fn health(&self) -> Health {
+        self.watch_health().borrow().clone()
+    }
 
     /// The end of one stream as durable; `None` if no commit was ever recorded in it.
     fn stream_head(

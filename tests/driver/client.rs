@@ -1,10 +1,12 @@
 //! The other end of the driver's pipes.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 /// Something that a driver says.
@@ -37,7 +39,34 @@ impl Client {
         variables: &[(&str, &str)],
         options: Value,
     ) -> (Self, Option<Result<Value, Value>>) {
-        let mut child = Command::new(program())
+        Self::start_as(Command::new(program()), dir, variables, options)
+    }
+
+    /// Starts a driver through another program, or none, and opens a directory.
+    pub(crate) fn start_through(
+        through: &[&str],
+        dir: &Path,
+        options: Value,
+    ) -> (Self, Option<Result<Value, Value>>) {
+        let command = match through.split_first() {
+            None => Command::new(program()),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program());
+                command
+            }
+        };
+        Self::start_as(command, dir, &[], options)
+    }
+
+    /// Starts a driver in some way, and opens a directory.
+    fn start_as(
+        mut command: Command,
+        dir: &Path,
+        variables: &[(&str, &str)],
+        options: Value,
+    ) -> (Self, Option<Result<Value, Value>>) {
+        let mut child = command
             .env("RUST_BACKTRACE", "0")
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
@@ -55,6 +84,11 @@ impl Client {
         client.send("open", open);
         let opened = client.next_unless_dead().map(|(_, answer)| answer);
         (client, opened)
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Sends a request; its id.

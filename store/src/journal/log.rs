@@ -141,8 +141,8 @@ impl EventLog for JournalLog {
         self.shared.head.subscribe()
     }
 
-    fn health(&self) -> Health {
-        self.shared.health()
+    fn watch_health(&self) -> watch::Receiver<Health> {
+        self.shared.health.subscribe()
     }
 
     fn stream_head(

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub follower: FollowerSignal,
     pub counters: Counters,
     pub head: watch::Sender<Head>,
-    health: RwLock<Health>,
+    pub health: watch::Sender<Health>,
     end: Mutex<LogEnd>,
     /// The commit up to which the marker is durable: damage up to there can never pass for a torn tail.
     marked: AtomicU64,
@@ -75,7 +75,7 @@ impl Shared {
             follower: FollowerSignal::default(),
             counters: Counters::default(),
             head: watch::Sender::new(end.into()),
-            health: RwLock::default(),
+            health: watch::Sender::default(),
             end: Mutex::new(end),
             marked: AtomicU64::new(end.sequence.get()),
             index: RwLock::new(Some(beginning.index)),
@@ -121,15 +121,18 @@ impl Shared {
     }
 
     pub(crate) fn health(&self) -> Health {
-        self.health.read().clone()
+        self.health.borrow().clone()
     }
 
     /// Stops writes until the store is opened again; the first reason stays.
     pub(crate) fn stop_writes(&self, reason: &str) {
-        let mut health = self.health.write();
-        if *health == Health::Healthy {
-            *health = Health::ReadOnly(reason.into());
-        }
+        self.health.send_if_modified(|health| {
+            let is_first = *health == Health::Healthy;
+            if is_first {
+                *health = Health::ReadOnly(reason.into());
+            }
+            is_first
+        });
     }
 
     /// The index.

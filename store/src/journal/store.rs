@@ -153,8 +153,8 @@ impl EventLog for JournalStore {
         self.log.watch_head()
     }
 
-    fn health(&self) -> Health {
-        self.log.health()
+    fn watch_health(&self) -> watch::Receiver<Health> {
+        self.log.watch_health()
     }
 
     fn stream_head(

@@ -38,7 +38,7 @@ struct Inner {
     waiting: Mutex<VecDeque<Answer>>,
     /// Held while answers are given, so that they are given in order.
     answering: Mutex<()>,
-    health: Mutex<Health>,
+    health: watch::Sender<Health>,
     head: watch::Sender<Head>,
 }
 
@@ -72,7 +72,7 @@ impl MemoryStore {
             plan: Mutex::default(),
             waiting: Mutex::default(),
             answering: Mutex::default(),
-            health: Mutex::default(),
+            health: watch::Sender::default(),
             head,
         };
         Self {
@@ -140,7 +140,7 @@ impl MemoryStore {
     }
 
     fn read_only(&self) -> Option<AppendError> {
-        match &*self.inner.health.lock() {
+        match &*self.inner.health.borrow() {
             Health::Healthy => None,
             Health::ReadOnly(reason) => Some(AppendError::ReadOnly {
                 reason: Arc::clone(reason),
@@ -194,7 +194,7 @@ impl MemoryStore {
 
     fn fail(&self, operation: &str) -> AppendError {
         let reason: Arc<str> = format!("{operation} failed (injected)").into();
-        *self.inner.health.lock() = Health::ReadOnly(reason);
+        self.inner.health.send_replace(Health::ReadOnly(reason));
         let source = Arc::new(std::io::Error::other("injected"));
         AppendError::Failed {
             operation: operation.into(),
@@ -230,8 +230,8 @@ impl EventLog for MemoryStore {
         self.inner.head.subscribe()
     }
 
-    fn health(&self) -> Health {
-        self.inner.health.lock().clone()
+    fn watch_health(&self) -> watch::Receiver<Health> {
+        self.inner.health.subscribe()
     }
 
     fn stream_head(

@@ -145,6 +145,11 @@ impl StorageFile for InPages {
         self.done(self.file.truncate(bytes))
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        // It has one in sled; but sled's own file may have been deleted.
+        self.storage.folder.join("db").try_exists()
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.len())
     }

@@ -110,8 +110,8 @@ impl EventLog for SledStore {
         self.store.watch_head()
     }
 
-    fn health(&self) -> Health {
-        self.store.health()
+    fn watch_health(&self) -> watch::Receiver<Health> {
+        self.store.watch_health()
     }
 
     fn stream_head(

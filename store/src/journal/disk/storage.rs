@@ -55,6 +55,9 @@ pub(crate) trait StorageFile: fmt::Debug + Send + Sync + 'static {
     /// Sets the length.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 
+    /// Whether a folder still has a name for it. What is written to a file without one is gone when it is closed.
+    fn has_name(&self) -> io::Result<bool>;
+
     /// The length.
     fn len(&self) -> io::Result<u64>;
 }

@@ -258,12 +258,18 @@ impl Writer {
         if is_broken(Promise::SyncFirst) {
             return Ok(());
         }
-        match self.shared.options.durability {
-            Durability::Fsync => {
-                let synced = self.active.file.sync_data();
-                synced.map_err(|error| ("fdatasync", error))
-            }
-            Durability::Os => Ok(()),
+        if self.shared.options.durability == Durability::Fsync {
+            let synced = self.active.file.sync_data();
+            synced.map_err(|error| ("fdatasync", error))?;
+        }
+        match self.active.file.has_name() {
+            Ok(true) => Ok(()),
+            // The file takes every write and every sync, and nobody will ever find it again.
+            Ok(false) => Err((
+                "write",
+                io::Error::other("the file was deleted while in use"),
+            )),
+            Err(error) => Err(("write", error)),
         }
     }
 

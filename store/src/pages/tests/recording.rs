@@ -232,6 +232,10 @@ impl StorageFile for RecordingFile {
         self.inner.truncate(bytes)
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        self.inner.has_name()
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
     }

@@ -21,7 +21,7 @@ pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub files: Vec<Contents>,
-    folders: BTreeMap<PathBuf, Names>,
+    pub folders: BTreeMap<PathBuf, Names>,
     pub random: Random,
     /// Operations that change something, and syncs, counted from 1.
     operations: u64,

@@ -62,6 +62,13 @@ impl StorageFile for SimulatedFile {
         })
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        self.disk.read(|state| {
+            let mut folders = state.folders.values();
+            Ok(folders.any(|names| names.now.values().any(|file| *file == self.file)))
+        })
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.disk
             .read(|state| Ok(state.files[self.file].now.len() as u64))
