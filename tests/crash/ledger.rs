@@ -33,16 +33,14 @@ impl Ledger {
         self.answered += 1;
     }
 
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered
-    }
-
-    pub(crate) fn events(&self) -> usize {
-        self.seen.len()
-    }
-
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.len()
+    /// What was answered and found, in words.
+    pub(crate) fn figures(&self) -> String {
+        format!(
+            "{} requests answered, {} events, {} commits of several events, all there and whole",
+            self.answered,
+            self.seen.len(),
+            self.groups.len()
+        )
     }
 
     /// Events of requests that were never answered.

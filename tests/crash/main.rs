@@ -13,8 +13,10 @@
 mod client;
 mod ledger;
 mod places;
+mod power;
 mod workload;
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
@@ -25,6 +27,7 @@ use workload::Workload;
 
 /// Rounds in plain `cargo test`.
 const ROUNDS: u64 = 12;
+const ROUNDS_IN_SLED: u64 = 6;
 /// After how many rounds everything is read again from the beginning.
 const FULL_EVERY: u64 = 50;
 /// Requests under way at a time.
@@ -34,13 +37,22 @@ const ANSWERS_MAX: u64 = 200;
 
 #[test]
 fn k1_h2_h3_h7_killed_at_any_moment_nothing_answered_is_lost_and_nothing_is_half_there() {
-    let rounds = std::env::var("CHRONICLER_CRASH_ROUNDS");
-    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    killed_at_any_moment("journal", ROUNDS);
+}
+
+#[test]
+fn k1_h2_h3_h7_killed_at_any_moment_the_same_holds_of_a_log_in_sled() {
+    killed_at_any_moment("sled", ROUNDS_IN_SLED);
+}
+
+fn killed_at_any_moment(store: &str, rounds: u64) {
+    let wanted = std::env::var("CHRONICLER_CRASH_ROUNDS");
+    let rounds = wanted.map_or(rounds, |rounds| rounds.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut chance = Chance::new();
     let (mut ledger, mut workload) = (Ledger::default(), Workload::default());
     let began = Instant::now();
-    let mut driver = Client::open(folder.path());
+    let mut driver = open(folder.path(), store);
     workload.begin(&mut driver);
     for round in 1..=rounds {
         let until = 1 + chance.below(ANSWERS_MAX);
@@ -53,7 +65,7 @@ fn k1_h2_h3_h7_killed_at_any_moment_nothing_answered_is_lost_and_nothing_is_half
         }
         driver.kill();
         workload.interrupted();
-        driver = Client::open(folder.path());
+        driver = open(folder.path(), store);
         let is_full = round % FULL_EVERY == 0 || round == rounds;
         ledger.check(&mut driver, is_full);
         if is_full {
@@ -66,13 +78,16 @@ fn k1_h2_h3_h7_killed_at_any_moment_nothing_answered_is_lost_and_nothing_is_half
     ledger.check(&mut driver, true);
     driver.end();
     println!(
-        "{rounds} kills in {:.0} s: {} requests answered, {} events, {} commits of several events, all there and whole; \
-         {} requests never answered, {} of them found in the log",
+        "{store}: {rounds} kills in {:.0} s: {}; {} requests never answered, {} of them found in the log",
         began.elapsed().as_secs_f64(),
-        ledger.answered(),
-        ledger.events(),
-        ledger.groups(),
+        ledger.figures(),
         workload.never_answered(),
         ledger.found_unanswered(),
     );
+}
+
+fn open(dir: &Path, store: &str) -> Client {
+    let (driver, opened) = Client::start(dir, &[], json!({ "store": store }));
+    assert!(matches!(opened, Some(Ok(_))), "{opened:?}");
+    driver
 }

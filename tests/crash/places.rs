@@ -53,10 +53,9 @@ fn k1_h2_h3_h7_killed_at_every_named_place_nothing_answered_is_lost_and_views_ar
     driver.end();
     let deaths: u64 = died.values().sum();
     println!(
-        "{deaths} deaths at {} places, {} requests answered, {} events: {died:?}",
+        "{deaths} deaths at {} places: {}; {died:?}",
         died.len(),
-        ledger.answered(),
-        ledger.events()
+        ledger.figures()
     );
     let unreached = CrashPlace::ALL.map(|(_, name)| name);
     let unreached: Vec<_> = unreached
