@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use chronicler_domain::{Aggregate, AggregateId, InvalidId, Tenant};
 use chronicler_projections::{Projection, Projections, TableProjection, TableView};
@@ -19,6 +19,8 @@ use tokio::task::spawn_blocking;
 use crate::builder::AppBuilder;
 use crate::command::Command;
 use crate::error::ViewAccessError;
+use crate::operator::perform::perform;
+use crate::operator::{OperatorError, OperatorRequest};
 use crate::scope::{Scope, View};
 
 /// A running application. Cheap to clone; clones are the same application.
@@ -44,6 +46,7 @@ impl App {
     /// The same with other options than the default ones: durability, segment size, limits.
     pub fn open_with(data: impl Into<PathBuf>, options: JournalOptions) -> AppBuilder {
         let data = data.into();
+        let folder = data.clone();
         let open = async move {
             // Opening reads files and may rebuild the index: it blocks.
             let opening = spawn_blocking(move || JournalStore::open(data, options)).await;
@@ -54,7 +57,7 @@ impl App {
             let report = store.open_report().clone();
             Ok((Arc::new(store) as Arc<dyn Store>, Some(report)))
         };
-        AppBuilder::new(Box::new(move || open.boxed()))
+        AppBuilder::new(Box::new(move || open.boxed())).operator_socket(Some(folder))
     }
 
     /// An application over a store in memory: nothing outlives the process. For tests and first steps.
@@ -208,6 +211,28 @@ impl App {
     /// The durable end of the log.
     pub fn head(&self) -> Head {
         self.parts.store.head()
+    }
+
+    /// Carries an operator's verb out, and journals who wanted it and why before it does.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the verb carried out or not; doing it again does no harm.
+    pub async fn operate(
+        &self,
+        request: &OperatorRequest,
+    ) -> Result<serde_json::Value, OperatorError> {
+        perform(self, request).await
+    }
+
+    pub(crate) fn weak(&self) -> Weak<Parts> {
+        Arc::downgrade(&self.parts)
+    }
+
+    pub(crate) fn upgrade(parts: &Weak<Parts>) -> Option<Self> {
+        parts.upgrade().map(|parts| Self { parts })
     }
 
     /// Stops: sagas first, then projections, then commands under way are drained; everything is made durable and

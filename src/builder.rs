@@ -1,5 +1,6 @@
 //! Puts an application together: what it defines, over which store, with which limits.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chronicler_domain::Aggregate;
@@ -14,6 +15,7 @@ use futures::future::BoxFuture;
 
 use crate::app::{App, Parts};
 use crate::error::StartError;
+use crate::operator;
 
 /// Opens the store when the application starts.
 pub(crate) type OpenStore =
@@ -32,6 +34,7 @@ pub struct AppBuilder {
     sagas: Vec<Register<SagasBuilder>>,
     saga_options: SagaOptions,
     progress: OnProgress,
+    socket: Option<PathBuf>,
 }
 
 impl AppBuilder {
@@ -43,6 +46,7 @@ impl AppBuilder {
             sagas: Vec::new(),
             saga_options: SagaOptions::default(),
             progress: Box::new(|_| {}),
+            socket: None,
         }
     }
 
@@ -111,6 +115,15 @@ impl AppBuilder {
         self
     }
 
+    /// The folder with the socket on which operators reach the application; `None`: they do not. Only the owner of
+    /// the folder may use it (mode 0600).
+    ///
+    /// An application that opens a data directory listens in it by default.
+    pub fn operator_socket(mut self, folder: Option<PathBuf>) -> Self {
+        self.socket = folder;
+        self
+    }
+
     /// Called while views are brought up to date at the start.
     pub fn on_progress(mut self, report: impl FnMut(&[StartProgress]) + Send + 'static) -> Self {
         self.progress = Box::new(report);
@@ -169,13 +182,19 @@ impl AppBuilder {
             }
         };
         match sagas.start(&runtime).await {
-            Ok(sagas) => Ok(App::new(Parts {
-                store,
-                open_report,
-                runtime,
-                projections,
-                sagas,
-            })),
+            Ok(sagas) => {
+                let app = App::new(Parts {
+                    store,
+                    open_report,
+                    runtime,
+                    projections,
+                    sagas,
+                });
+                if let Some(folder) = self.socket {
+                    operator::listen(&app, folder);
+                }
+                Ok(app)
+            }
             Err(error) => {
                 projections.stop().await;
                 runtime.stop(Default::default()).await;

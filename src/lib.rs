@@ -12,6 +12,7 @@ mod app;
 mod builder;
 mod command;
 mod error;
+pub mod operator;
 mod scope;
 
 pub use app::App;

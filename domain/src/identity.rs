@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -343,6 +344,33 @@ impl fmt::Display for StreamId {
         }
         write!(f, "{}/{}", self.category(), self.id())
     }
+}
+
+impl FromStr for StreamId {
+    type Err = InvalidStreamId;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, InvalidStreamId> {
+        let (left, id) = text.split_once('/').ok_or(InvalidStreamId::Form)?;
+        let (tenant, category) = match left.split_once(':') {
+            Some((tenant, category)) => (Tenant::new(tenant)?, category),
+            None => (Tenant::default(), left),
+        };
+        let (category, id) = (Category::new(category)?, AggregateId::new(id)?);
+        Ok(Self::new(&tenant, &category, &id))
+    }
+}
+
+/// Why a text names no stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidStreamId {
+    /// It has no `/`.
+    #[error("a stream is written category/id, or tenant:category/id")]
+    Form,
+    /// One of its names breaks a rule.
+    #[error(transparent)]
+    Name(#[from] InvalidId),
 }
 
 impl fmt::Debug for StreamId {

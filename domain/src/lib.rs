@@ -19,8 +19,8 @@ pub use command_id::{CommandId, InvalidCommandId};
 pub use context::Context;
 pub use event::Event;
 pub use identity::{
-    AggregateId, CATEGORY_BYTES_MAX, Category, ID_BYTES_MAX, InvalidId, StreamId, TENANT_BYTES_MAX,
-    Tenant,
+    AggregateId, CATEGORY_BYTES_MAX, Category, ID_BYTES_MAX, InvalidId, InvalidStreamId, StreamId,
+    TENANT_BYTES_MAX, Tenant,
 };
 pub use metadata::{Metadata, Principal};
 pub use never::Never;

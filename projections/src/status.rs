@@ -1,5 +1,6 @@
 //! What can be seen of a projection from outside.
 
+use std::fmt;
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
@@ -38,6 +39,23 @@ pub enum ProjectionStatus {
         /// Why.
         reason: Arc<str>,
     },
+}
+
+impl fmt::Display for ProjectionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CatchingUp { at, of } => write!(f, "catching up, at {at} of {of}"),
+            Self::Running => write!(f, "running"),
+            Self::Retrying {
+                position,
+                tries,
+                reason,
+            } => write!(f, "retrying {position} (tried {tries} times): {reason}"),
+            Self::Restarting { reason } => write!(f, "restarting: {reason}"),
+            Self::Stopped => write!(f, "stopped"),
+            Self::Failed { reason } => write!(f, "failed: {reason}"),
+        }
+    }
 }
 
 /// One projection at one moment.

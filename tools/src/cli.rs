@@ -7,8 +7,6 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use uuid::Uuid;
 
-use crate::stream_name;
-
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done, and nothing is wrong
@@ -96,11 +94,57 @@ pub enum Verb {
         /// The data directory, which no application may have open
         dir: PathBuf,
     },
+    /// Asks a running application how it is: its log, projections, subscriptions, and what is in quarantine
+    Status {
+        /// The data directory
+        dir: PathBuf,
+    },
+    /// Lets an instance go from quarantine; in a running application, or else in the directory
+    Release {
+        /// The data directory
+        dir: PathBuf,
+        /// The instance: category/id, or tenant:category/id
+        stream: StreamId,
+        /// Who and why
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Has a running application build a view anew, and waits until it has
+    RebuildView {
+        /// The data directory
+        dir: PathBuf,
+        /// The projection
+        projection: String,
+        /// Who and why
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Forgets a durable subscription that nobody follows; in a running application, or else in the directory
+    ForgetSubscription {
+        /// The data directory
+        dir: PathBuf,
+        /// The subscription
+        subscription: String,
+        /// Who and why
+        #[command(flatten)]
+        reason: Reason,
+    },
     /// Prints the completions for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+/// Who changes something, and why. Both are journaled with it.
+#[derive(Clone, Debug, Args)]
+pub struct Reason {
+    /// Why
+    #[arg(long)]
+    pub why: String,
+    /// Who
+    #[arg(long, env = "USER")]
+    pub by: String,
 }
 
 /// Which streams to list.
@@ -125,7 +169,7 @@ pub struct EventsArguments {
     /// The data directory
     pub dir: PathBuf,
     /// Only this stream: category/id, or tenant:category/id
-    #[arg(long, value_parser = stream_name::parse)]
+    #[arg(long)]
     pub stream: Option<StreamId>,
     /// Only this category
     #[arg(long)]

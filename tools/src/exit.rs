@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chronicler::operator::OperatorError;
 use chronicler_store::journal::MaintenanceError;
 use chronicler_store::{OpenError, ReadError};
 
@@ -54,6 +55,9 @@ pub enum ToolError {
     /// Standard output cannot be written to.
     #[error("writing the output failed: {0}")]
     Output(std::io::Error),
+    /// A running application said no, or did not answer.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// Something stands in the way.
     #[error("{0}")]
     Refused(String),
@@ -75,6 +79,11 @@ impl ToolError {
                     Exit::Refused
                 }
                 MaintenanceError::Damaged { .. } => Exit::Damaged,
+                _ => Exit::CannotOpen,
+            },
+            Self::Operator(error) => match error {
+                OperatorError::Invalid(_) => Exit::Usage,
+                OperatorError::NotFound(_) | OperatorError::Refused(_) => Exit::Refused,
                 _ => Exit::CannotOpen,
             },
             Self::File { .. } | Self::Output(_) => Exit::CannotOpen,

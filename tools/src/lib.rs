@@ -11,6 +11,7 @@ mod events;
 mod exit;
 mod export;
 mod import;
+mod operate;
 mod output;
 mod payload;
 mod progress;
@@ -24,7 +25,7 @@ mod streams;
 mod tail;
 mod verify;
 
-pub use cli::{Cli, EventsArguments, StreamsArguments, TailArguments, Verb};
+pub use cli::{Cli, EventsArguments, Reason, StreamsArguments, TailArguments, Verb};
 pub use event_types::EventTypes;
 pub use exit::{Exit, ToolError};
 pub use output::Output;

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use chronicler_store::JournalStore;
-use chronicler_store::journal::{JournalOptions, JournalReader, set_index_aside};
+use chronicler_store::journal::{JournalOptions, rebuild_index};
 use serde::Serialize;
 
 use crate::exit::{Exit, ToolError};
@@ -21,12 +20,8 @@ struct Report {
 
 /// Sets sled aside and opens the store, which builds the index again.
 pub(crate) fn rebuild(dir: &Path, out: &mut Output<'_>) -> Result<Exit, ToolError> {
-    // Damage is an error before anything is changed, not after.
-    JournalReader::open(dir)?;
-    let aside = set_index_aside(dir)?;
-    let store = replaying(|options| JournalStore::open(dir, options))?;
-    let commits = store.open_report().replayed;
-    drop(store);
+    let (aside, opened) = replaying(|options| rebuild_index(dir, options))?;
+    let commits = opened.replayed;
     let report = Report {
         dir: dir.display().to_string(),
         set_aside: aside

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 
+use chronicler::operator::OperatorVerb;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Verb};
@@ -10,7 +11,7 @@ use crate::exit::{Exit, ToolError};
 use crate::output::Output;
 use crate::payload::Payloads;
 use crate::{
-    backup, events, export, import, rebuild, repair, restore, stat, streams, tail, verify,
+    backup, events, export, import, operate, rebuild, repair, restore, stat, streams, tail, verify,
 };
 
 /// How much is printed at once: more than a pipe holds.
@@ -68,6 +69,28 @@ fn perform(verb: Verb, out: &mut Output<'_>, payloads: &dyn Payloads) -> Result<
         Verb::Import { dir, file } => import::import(&dir, file.as_deref(), out),
         Verb::Repair { dir, yes } => repair::repair(&dir, yes, out),
         Verb::RebuildIndex { dir } => rebuild::rebuild(&dir, out),
+        Verb::Status { dir } => operate::status(&dir, out),
+        Verb::Release {
+            dir,
+            stream,
+            reason,
+        } => {
+            let stream = stream.to_string();
+            operate::change(&dir, OperatorVerb::Release { stream }, reason, out)
+        }
+        Verb::RebuildView {
+            dir,
+            projection,
+            reason,
+        } => operate::change(&dir, OperatorVerb::RebuildView { projection }, reason, out),
+        Verb::ForgetSubscription {
+            dir,
+            subscription,
+            reason,
+        } => {
+            let verb = OperatorVerb::ForgetSubscription { subscription };
+            operate::change(&dir, verb, reason, out)
+        }
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chronicler", &mut script);

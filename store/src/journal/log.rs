@@ -44,15 +44,16 @@ struct Running {
 }
 
 impl JournalLog {
-    /// Opens the journal of a data directory, or begins one. Blocks.
+    /// Opens the journal of a data directory, or begins one; under its lock if that is held already. Blocks.
     pub(crate) fn open(
         kind: StoreKind,
         data: &Path,
         options: JournalOptions,
         storage: Arc<dyn Storage>,
         open_index: &OpenIndex<'_>,
+        held: Option<DirectoryLock>,
     ) -> Result<(Self, OpenReport), OpenError> {
-        let opened = open(kind, data, options, storage, open_index)?;
+        let opened = open(kind, data, options, storage, open_index, held)?;
         let shared = opened.shared;
         if opened.report.replayed > 0 {
             // The last of it is in memory only, and would be read again at each open without an append.

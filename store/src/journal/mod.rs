@@ -28,7 +28,7 @@ pub(crate) use disk::{OpenMode, RealStorage, Storage, StorageFile};
 pub(crate) use identity::StoreKind;
 pub use maintain::{
     BackupReport, CopyProgress, ImportedCommit, JournalImport, MaintenanceError, Repair,
-    RepairAction, RepairPlan, RepairReport, RestoreReport, restore, set_index_aside,
+    RepairAction, RepairPlan, RepairReport, RestoreReport, rebuild_index, restore,
 };
 pub use open::{CutTail, OpenReport};
 pub use options::{Durability, JournalOptions, ReplayListener, ReplayProgress};

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::counters::SyncStats;
 use super::disk::{RealStorage, Storage};
 use super::identity::StoreKind;
+use super::lock::DirectoryLock;
 use super::log::JournalLog;
 use super::open::OpenReport;
 use super::options::JournalOptions;
@@ -45,7 +46,17 @@ impl JournalStore {
     /// been durable is damaged.
     pub fn open(path: impl AsRef<Path>, options: JournalOptions) -> Result<Self, OpenError> {
         let storage = Arc::new(RealStorage);
-        Self::open_on(StoreKind::Journal, path.as_ref(), options, storage)
+        Self::open_on(StoreKind::Journal, path.as_ref(), options, storage, None)
+    }
+
+    /// Opens the store of a directory whose lock is held: nobody else gets in between.
+    pub(crate) fn open_held(
+        lock: DirectoryLock,
+        data: &Path,
+        options: JournalOptions,
+    ) -> Result<Self, OpenError> {
+        let storage = Arc::new(RealStorage);
+        Self::open_on(StoreKind::Journal, data, options, storage, Some(lock))
     }
 
     /// Opens a store whose log lies somewhere else than in files.
@@ -54,6 +65,7 @@ impl JournalStore {
         data: &Path,
         options: JournalOptions,
         storage: Arc<dyn Storage>,
+        held: Option<DirectoryLock>,
     ) -> Result<Self, OpenError> {
         let opened_index = parking_lot::Mutex::new(None);
         let open_index = |store_id: Uuid,
@@ -71,7 +83,7 @@ impl JournalStore {
             *opened_index.lock() = Some(index.clone());
             Ok(index as Arc<dyn Index>)
         };
-        let (log, mut report) = JournalLog::open(kind, data, options, storage, &open_index)?;
+        let (log, mut report) = JournalLog::open(kind, data, options, storage, &open_index, held)?;
         let index = opened_index.into_inner().ok_or_else(|| {
             sled_failed(IndexError {
                 operation: "open",

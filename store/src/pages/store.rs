@@ -71,7 +71,7 @@ impl SledStore {
         let data = path.as_ref();
         let storage = PageStorage::new(data.join(StoreKind::Pages.folder()));
         let in_pages = Arc::new(storage.clone());
-        let opened = JournalStore::open_on(StoreKind::Pages, data, options.journal, in_pages);
+        let opened = JournalStore::open_on(StoreKind::Pages, data, options.journal, in_pages, None);
         match opened {
             Ok(store) => Ok(Self { store, storage }),
             Err(error) => {

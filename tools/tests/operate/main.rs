@@ -13,5 +13,6 @@ mod reading;
 mod repair;
 mod tool;
 mod typed;
+mod verbs;
 mod verify;
 mod verify_speed;

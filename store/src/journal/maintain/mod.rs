@@ -16,6 +16,6 @@ pub use backup::BackupReport;
 pub use copy::CopyProgress;
 pub use error::MaintenanceError;
 pub use import::{ImportedCommit, JournalImport};
-pub use rebuild::set_index_aside;
+pub use rebuild::rebuild_index;
 pub use repair::{Repair, RepairAction, RepairPlan, RepairReport};
 pub use restore::{RestoreReport, restore};

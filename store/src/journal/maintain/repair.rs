@@ -207,8 +207,7 @@ impl Repair {
             RepairAction::Mend => Some(self.mend()?),
             RepairAction::Cut => Some(self.cut()?),
         };
-        drop(self.lock);
-        let store = JournalStore::open(&self.data, options)?;
+        let store = JournalStore::open_held(self.lock, &self.data, options)?;
         let index_set_aside = store.open_report().index_set_aside.clone();
         drop(store);
         let reader = JournalReader::open(&self.data)?;

@@ -50,6 +50,7 @@ pub(crate) fn open(
     options: JournalOptions,
     storage: Arc<dyn Storage>,
     open_index: &OpenIndex<'_>,
+    held: Option<DirectoryLock>,
 ) -> Result<Opened, OpenError> {
     let created = !data.exists();
     storage
@@ -60,7 +61,10 @@ pub(crate) fn open(
             .sync_folder(parent)
             .map_err(|error| io_failed("syncing", parent, error))?;
     }
-    let lock = DirectoryLock::take(data)?;
+    let lock = match held {
+        Some(lock) => lock,
+        None => DirectoryLock::take(data)?,
+    };
     let store_id = match identity::read(storage.as_ref(), kind, data)? {
         Some(store_id) => store_id,
         None => begin(storage.as_ref(), kind, data, options.segment_bytes)?,

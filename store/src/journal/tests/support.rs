@@ -103,7 +103,14 @@ pub(super) fn open_with(
          _: LogSequence,
          _: &dyn Fn(&Watermark) -> Result<(), String>,
          _: &mut OpenReport| Ok(Arc::new(index.clone()) as Arc<dyn Index>);
-    JournalLog::open(StoreKind::Journal, data, options, storage, &open_index)
+    JournalLog::open(
+        StoreKind::Journal,
+        data,
+        options,
+        storage,
+        &open_index,
+        None,
+    )
 }
 
 /// Opens a log on real files over a new index.

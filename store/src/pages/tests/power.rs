@@ -100,7 +100,7 @@ fn session(
     );
     let options = JournalOptions::default().segment_bytes(64 << 10);
     let in_pages = Arc::new(recording.clone());
-    let store = JournalStore::open_on(StoreKind::Pages, data, options, in_pages).unwrap();
+    let store = JournalStore::open_on(StoreKind::Pages, data, options, in_pages, None).unwrap();
     let mut cut = recording.take_cut();
     while cut.is_none() && workload.submitted.len() < 1_000 {
         let (all_answered, answered) = oneshot::channel::<()>();

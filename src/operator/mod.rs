@@ -1,0 +1,17 @@
+//! What an operator asks of a running application, and how it is asked from outside the process.
+//!
+//! [`App::operate`](crate::App::operate) carries a verb out. An application over a data directory also listens on a
+//! Unix socket in it: [`ask`] is the other end, and the command line uses that.
+
+mod client;
+pub(crate) mod perform;
+mod server;
+mod socket;
+mod verb;
+
+pub use client::{AskError, ask};
+pub(crate) use server::listen;
+pub use verb::{
+    OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine, Status,
+    SubscriptionLine,
+};

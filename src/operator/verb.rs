@@ -1,0 +1,119 @@
+//! The verbs, who asks for them and why, and what they answer.
+
+use serde::{Deserialize, Serialize};
+
+/// What an operator wants done. Doing it twice is as doing it once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OperatorVerb {
+    /// Says how the application is. Changes nothing, and is not journaled.
+    Status,
+    /// Lets an aggregate or saga instance go from quarantine.
+    Release {
+        /// The instance: `category/id`, or `tenant:category/id`.
+        stream: String,
+    },
+    /// Builds a view anew beside the one that answers, and waits until it has taken its place.
+    RebuildView {
+        /// The projection's name.
+        projection: String,
+    },
+    /// Forgets a durable subscription that nobody is following.
+    ForgetSubscription {
+        /// Its name.
+        subscription: String,
+    },
+}
+
+impl OperatorVerb {
+    /// Whether it changes something, and is journaled.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Self::Status)
+    }
+}
+
+/// A verb, who wants it and why. Journaled before it is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRequest {
+    /// What is to be done.
+    #[serde(flatten)]
+    pub verb: OperatorVerb,
+    /// Who wants it.
+    #[serde(default)]
+    pub by: String,
+    /// Why. A verb that changes something needs a reason.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// Why a verb was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "message", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is nothing of that name.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something stands in the way.
+    #[error("{0}")]
+    Refused(String),
+    /// The log or a view failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How an application is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The process.
+    pub process: u32,
+    /// Why the log takes no more writes, if it does not.
+    pub read_only: Option<String>,
+    /// The last durable position.
+    pub position: u64,
+    /// The last durable commit.
+    pub commit: u64,
+    /// The projections, by name.
+    pub projections: Vec<ProjectionLine>,
+    /// Durable subscriptions, by name.
+    pub subscriptions: Vec<SubscriptionLine>,
+    /// Instances in quarantine, by stream.
+    pub quarantined: Vec<QuarantineLine>,
+}
+
+/// One projection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectionLine {
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub status: String,
+    /// The last position that its view shows.
+    pub position: u64,
+    /// How many events it is behind.
+    pub lag: u64,
+    /// Events set aside.
+    pub parked: u64,
+}
+
+/// One durable subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionLine {
+    /// Its name.
+    pub name: String,
+    /// Up to where everything is recorded as done.
+    pub position: u64,
+}
+
+/// One instance in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineLine {
+    /// The instance: `category/id`, or `tenant:category/id`.
+    pub stream: String,
+    /// Why.
+    pub reason: String,
+}

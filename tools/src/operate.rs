@@ -1,0 +1,151 @@
+//! `chronicler status` and the verbs that change something: asked of the application that has the directory open, and
+//! else carried out in the directory.
+
+use std::fmt;
+use std::path::Path;
+
+use chronicler::operator::{AskError, OperatorRequest, OperatorVerb, Status, ask};
+use chronicler::{App, StartError};
+use chronicler_store::OpenError;
+use serde_json::Value;
+
+use crate::cli::Reason;
+use crate::exit::{Exit, ToolError};
+use crate::output::Output;
+
+/// Says how a running application is.
+pub(crate) fn status(dir: &Path, out: &mut Output<'_>) -> Result<Exit, ToolError> {
+    let request = OperatorRequest {
+        verb: OperatorVerb::Status,
+        by: String::new(),
+        why: String::new(),
+    };
+    let answer = match ask(dir, &request) {
+        Ok(answer) => answer,
+        Err(AskError::NobodyListens(error)) => {
+            let dir = dir.display();
+            return Err(ToolError::Refused(format!(
+                "no application listens in {dir} ({error}); `chronicler stat {dir}` says what lies there"
+            )));
+        }
+        Err(error) => return Err(refused(error)),
+    };
+    let unreadable = |error| ToolError::Refused(format!("the answer cannot be read: {error}"));
+    let status: Status = serde_json::from_value(answer).map_err(unreadable)?;
+    out.item(&status, Lines(&status))?;
+    Ok(match status.read_only {
+        None => Exit::Done,
+        Some(_) => Exit::Damaged,
+    })
+}
+
+/// Has something done by the running application; where none runs, by one that this makes of the directory.
+pub(crate) fn change(
+    dir: &Path,
+    verb: OperatorVerb,
+    reason: Reason,
+    out: &mut Output<'_>,
+) -> Result<Exit, ToolError> {
+    let Reason { why, by } = reason;
+    let request = OperatorRequest { verb, by, why };
+    let answer = match ask(dir, &request) {
+        Err(AskError::NobodyListens(_)) => in_the_directory(dir, &request)?,
+        Err(error) => return Err(refused(error)),
+        Ok(answer) => answer,
+    };
+    out.item(&answer, Words(&answer))?;
+    Ok(Exit::Done)
+}
+
+fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, ToolError> {
+    if let OperatorVerb::RebuildView { projection } = &request.verb {
+        return Err(ToolError::Refused(format!(
+            "no application runs in {}: only one that defines {projection} can build its view",
+            dir.display()
+        )));
+    }
+    // A directory that is not there is not begun.
+    chronicler_store::journal::JournalReader::open(dir)?;
+    let failed = |error: std::io::Error| ToolError::Refused(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(failed)?.block_on(async {
+        // Nothing is registered: no command is decided, no view folded, no saga goes on.
+        let app = App::open(dir).operator_socket(None).start().await;
+        let app = app.map_err(|error| match error {
+            StartError::Open(OpenError::Locked { path, holder }) => ToolError::Refused(format!(
+                "{holder} has {} open and does not listen for operators: use its own means, or stop it",
+                path.display()
+            )),
+            StartError::Open(error) => error.into(),
+            error => ToolError::Refused(error.to_string()),
+        })?;
+        let done = app.operate(request).await;
+        app.stop().await;
+        Ok(done?)
+    })
+}
+
+fn refused(error: AskError) -> ToolError {
+    match error {
+        AskError::Refused(error) => error.into(),
+        error => ToolError::Refused(error.to_string()),
+    }
+}
+
+/// An answer as words: `stream account/a, was_quarantined true`.
+struct Words<'a>(&'a Value);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.0.as_object().into_iter().flatten();
+        for (number, (name, value)) in fields.enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            match value.as_str() {
+                Some(text) => write!(f, "{separator}{} {text}", name.replace('_', " "))?,
+                None => write!(f, "{separator}{} {value}", name.replace('_', " "))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Lines<'a>(&'a Status);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.0;
+        write!(
+            f,
+            "process {}, position {}, commit {}, ",
+            status.process, status.position, status.commit
+        )?;
+        match &status.read_only {
+            None => write!(f, "the log takes writes")?,
+            Some(reason) => write!(f, "the log takes NO MORE WRITES: {reason}")?,
+        }
+        for projection in &status.projections {
+            write!(
+                f,
+                "\nprojection {}: {}, at {}, {} behind, {} parked",
+                projection.name,
+                projection.status,
+                projection.position,
+                projection.lag,
+                projection.parked
+            )?;
+        }
+        for subscription in &status.subscriptions {
+            write!(
+                f,
+                "\nsubscription {}: done up to {}",
+                subscription.name, subscription.position
+            )?;
+        }
+        for instance in &status.quarantined {
+            write!(f, "\nquarantined {}: {}", instance.stream, instance.reason)?;
+        }
+        Ok(())
+    }
+}
