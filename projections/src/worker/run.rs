@@ -166,6 +166,10 @@ impl<F: Fold> Run<'_, F> {
                 // Events that were set aside are tried again: a rebuild is how a mended handler gets them.
                 self.rebuild = Some(Track::new(self.setup, fresh, Ledger::default()));
                 self.setup.progress.rebuilding(Some(GlobalPosition::ZERO));
+                if self.main.fold.position() == GlobalPosition::ZERO {
+                    // There is nothing to read: no batch will ever say that it has caught up.
+                    self.switch().await?;
+                }
             }
             (Asked::Look, _) => {
                 self.main.fold.look().await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use chronicler_domain::GlobalPosition;
 use chronicler_projections::{
     AfterRetries, Handlers, Projection, Projections, ProjectionsBuilder, RebuildError,
 };
@@ -254,4 +255,20 @@ async fn p15_what_an_interrupted_rebuild_left_is_removed_at_the_next_start() {
     let projections = world.start(both()).await;
     assert_eq!(generations(&world).await, [1]);
     assert_eq!(total(&projections).await, (1, 1));
+}
+
+#[tokio::test]
+async fn p10_a_rebuild_over_an_empty_log_ends() {
+    let world = World::new().await;
+    let builder = ProjectionsBuilder::new()
+        .memory(Balances::default())
+        .table::<BalanceRows>();
+    let projections = world.start(builder).await;
+    for name in ["balances", "balance_rows"] {
+        let rebuilt = projections.rebuild(name).await.unwrap();
+        assert_eq!(rebuilt.position, GlobalPosition::ZERO);
+    }
+    let last = world.deposit("alice", 1).await;
+    let table = projections.table::<BalanceRows>().unwrap();
+    table.at_least(last).await.unwrap();
 }
