@@ -120,6 +120,12 @@ pub const fn is_broken(_promise: Promise) -> bool {
 #[cfg(feature = "test-points")]
 pub use armed::{is_broken, reached};
 
+/// Whether these bytes, whose checksum was right, can be read as a snapshot. For the fuzzer.
+#[cfg(feature = "test-points")]
+pub fn reads_as_snapshot(key: &[u8], value: Vec<u8>) -> bool {
+    crate::sled::decode_snapshot(key, value).is_some()
+}
+
 #[cfg(feature = "test-points")]
 mod armed {
     use std::sync::OnceLock;

@@ -49,6 +49,8 @@ mod intent;
 mod pages;
 mod row;
 
+#[cfg(feature = "test-points")]
+pub(crate) use derived::decode_snapshot;
 pub(crate) use derived::{DerivedStore, DurableEnd};
 pub(crate) use folder::set_aside;
 pub(crate) use index::{Expectation, SledIndex};

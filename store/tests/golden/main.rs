@@ -8,7 +8,9 @@
     reason = "tests fail by panicking"
 )]
 
+mod decoders;
 mod directory;
 mod file;
 mod frames;
 mod history;
+mod mutated;

@@ -17,4 +17,6 @@ mod views;
 mod writer;
 
 pub(crate) use shared::DurableEnd;
+#[cfg(feature = "test-points")]
+pub(crate) use snapshots::decode as decode_snapshot;
 pub(crate) use store::DerivedStore;

@@ -136,7 +136,7 @@ fn encode(snapshot: &Snapshot) -> Vec<u8> {
     out
 }
 
-fn decode(key: &[u8], value: Vec<u8>) -> Option<Snapshot> {
+pub(crate) fn decode(key: &[u8], value: Vec<u8>) -> Option<Snapshot> {
     let (_, version) = key.split_last_chunk::<8>()?;
     let mut cursor = Cursor::new(&value);
     let sequence = LogSequence::new(cursor.varint()?);
@@ -150,4 +150,52 @@ fn decode(key: &[u8], value: Vec<u8>) -> Option<Snapshot> {
         schema_version,
         payload: Bytes::from(value).slice(start..),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a log that is 300 commits long has it.
+    fn golden() -> (Vec<u8>, Vec<u8>) {
+        let snapshot = Snapshot {
+            version: StreamVersion::new(200),
+            sequence: LogSequence::new(300),
+            commit_id: Uuid::from_u128(7),
+            schema_version: 2,
+            payload: Bytes::from_static(b"the state"),
+        };
+        (key_of("\0account\0a", snapshot.version), encode(&snapshot))
+    }
+
+    #[test]
+    fn a_snapshot_is_laid_out_as_ever() {
+        let (key, value) = golden();
+        let expected = [
+            &b"\xac\x02"[..],
+            Uuid::from_u128(7).as_bytes(),
+            b"\x02the state",
+        ]
+        .concat();
+        assert_eq!(value, expected);
+        let read = decode(&key, value).unwrap();
+        assert_eq!((read.version.get(), read.sequence.get()), (200, 300));
+        assert_eq!(read.payload, "the state");
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_of_snapshots_panic() {
+        let (key, value) = golden();
+        for at in 0..value.len() {
+            assert!(decode(&key, value[..at].to_vec()).is_none() == (at < value.len() - 9));
+            for byte in 0..=255 {
+                let mut value = value.clone();
+                value[at] = byte;
+                drop(decode(&key, value));
+            }
+        }
+        for at in 0..key.len() {
+            drop(decode(&key[..at], value.clone()));
+        }
+    }
 }
