@@ -159,6 +159,11 @@ impl App {
         self.parts.sagas.settled().await;
     }
 
+    /// All sagas: what is in quarantine, by stream.
+    pub fn sagas(&self) -> &Sagas {
+        &self.parts.sagas
+    }
+
     /// The instances of a saga type, if it was registered.
     pub fn saga<S: Saga>(&self) -> Option<&SagaHandle<S>> {
         self.parts.sagas.saga::<S>()

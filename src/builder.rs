@@ -191,7 +191,7 @@ impl AppBuilder {
                     sagas,
                 });
                 if let Some(folder) = self.socket {
-                    operator::listen(&app, folder);
+                    operator::listen(&app, folder).await;
                 }
                 Ok(app)
             }

@@ -349,12 +349,12 @@ impl fmt::Display for StreamId {
 impl FromStr for StreamId {
     type Err = InvalidStreamId;
 
-    /// Reads what [`Display`](fmt::Display) writes.
+    /// Reads what [`Display`](fmt::Display) writes. `saga:` begins the categories of sagas, and is no tenant.
     fn from_str(text: &str) -> Result<Self, InvalidStreamId> {
         let (left, id) = text.split_once('/').ok_or(InvalidStreamId::Form)?;
         let (tenant, category) = match left.split_once(':') {
+            Some(("saga", _)) | None => (Tenant::default(), left),
             Some((tenant, category)) => (Tenant::new(tenant)?, category),
-            None => (Tenant::default(), left),
         };
         let (category, id) = (Category::new(category)?, AggregateId::new(id)?);
         Ok(Self::new(&tenant, &category, &id))
@@ -436,5 +436,25 @@ mod tests {
         assert_ne!(StreamId::of("account", "alice").unwrap(), stream);
         assert_eq!(StreamId::from_key("a\0b"), None);
         assert_eq!(StreamId::from_key("a\0b\0c\0d"), None);
+    }
+
+    #[test]
+    fn streams_are_read_as_they_are_shown() {
+        let names = [
+            "account/alice",
+            "acme:account/alice",
+            "account/a/b:c",
+            "saga:checkout/1",
+            "acme:saga:checkout/1",
+        ];
+        for name in names {
+            let stream: StreamId = name.parse().unwrap();
+            assert_eq!(stream.to_string(), name);
+        }
+        let saga: StreamId = "saga:checkout/1".parse().unwrap();
+        assert_eq!((saga.tenant(), saga.category()), ("", "saga:checkout"));
+        for name in ["alice", "/alice", "account/", ":account/alice"] {
+            assert!(name.parse::<StreamId>().is_err(), "{name}");
+        }
     }
 }

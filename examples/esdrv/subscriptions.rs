@@ -116,9 +116,6 @@ impl Subscriptions {
             }
             let subscription = runtime.subscribe_durably(&sub, options).await?;
             let confirmed = subscription.confirmation();
-            if confirmed.resumed {
-                pusher.from_version = 1;
-            }
             let acknowledger = Some(subscription.acknowledger());
             let task = self.tasks.spawn(pusher.push_durably(subscription));
             let running = Running {

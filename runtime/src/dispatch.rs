@@ -13,6 +13,7 @@ use chronicler_domain::{
 };
 use chronicler_store::{Outcome, Store};
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     /// Somebody wants the sweeper to look now.
     pub(crate) sweep: Notify,
     pub(crate) stopping: AtomicBool,
+    /// It has stopped: whoever waits for events waits in vain.
+    pub(crate) ended: CancellationToken,
     pub(crate) commands: AtomicU64,
     in_flight: AtomicUsize,
     pub(crate) drained: Notify,
@@ -63,6 +66,7 @@ impl Core {
             recoveries,
             sweep: Notify::new(),
             stopping: AtomicBool::new(false),
+            ended: CancellationToken::new(),
             commands: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             drained: Notify::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
-use crate::dispatch::Ids;
+use crate::dispatch::{Core, Ids};
 use crate::subscription::{Subscription, SubscriptionOptions};
 
 /// How the key of a subscription's fact begins.
@@ -24,6 +25,8 @@ const PREFIX: &[u8] = b"subscription\0";
 const NAME_MAX: usize = 200;
 /// Events passed over by a filter after which the cursor is recorded even under load.
 const PASSED_OVER_MAX: u64 = 4_096;
+/// The shortest time from one try to record a cursor that nobody waits for to the next.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where a durable subscription begins when its name is new. Later it goes on behind what was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +48,8 @@ pub struct CheckpointPolicy {
     /// After so many acknowledged events; 0 and 1 are each. Default 1: an acknowledgement that was answered is
     /// durable.
     pub events: u64,
-    /// When [`next`](DurableSubscription::next) has waited for so long. Default 1 s.
+    /// When something was done for so long without being recorded, and
+    /// [`next`](DurableSubscription::next) is being waited for. Default 1 s.
     pub idle: Duration,
 }
 
@@ -63,7 +67,7 @@ impl Default for CheckpointPolicy {
 pub struct DurableOptions {
     /// Where it begins when its name is new.
     pub begin: Begin,
-    /// Which events.
+    /// Which events. What an earlier filter under the same name passed over does not come back with another one.
     pub filter: Filter,
     /// How many events may be given and not acknowledged; at least 1. Default 256.
     pub unacknowledged_max: usize,
@@ -175,6 +179,10 @@ pub struct DurableSubscription {
     /// What was read and not given yet, and how far it goes.
     pending: VecDeque<RecordedCommit>,
     pending_through: GlobalPosition,
+    /// When something is to be recorded that no acknowledgement recorded.
+    due: Option<Timestamp>,
+    /// Not before this time.
+    again: Timestamp,
 }
 
 /// Acknowledges what a [`DurableSubscription`] gave. Cheap to clone.
@@ -188,6 +196,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     policy: CheckpointPolicy,
     progress: Mutex<Progress>,
+    /// Up to where the log holds the cursor for certain.
+    durable: Arc<AtomicU64>,
     room: Notify,
 }
 
@@ -199,8 +209,6 @@ struct Progress {
     through: GlobalPosition,
     /// Events acknowledged since the cursor was recorded.
     unrecorded: u64,
-    /// What the log holds for certain.
-    durable: GlobalPosition,
 }
 
 impl Progress {
@@ -268,6 +276,13 @@ pub(crate) async fn list(
     facts.iter().map(entry).collect()
 }
 
+/// Waits until everything handed in before was answered.
+async fn barrier(store: &dyn Store) {
+    let (reached, answered) = oneshot::channel();
+    store.barrier(Box::new(move || _ = reached.send(())));
+    drop(answered.await);
+}
+
 /// Forgets a subscription: under its name a new one begins.
 pub(crate) async fn forget(
     claims: &Claims,
@@ -276,6 +291,7 @@ pub(crate) async fn forget(
     name: &str,
 ) -> Result<(), SubscribeError> {
     let _claim = claims.claim(name)?;
+    barrier(store).await;
     let fact = store.fact(FactKind::CURSOR, key(name)).await?;
     fact.ok_or_else(|| SubscribeError::Unknown(name.to_owned()))?;
     store.append(cursor(key(name), None, clock.now())).await?;
@@ -294,12 +310,14 @@ fn cursor(key: Bytes, position: Option<GlobalPosition>, now: Timestamp) -> Appen
 impl DurableSubscription {
     pub(crate) async fn begin(
         claims: &Claims,
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
+        core: &Core,
         name: &str,
         options: DurableOptions,
     ) -> Result<Self, SubscribeError> {
         let claim = claims.claim(name)?;
+        let (store, clock) = (Arc::clone(&core.store), Arc::clone(&core.clock));
+        // What an earlier consumer handed in may still be on its way.
+        barrier(store.as_ref()).await;
         let fact = store.fact(FactKind::CURSOR, key(name)).await?;
         let head = store.head().position;
         let (after, resumed) = match fact {
@@ -325,10 +343,9 @@ impl DurableSubscription {
             after,
             filter: Filter::clone(&filter),
         };
-        let subscription = Subscription::new(Arc::clone(&store), following);
+        let subscription = Subscription::new(Arc::clone(&store), following, core.ended.clone());
         let progress = Progress {
             through: after,
-            durable: after,
             ..Progress::default()
         };
         Ok(Self {
@@ -339,6 +356,7 @@ impl DurableSubscription {
                 clock,
                 policy: options.checkpoint,
                 progress: Mutex::new(progress),
+                durable: Arc::new(AtomicU64::new(after.get())),
                 room: Notify::new(),
             }),
             confirmation: Confirmation {
@@ -351,6 +369,8 @@ impl DurableSubscription {
             unacknowledged_max: options.unacknowledged_max.max(1),
             pending: VecDeque::new(),
             pending_through: after,
+            due: None,
+            again: Timestamp::default(),
         })
     }
 
@@ -359,7 +379,8 @@ impl DurableSubscription {
         self.confirmation
     }
 
-    /// Acknowledges what this subscription gives; for another task than the one that reads.
+    /// Acknowledges what this subscription gives; for another task than the one that reads. While it lives, the name is
+    /// in use.
     pub fn acknowledger(&self) -> Acknowledger {
         Acknowledger(Arc::clone(&self.shared))
     }
@@ -368,7 +389,8 @@ impl DurableSubscription {
     /// acknowledged.
     ///
     /// # Errors
-    /// When the log cannot be read, or did not take the cursor. The next call goes on at the same place.
+    /// When the log cannot be read. The next call goes on at the same place. A cursor that the log does not take here is
+    /// no error: it is tried again later, and with the next acknowledgement.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -386,24 +408,33 @@ impl DurableSubscription {
             ) {
                 return Ok(delivery);
             }
-            let dirty = {
-                let progress = self.shared.progress.lock();
-                progress.done() > progress.durable
+            let shared = &self.shared;
+            let behind = shared.behind();
+            let now = shared.clock.now();
+            let due = match (behind, self.due) {
+                (0, _) => None,
+                (_, Some(due)) => Some(due),
+                (_, None) => Some(now.plus(shared.policy.idle)),
             };
-            let (shared, clock) = (&self.shared, &self.shared.clock);
-            let idle = clock.sleep_until(clock.now().plus(shared.policy.idle));
+            self.due = due;
+            let is_due = behind >= PASSED_OVER_MAX || due.is_some_and(|due| due <= now);
+            if is_due && now >= self.again {
+                // Again in a while, whether it succeeds or not.
+                self.again = now.plus(RECORD_AGAIN);
+                self.due = Some(now.plus(shared.policy.idle.max(RECORD_AGAIN)));
+                shared.record_if_possible();
+                continue;
+            }
+            let idle = shared.clock.sleep_until(due.unwrap_or(now).max(self.again));
             tokio::select! {
                 biased;
                 batch = self.subscription.next(), if self.pending.is_empty() => {
                     let batch = batch?;
                     self.pending = batch.commits.into();
                     self.pending_through = batch.through;
-                    if self.pending.is_empty() {
-                        self.shared.passed_over(batch.through).await?;
-                    }
                 }
                 () = room => {}
-                () = idle, if dirty => self.shared.record().await?,
+                () = idle, if due.is_some() => {}
             }
         }
     }
@@ -423,7 +454,7 @@ impl DurableSubscription {
         async move { shared.acknowledge(position).await }
     }
 
-    /// Records what was acknowledged and gives the name back.
+    /// Records what was acknowledged and ends. The name is free when its [`Acknowledger`]s are gone, too.
     ///
     /// # Errors
     /// When the log did not take the cursor.
@@ -517,19 +548,34 @@ impl Shared {
         self.recorded(recording).await
     }
 
-    /// Notes that a filter let nothing through up to here.
-    async fn passed_over(&self, through: GlobalPosition) -> Result<(), SubscribeError> {
-        let recording = {
-            let mut progress = self.progress.lock();
-            progress.through = progress.through.max(through);
-            let behind = progress.done().get().saturating_sub(progress.durable.get());
-            if behind >= PASSED_OVER_MAX {
-                self.submit(&mut progress)
-            } else {
-                None
+    fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// How many positions are done and not known to be recorded.
+    fn behind(&self) -> u64 {
+        let progress = self.progress.lock();
+        progress.done().get().saturating_sub(self.durable())
+    }
+
+    /// Hands the cursor to the log and does not wait: whatever it answers, events can be given.
+    fn record_if_possible(&self) {
+        let mut progress = self.progress.lock();
+        let done = progress.done();
+        progress.unrecorded = 0;
+        if done.get() <= self.durable() {
+            return;
+        }
+        // Not the whole of `self`: the last one to let go of the store must not be the log's own thread.
+        let durable = Arc::clone(&self.durable);
+        let recorded = move |result: AppendResult| match result {
+            Ok(_) => drop(durable.fetch_max(done.get(), Ordering::AcqRel)),
+            Err(error) => {
+                tracing::warn!(%error, "the cursor of a subscription was not recorded; it is tried again")
             }
         };
-        self.recorded(recording).await
+        let append = cursor(self.key.clone(), Some(done), self.clock.now());
+        self.store.submit(append, Box::new(recorded));
     }
 
     /// Records how far everything is done.
@@ -543,7 +589,7 @@ impl Shared {
     fn submit(&self, progress: &mut Progress) -> Option<Recording> {
         let done = progress.done();
         progress.unrecorded = 0;
-        if done <= progress.durable {
+        if done.get() <= self.durable() {
             return None;
         }
         let (answer, answered) = oneshot::channel();
@@ -559,8 +605,7 @@ impl Shared {
             return Ok(());
         };
         answered.await.unwrap_or(Err(AppendError::Lost))?;
-        let mut progress = self.progress.lock();
-        progress.durable = progress.durable.max(done);
+        self.durable.fetch_max(done.get(), Ordering::AcqRel);
         Ok(())
     }
 }

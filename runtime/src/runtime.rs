@@ -134,7 +134,8 @@ impl Runtime {
 
     /// Follows the log.
     pub fn subscribe(&self, options: SubscriptionOptions) -> Subscription {
-        Subscription::new(Arc::clone(&self.core.store), options)
+        let store = Arc::clone(&self.core.store);
+        Subscription::new(store, options, self.core.ended.clone())
     }
 
     /// Follows the log under a name: what was acknowledged is remembered, and what was not comes again.
@@ -149,9 +150,7 @@ impl Runtime {
         name: &str,
         options: DurableOptions,
     ) -> Result<DurableSubscription, SubscribeError> {
-        let (claims, core) = (&self.parts.subscribers, &self.core);
-        let (store, clock) = (Arc::clone(&core.store), Arc::clone(&core.clock));
-        DurableSubscription::begin(claims, store, clock, name, options).await
+        DurableSubscription::begin(&self.parts.subscribers, &self.core, name, options).await
     }
 
     /// The durable subscriptions that the log remembers, by name, and up to where everything is recorded as done.
@@ -253,6 +252,7 @@ impl Runtime {
         core.sweep.notify_one();
         core.tasks.join().await;
         core.supervisor.stop();
+        core.ended.cancel();
         StopReport {
             commands: core.commands.load(Ordering::Relaxed),
             abandoned,

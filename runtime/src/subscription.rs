@@ -8,6 +8,7 @@ use chronicler_store::{
 };
 use futures::StreamExt;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// What a subscription follows.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,7 @@ pub struct Subscription {
     filter: Filter,
     through: GlobalPosition,
     reading: Option<Reading>,
+    ended: CancellationToken,
 }
 
 struct Reading {
@@ -47,7 +49,12 @@ struct Reading {
 }
 
 impl Subscription {
-    pub(crate) fn new(store: Arc<dyn Store>, options: SubscriptionOptions) -> Self {
+    /// `ended`: that nothing more will come.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        options: SubscriptionOptions,
+        ended: CancellationToken,
+    ) -> Self {
         let head = store.watch_head();
         Self {
             store,
@@ -55,6 +62,7 @@ impl Subscription {
             filter: options.filter,
             through: options.after,
             reading: None,
+            ended,
         }
     }
 
@@ -66,7 +74,8 @@ impl Subscription {
     /// The next batch; waits while there is nothing new.
     ///
     /// # Errors
-    /// When the log cannot be read. The next call tries again from the same place.
+    /// When the log cannot be read. The next call tries again from the same place. [`ReadError::Closed`] when the runtime
+    /// has stopped and everything was given.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -109,8 +118,12 @@ impl Subscription {
     /// Waits until there is something beyond what was given, and begins to read it.
     async fn begin(&mut self) -> Result<(), ReadError> {
         let through = self.through;
-        let moved = self.head.wait_for(|head| head.position > through).await;
-        let to = moved.map_err(|_| ReadError::Closed)?.position;
+        let moved = self.head.wait_for(|head| head.position > through);
+        let to = tokio::select! {
+            biased;
+            moved = moved => moved.map_err(|_| ReadError::Closed)?.position,
+            () = self.ended.cancelled() => return Err(ReadError::Closed),
+        };
         let query = AllQuery {
             to,
             filter: self.filter.clone(),

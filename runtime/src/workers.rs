@@ -115,10 +115,12 @@ impl Workers {
 
     /// Ends all of them, the latest first.
     pub(crate) async fn stop(&self) {
-        let all = std::mem::take(&mut *self.all.lock());
+        // They are forgotten only when they have ended: a stop that was cut short goes on with the next call.
+        let all = self.all.lock().clone();
         for handle in all.iter().rev() {
             handle.stop().await;
         }
+        self.all.lock().retain(|handle| !handle.has_ended());
     }
 }
 

@@ -82,6 +82,15 @@ impl CancelError {
     }
 }
 
+impl CancelError {
+    pub(crate) fn failed(error: impl ToString) -> Self {
+        Self {
+            reason: error.to_string(),
+            refused: false,
+        }
+    }
+}
+
 impl From<AskError> for CancelError {
     fn from(error: AskError) -> Self {
         match error {
@@ -89,10 +98,7 @@ impl From<AskError> for CancelError {
                 reason: refusal.to_string(),
                 refused: true,
             },
-            AskError::Failed(error) => Self {
-                reason: error.to_string(),
-                refused: false,
-            },
+            AskError::Failed(error) => Self::failed(error),
         }
     }
 }

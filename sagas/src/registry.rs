@@ -17,6 +17,7 @@ use crate::executor::{Alarm, Executor, Services};
 use crate::external::ExternalService;
 use crate::handle::SagaHandle;
 use crate::journal::OWN_PREFIX;
+use crate::operate::{AnyHandles, category_of};
 use crate::options::SagaOptions;
 use crate::quiet::Quiet;
 use crate::router::Router;
@@ -152,6 +153,7 @@ fn invalid_name(name: &str, error: &InvalidId) -> String {
 #[derive(Default)]
 pub struct Sagas {
     handles: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    pub(crate) any: AnyHandles,
     workers: Vec<WorkerHandle>,
     quiet: Vec<Arc<Quiet>>,
     runtime: Option<Runtime>,
@@ -161,6 +163,12 @@ impl Sagas {
     /// The instances of one type, if it was registered.
     pub fn saga<S: Saga>(&self) -> Option<&SagaHandle<S>> {
         self.handles.get(&TypeId::of::<S>())?.downcast_ref()
+    }
+
+    fn add<S: Saga>(&mut self, handle: SagaHandle<S>) {
+        self.any
+            .insert(category_of(&handle), Arc::new(handle.clone()));
+        self.handles.insert(TypeId::of::<S>(), Box::new(handle));
     }
 
     /// Waits until everything in the log was taken in and nothing is under way any more: no effect, no undo, no
@@ -241,8 +249,7 @@ impl<S: Saga> AnySaga for Typed<S> {
                 name,
             });
             if options.paused {
-                let handle = SagaHandle { executor, router };
-                started.handles.insert(TypeId::of::<S>(), Box::new(handle));
+                started.add(SagaHandle { executor, router });
                 return Ok(());
             }
             started.quiet.push(Arc::clone(&executor.quiet));
@@ -268,8 +275,7 @@ impl<S: Saga> AnySaga for Typed<S> {
             started
                 .workers
                 .push(runtime.workers().spawn(spec("executor"), effects));
-            let handle = SagaHandle { executor, router };
-            started.handles.insert(TypeId::of::<S>(), Box::new(handle));
+            started.add(SagaHandle { executor, router });
             Ok(())
         }
         .boxed()

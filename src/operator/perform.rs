@@ -1,5 +1,6 @@
 //! Carries a verb out on a running application.
 
+use bytes::Bytes;
 use chronicler_domain::StreamId;
 use chronicler_projections::RebuildError;
 use chronicler_runtime::{Runtime, SubscribeError};
@@ -17,22 +18,24 @@ use crate::app::App;
 const TEXT_MAX: usize = 1_000;
 
 pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Value, OperatorError> {
-    if request.verb.changes() {
-        check(request)?;
-        journal(app.runtime(), request).await?;
+    if !request.verb.changes() {
+        let status = status(app).await?;
+        return serde_json::to_value(status)
+            .map_err(|error| OperatorError::Failed(error.to_string()));
     }
+    let request = &checked(request)?;
+    // What makes no sense is not journaled.
+    let stream = match &request.verb {
+        OperatorVerb::Release { stream } => Some(parse(stream)?),
+        _ => None,
+    };
+    journal(app.runtime(), request).await?;
     match &request.verb {
-        OperatorVerb::Status => {
-            let status = status(app).await?;
-            serde_json::to_value(status).map_err(|error| OperatorError::Failed(error.to_string()))
-        }
-        OperatorVerb::Release { stream } => {
-            let stream: StreamId = stream
-                .parse()
-                .map_err(|error| OperatorError::Invalid(format!("{stream:?}: {error}")))?;
-            let released = app.runtime().release(&stream).await?;
-            Ok(json!({ "stream": stream.to_string(), "was_quarantined": released }))
-        }
+        OperatorVerb::Status => Ok(Value::Null),
+        OperatorVerb::Release { .. } => match stream {
+            Some(stream) => release(app, &stream, &request.by).await,
+            None => Ok(Value::Null),
+        },
         OperatorVerb::RebuildView { projection } => {
             let rebuilt = app.projections().rebuild(projection).await?;
             Ok(json!({ "projection": projection, "position": rebuilt.position.get() }))
@@ -49,16 +52,60 @@ pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Valu
     }
 }
 
-fn check(request: &OperatorRequest) -> Result<(), OperatorError> {
-    for (what, text) in [("who asks", &request.by), ("the reason", &request.why)] {
-        let bytes = text.trim().len();
-        if bytes == 0 || bytes > TEXT_MAX {
+/// An instance can be set aside by the runtime, and one of a saga by the saga's own code; it is let go from both.
+async fn release(app: &App, stream: &StreamId, by: &str) -> Result<Value, OperatorError> {
+    let by_runtime = app.runtime().release(stream).await?;
+    let released = app.sagas().release(stream, by).await;
+    let by_saga = match released.map_err(|error| OperatorError::Failed(error.to_string()))? {
+        Some(released) => released,
+        None => {
+            let key = Bytes::copy_from_slice(stream.key().as_bytes());
+            let open = app.store().fact(FactKind::OPEN_SAGA, key).await;
+            if open.map_err(SubscribeError::from)?.is_some() && !by_runtime {
+                return Err(OperatorError::Refused(format!(
+                    "{stream} is an instance of a saga, and only a running application that defines the saga can release it"
+                )));
+            }
+            false
+        }
+    };
+    Ok(json!({ "stream": stream.to_string(), "was_quarantined": by_runtime || by_saga }))
+}
+
+fn parse(stream: &str) -> Result<StreamId, OperatorError> {
+    let parsed = stream.parse();
+    parsed.map_err(|error| OperatorError::Invalid(format!("{stream:?}: {error}")))
+}
+
+/// The request with its texts as they are journaled, each within its limit.
+fn checked(request: &OperatorRequest) -> Result<OperatorRequest, OperatorError> {
+    let text = |what: &str, text: &str| {
+        let text = text.trim();
+        if text.is_empty() || text.len() > TEXT_MAX {
+            let bytes = text.len();
             return Err(OperatorError::Invalid(format!(
                 "{what} has 1 to {TEXT_MAX} bytes, not {bytes}: it is journaled with what was done"
             )));
         }
-    }
-    Ok(())
+        Ok(text.to_owned())
+    };
+    let verb = match &request.verb {
+        OperatorVerb::Status => OperatorVerb::Status,
+        OperatorVerb::Release { stream } => OperatorVerb::Release {
+            stream: text("the stream", stream)?,
+        },
+        OperatorVerb::RebuildView { projection } => OperatorVerb::RebuildView {
+            projection: text("the projection", projection)?,
+        },
+        OperatorVerb::ForgetSubscription { subscription } => OperatorVerb::ForgetSubscription {
+            subscription: text("the subscription", subscription)?,
+        },
+    };
+    Ok(OperatorRequest {
+        verb,
+        by: text("who asks", &request.by)?,
+        why: text("the reason", &request.why)?,
+    })
 }
 
 /// Writes down who wants what and why, before it is done: what was done without that could not be explained later.
@@ -98,10 +145,16 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         name,
         position: position.get(),
     });
-    let quarantined = runtime.quarantined().into_iter();
-    let quarantined = quarantined.map(|instance| QuarantineLine {
+    let instances = runtime.quarantined().into_iter();
+    let instances = instances.map(|instance| QuarantineLine {
         stream: instance.stream.to_string(),
         reason: instance.reason.to_string(),
+    });
+    let sagas = app.sagas().quarantined().await;
+    let sagas = sagas.map_err(SubscribeError::from)?.into_iter();
+    let sagas = sagas.map(|saga| QuarantineLine {
+        stream: saga.stream.to_string(),
+        reason: saga.reason,
     });
     Ok(Status {
         process: std::process::id(),
@@ -110,7 +163,7 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         commit: head.sequence.get(),
         projections: projections.collect(),
         subscriptions: subscriptions.collect(),
-        quarantined: quarantined.collect(),
+        quarantined: instances.chain(sagas).collect(),
     })
 }
 
@@ -124,7 +177,9 @@ impl From<RebuildError> for OperatorError {
     fn from(error: RebuildError) -> Self {
         match &error {
             RebuildError::Unknown { .. } => Self::NotFound(error.to_string()),
-            RebuildError::NotRunning { .. } => Self::Refused(error.to_string()),
+            RebuildError::NotRunning { .. }
+            | RebuildError::AlreadyRunning { .. }
+            | RebuildError::Cancelled { .. } => Self::Refused(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

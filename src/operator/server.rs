@@ -10,9 +10,11 @@ use std::time::Duration;
 use chronicler_runtime::{RestartPolicy, WorkerContext, WorkerError, WorkerSpec};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::perform::perform;
@@ -24,33 +26,50 @@ use crate::app::{App, Parts};
 const CONNECTIONS_MAX: usize = 16;
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
-/// How long a client may take to say what it wants.
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+/// How long a client may take to say what it wants, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Listens in a data directory until the application stops. Without a socket the application runs all the same.
-pub(crate) fn listen(app: &App, folder: PathBuf) {
+/// Listens in a folder until the application stops; returns when it does, or cannot. Without a socket the application
+/// runs all the same.
+pub(crate) async fn listen(app: &App, folder: PathBuf) {
     let spec = WorkerSpec {
         name: "operator socket".to_owned(),
-        restart: RestartPolicy::default(),
+        restart: RestartPolicy {
+            budget: u32::MAX,
+            ..RestartPolicy::default()
+        },
     };
     let parts = app.weak();
+    let (tried, was_tried) = oneshot::channel();
+    let tried = Mutex::new(Some(tried));
     app.runtime().workers().spawn(spec, move |context| {
-        serve(parts.clone(), folder.clone(), context).boxed()
+        let bound = bind(&folder);
+        if let Some(tried) = tried.lock().take() {
+            // Nobody waits any more: the start was cancelled.
+            let _ = tried.send(());
+        }
+        serve(parts.clone(), path_in(&folder), bound, context).boxed()
     });
+    drop(was_tried.await);
 }
 
 async fn serve(
     parts: Weak<Parts>,
-    folder: PathBuf,
+    path: PathBuf,
+    bound: io::Result<Bound>,
     context: WorkerContext,
 ) -> Result<(), WorkerError> {
-    let (listener, owner) = match bind(&folder) {
+    let bound = match bound {
         Ok(bound) => bound,
-        // A file system may have no sockets.
-        Err(error) => {
-            let path = path_in(&folder);
+        Err(error) if is_for_good(&error) => {
             tracing::warn!(path = %path.display(), %error, "no operator socket: verbs reach this application through its code only");
             return Ok(());
+        }
+        Err(error) => {
+            let reason = format!("binding {} failed: {error}", path.display());
+            return Err(WorkerError(reason));
         }
     };
     let stopping = context.stopping();
@@ -60,29 +79,65 @@ async fn serve(
             biased;
             () = stopping.cancelled() => break,
             Some(()) = talking.next() => {}
-            accepted = listener.accept(), if talking.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => talking.push(talk(stream, owner, parts.clone())),
-                Err(error) => return Err(WorkerError(format!("accepting a connection failed: {error}"))),
+            accepted = bound.listener.accept(), if talking.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => talking.push(talk(stream, bound.owner, parts.clone())),
+                Err(error) => {
+                    // No descriptors, for instance: whoever waits is taken in when there are some again.
+                    tracing::warn!(%error, "accepting an operator's connection failed");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
             },
         }
     }
-    // Whoever was answered with nothing asks again: verbs bear a repetition.
-    drop(fs::remove_file(path_in(&folder)));
+    bound.remove(&path);
     Ok(())
 }
 
-/// The socket, for nobody but the owner of the directory, whose number is the second value.
-fn bind(folder: &Path) -> io::Result<(UnixListener, u32)> {
-    // Left behind by a process that was killed: the directory is ours alone.
-    match fs::remove_file(path_in(folder)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// A file system may have no sockets, the folder may not be ours to write, or another application listens there.
+fn is_for_good(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(
+        error.kind(),
+        AddrInUse | NotFound | PermissionDenied | ReadOnlyFilesystem | Unsupported
+    )
+}
+
+/// A socket of ours.
+struct Bound {
+    listener: UnixListener,
+    /// As whom this process runs.
+    owner: u32,
+    /// Which file it is.
+    inode: u64,
+}
+
+impl Bound {
+    /// Takes it away, unless another has taken its place.
+    fn remove(&self, path: &Path) {
+        let is_ours = fs::symlink_metadata(path).is_ok_and(|found| found.ino() == self.inode);
+        if is_ours && let Err(error) = fs::remove_file(path) {
+            tracing::warn!(path = %path.display(), %error, "the operator socket is left behind");
+        }
     }
+}
+
+/// The socket, for nobody but the one as whom this process runs.
+fn bind(folder: &Path) -> io::Result<Bound> {
     let (path, _folder) = short_path_in(folder)?;
+    match std::os::unix::net::UnixStream::connect(&path) {
+        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        // Left behind by a process that was killed.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(&path)?,
+        Err(_) => {}
+    }
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-    let owner = fs::metadata(&path)?.uid();
-    Ok((listener, owner))
+    let socket = fs::symlink_metadata(&path)?;
+    Ok(Bound {
+        listener,
+        owner: socket.uid(),
+        inode: socket.ino(),
+    })
 }
 
 /// One question and its answer.
@@ -110,7 +165,7 @@ async fn talk(mut stream: UnixStream, owner: u32, parts: Weak<Parts>) {
     };
     line.push(b'\n');
     // Who does not wait for the answer does without it.
-    drop(stream.write_all(&line).await);
+    drop(timeout(PATIENCE, stream.write_all(&line)).await);
 }
 
 async fn read(stream: &mut UnixStream) -> io::Result<OperatorRequest> {

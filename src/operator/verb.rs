@@ -2,16 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What an operator wants done. Doing it twice is as doing it once.
+/// What an operator wants done. Doing it twice is as doing it once; a rebuild that is under way refuses another.
+///
+/// Names and streams have at most 1,000 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OperatorVerb {
     /// Says how the application is. Changes nothing, and is not journaled.
     Status,
-    /// Lets an aggregate or saga instance go from quarantine.
+    /// Lets an aggregate or saga instance go from quarantine, whether the runtime or the saga's own code put it there.
     Release {
-        /// The instance: `category/id`, or `tenant:category/id`.
+        /// The instance: `category/id`, or `tenant:category/id`; of a saga `saga:name/id`.
         stream: String,
     },
     /// Builds a view anew beside the one that answers, and waits until it has taken its place.
@@ -39,10 +41,10 @@ pub struct OperatorRequest {
     /// What is to be done.
     #[serde(flatten)]
     pub verb: OperatorVerb,
-    /// Who wants it.
+    /// Who wants it. 1 to 1,000 bytes, for a verb that changes something.
     #[serde(default)]
     pub by: String,
-    /// Why. A verb that changes something needs a reason.
+    /// Why. 1 to 1,000 bytes, for a verb that changes something.
     #[serde(default)]
     pub why: String,
 }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done, and nothing is wrong
-  1   something in the directory is not as it was written
-  2   the directory or a file cannot be opened or read
+  1   something in the directory is not as it was written, or (status) the log takes no more writes
+  2   the directory or a file cannot be opened or read, or a running application gave no answer
   3   not done: something stands in the way, or the answer was no
   64  the arguments are wrong";
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chronicler::operator::OperatorError;
+use chronicler::operator::{AskError, OperatorError};
 use chronicler_store::journal::MaintenanceError;
 use chronicler_store::{OpenError, ReadError};
 
@@ -13,9 +13,10 @@ use chronicler_store::{OpenError, ReadError};
 pub enum Exit {
     /// It did what it was asked to, and found nothing wrong.
     Done = 0,
-    /// Something in the directory is not as it was written.
+    /// Something in the directory is not as it was written, or a running application's log takes no more writes.
     Damaged = 1,
-    /// The directory or a file cannot be opened or read, or the output cannot be written.
+    /// The directory or a file cannot be opened or read, the output cannot be written, or a running application gave no
+    /// answer.
     CannotOpen = 2,
     /// It was not done: something stands in the way, or the answer was no. Nothing was changed.
     Refused = 3,
@@ -58,6 +59,9 @@ pub enum ToolError {
     /// A running application said no, or did not answer.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// A running application gave no answer; what was asked may have been done.
+    #[error(transparent)]
+    NoAnswer(AskError),
     /// Something stands in the way.
     #[error("{0}")]
     Refused(String),
@@ -86,7 +90,7 @@ impl ToolError {
                 OperatorError::NotFound(_) | OperatorError::Refused(_) => Exit::Refused,
                 _ => Exit::CannotOpen,
             },
-            Self::File { .. } | Self::Output(_) => Exit::CannotOpen,
+            Self::File { .. } | Self::Output(_) | Self::NoAnswer(_) => Exit::CannotOpen,
             Self::Refused(_) => Exit::Refused,
             Self::Usage(_) => Exit::Usage,
         }

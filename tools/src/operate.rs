@@ -75,7 +75,7 @@ fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, Tool
         let app = App::open(dir).operator_socket(None).start().await;
         let app = app.map_err(|error| match error {
             StartError::Open(OpenError::Locked { path, holder }) => ToolError::Refused(format!(
-                "{holder} has {} open and does not listen for operators: use its own means, or stop it",
+                "{holder} has {} open and does not listen for operators: it is still starting, or has no socket",
                 path.display()
             )),
             StartError::Open(error) => error.into(),
@@ -90,7 +90,7 @@ fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, Tool
 fn refused(error: AskError) -> ToolError {
     match error {
         AskError::Refused(error) => error.into(),
-        error => ToolError::Refused(error.to_string()),
+        error => ToolError::NoAnswer(error),
     }
 }
 

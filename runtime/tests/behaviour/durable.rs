@@ -298,3 +298,57 @@ async fn u6_an_acknowledgement_that_the_log_does_not_take_is_an_error_and_goes_w
     ack(&subscription, 1).await;
     assert_eq!(recorded(&f).await, 2);
 }
+
+#[tokio::test]
+async fn u6_an_acknowledgement_is_recorded_in_time_while_others_write_without_end() {
+    let f = fixture().await;
+    write(&f, 1).await;
+    let mut options = DurableOptions::default();
+    options.filter.stream = Some(stream("a"));
+    options.checkpoint.events = 100;
+    let mut subscription = subscribe(&f, options).await;
+    assert_eq!(given(&mut subscription), [1]);
+    ack(&subscription, 1).await;
+    assert_eq!(recorded(&f).await, 0);
+    // Events that the filter keeps out come more often than the subscription is ever idle.
+    for _ in 0..5 {
+        f.send("b", Command::Add(1)).await.unwrap();
+        f.clock.advance(Duration::from_millis(300));
+        assert!(given(&mut subscription).is_empty());
+    }
+    assert!(recorded(&f).await >= 1);
+}
+
+#[tokio::test]
+async fn u6_events_are_given_though_the_log_takes_no_cursor() {
+    let f = fixture().await;
+    write(&f, 4).await;
+    let mut options = DurableOptions::default();
+    options.unacknowledged_max = 2;
+    options.checkpoint.events = 100;
+    let mut subscription = subscribe(&f, options).await;
+    assert_eq!(given(&mut subscription), [1, 2]);
+    ack(&subscription, 2).await;
+    f.store.faults().fail_append(AppendFault::FailedNotWritten);
+    f.send("a", Command::Add(1)).await.unwrap_err();
+    f.clock.advance(Duration::from_secs(5));
+    assert_eq!(given(&mut subscription), [3, 4]);
+    assert!(
+        subscription.stop().await.is_err(),
+        "and that it was not recorded is said"
+    );
+}
+
+#[tokio::test]
+async fn a_subscription_ends_when_the_runtime_has_stopped() {
+    let f = fixture().await;
+    write(&f, 1).await;
+    let mut durable = subscribe(&f, DurableOptions::default()).await;
+    let mut plain = f.runtime.subscribe(Default::default());
+    assert_eq!(plain.next().await.unwrap().commits.len(), 1);
+    f.runtime.stop(Default::default()).await;
+    // What there is comes first.
+    assert_eq!(durable.next().await.unwrap().last().get(), 1);
+    assert!(matches!(durable.next().await, Err(SubscribeError::Read(_))));
+    assert!(plain.next().await.is_err());
+}

@@ -1,7 +1,7 @@
 //! What waits for a person: stuck undos, cancellation, quarantine.
 
-use chronicler_domain::Tenant;
-use chronicler_sagas::SagaStatus;
+use chronicler_domain::{StreamId, Tenant};
+use chronicler_sagas::{Saga, SagaStatus};
 use chronicler_store::FactKind;
 
 use crate::fixture::{compensated, fixture, id, settle};
@@ -80,6 +80,16 @@ async fn m86_a_poison_input_quarantines_its_instance_alone_and_is_taken_up_on_re
         SagaStatus::Running,
         "siblings flow"
     );
+    // An operator who knows no types sees it by its stream, and may try.
+    let poison: StreamId = format!("saga:{}/poison", Fulfil::NAME).parse().unwrap();
+    let seen = f.sagas.quarantined().await.unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!((&seen[0].stream, &seen[0].reason), (&poison, &reason));
+    assert_eq!(f.sagas.release(&poison, "ann").await.unwrap(), Some(true));
+    let sibling: StreamId = format!("saga:{}/sibling", Fulfil::NAME).parse().unwrap();
+    assert_eq!(f.sagas.release(&sibling, "ann").await.unwrap(), Some(false));
+    let unknown: StreamId = "saga:unknown/poison".parse().unwrap();
+    assert_eq!(f.sagas.release(&unknown, "ann").await.unwrap(), None);
     let f = f.restart().await;
     assert!(matches!(
         f.status("poison").await,

@@ -6,10 +6,12 @@ use chronicler_domain::Timestamp;
 
 /// How far the clock must be behind the log to be told. Less is the order in which senders asked for the time.
 const BEHIND_MIN: Duration = Duration::from_secs(1);
+/// For how long nothing but such times must have come: a single sender may have waited for its turn.
+const BEHIND_FOR: Duration = Duration::from_secs(5);
 /// How much further than the time that has passed the clock must go on to be told.
 const FORWARD_MIN: Duration = Duration::from_secs(3_600);
-/// How often a jump forward is told at most.
-const FORWARD_EVERY: Duration = Duration::from_secs(60);
+/// How often each is told at most.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What there is to tell of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,9 @@ pub(crate) enum ClockNote {
 #[derive(Debug, Default)]
 pub(crate) struct ClockWatch {
     last: Option<(Instant, Timestamp)>,
-    is_behind: bool,
+    /// Since when it is behind, and whether that was told.
+    behind: Option<(Instant, bool)>,
+    told_behind: Option<Instant>,
     told_forward: Option<Instant>,
 }
 
@@ -40,17 +44,24 @@ impl ClockWatch {
     ) -> Option<ClockNote> {
         let before = self.last.replace((now, at));
         let behind = log.since(at);
+        let is_due =
+            |told: Option<Instant>| told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY);
         if behind >= BEHIND_MIN {
-            let begins = !std::mem::replace(&mut self.is_behind, true);
-            return begins.then_some(ClockNote::Behind(behind));
+            let (since, was_told) = *self.behind.get_or_insert((now, false));
+            let is_new = !was_told && is_due(self.told_behind);
+            if !is_new || now.duration_since(since) < BEHIND_FOR {
+                return None;
+            }
+            self.behind = Some((since, true));
+            self.told_behind = Some(now);
+            return Some(ClockNote::Behind(behind));
         }
-        if std::mem::take(&mut self.is_behind) {
+        if let Some((_, true)) = self.behind.take() {
             return Some(ClockNote::CaughtUp);
         }
         let (then, was) = before?;
         let forward = at.since(was).saturating_sub(now.duration_since(then));
-        let is_due = |told: Instant| now.duration_since(told) >= FORWARD_EVERY;
-        if forward < FORWARD_MIN || !self.told_forward.is_none_or(is_due) {
+        if forward < FORWARD_MIN || !is_due(self.told_forward) {
             return None;
         }
         self.told_forward = Some(now);
@@ -94,9 +105,10 @@ mod tests {
         let more = DAY.saturating_sub(Duration::from_secs(1));
         assert_eq!(look(far, far, 11), Some(ClockNote::Forward(more)));
         // Set right: the log stands still at the time it had.
-        assert_eq!(look(second, far, 12), Some(ClockNote::Behind(DAY)));
-        assert_eq!(look(second, far, 13), None, "told once");
-        assert_eq!(look(far, far, 14), Some(ClockNote::CaughtUp));
+        assert_eq!(look(second, far, 12), None, "a sender may have waited");
+        assert_eq!(look(second, far, 17), Some(ClockNote::Behind(DAY)));
+        assert_eq!(look(second, far, 18), None, "told once");
+        assert_eq!(look(far, far, 19), Some(ClockNote::CaughtUp));
     }
 
     #[test]
@@ -106,5 +118,12 @@ mod tests {
         let log = first.plus(Duration::from_millis(900));
         assert_eq!(watch.look(first, log, begun), None);
         assert_eq!(watch.look(log, log, begun), None);
+        // One that waited for half a minute, again and again, among others that did not.
+        for second in 0..60 {
+            let now = begun + Duration::from_secs(second);
+            let log = log.plus(Duration::from_secs(second + 30));
+            let at = if second % 3 == 0 { log } else { first };
+            assert_eq!(watch.look(at, log, now), None);
+        }
     }
 }

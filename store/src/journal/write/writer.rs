@@ -42,12 +42,15 @@ pub(crate) struct Writer {
     clock: ClockWatch,
     /// The time that the commit staged last was given.
     given_time: Option<Timestamp>,
+    /// Whether the file system says of a file that has a name that it has one. Some in user space do not.
+    names_are_told: bool,
     heads: Vec<Option<HeadRow>>,
     places: Vec<Option<(StreamVersion, Option<u64>)>>,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, active: ActiveSegment, marker: MarkerFile) -> Self {
+        let names_are_told = active.file.has_name().unwrap_or(false);
         Self {
             stage: Stage::new(shared.end()),
             shared,
@@ -58,6 +61,7 @@ impl Writer {
             marker_synced: Instant::now(),
             clock: ClockWatch::default(),
             given_time: None,
+            names_are_told,
             heads: Vec::new(),
             places: Vec::new(),
         }
@@ -166,7 +170,7 @@ impl Writer {
         }
         self.note(append, &encoded);
         self.stage.accept(encoded);
-        self.given_time = Some(append.at);
+        self.given_time = self.given_time.max(Some(append.at));
         Ok(())
     }
 
@@ -262,13 +266,16 @@ impl Writer {
             let synced = self.active.file.sync_data();
             synced.map_err(|error| ("fdatasync", error))?;
         }
+        if !self.names_are_told {
+            return Ok(());
+        }
         match self.active.file.has_name() {
             Ok(true) => Ok(()),
             // The file takes every write and every sync, and nobody will ever find it again.
-            Ok(false) => Err((
-                "write",
-                io::Error::other("the file was deleted while in use"),
-            )),
+            Ok(false) => {
+                let reason = "the file was deleted, or its folder moved, while in use";
+                Err(("write", io::Error::other(reason)))
+            }
             Err(error) => Err(("write", error)),
         }
     }
