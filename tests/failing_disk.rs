@@ -253,20 +253,30 @@ fn k6_a_directory_that_is_deleted_in_use_is_noticed_by_the_next_write() {
 }
 
 #[test]
-fn k6_a_directory_that_is_moved_in_use_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-    fs::create_dir(&from).unwrap();
-    let (mut driver, opened) = Client::start_through(&[], &from, small());
-    opened.unwrap().unwrap();
-    let mut written = Written::default();
-    fs::rename(&from, &to).unwrap();
-    // The segment that is open goes on; a new one cannot be begun.
-    written.fill(&mut driver);
-    assert!(!written.answered.is_empty());
-    written.check_refused(&mut driver, "beginning the next segment failed");
-    assert!(driver.ends_well());
-    written.check_opened_again(&to);
+fn k6_a_directory_that_is_moved_or_replaced_in_use_is_noticed_and_loses_nothing() {
+    for is_replaced in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        let (mut driver, opened) = Client::start_through(&[], &from, small());
+        opened.unwrap().unwrap();
+        let mut written = Written::default();
+        for _ in 0..200 {
+            written.append_one(&mut driver);
+        }
+        let answered = written.answered.len();
+        fs::rename(&from, &to).unwrap();
+        if is_replaced {
+            // As when an older copy is put in its place.
+            let copied = Command::new("cp").arg("-r").args([&to, &from]).status();
+            assert!(copied.unwrap().success());
+        }
+        written.fill(&mut driver);
+        assert_eq!(written.answered.len(), answered);
+        written.check_refused(&mut driver, "moved or replaced");
+        driver.kill();
+        written.check_opened_again(&to);
+    }
 }
 
 #[test]

@@ -42,7 +42,10 @@ const GATEWAY_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(crate) async fn open(request: &Request) -> Result<(Self, Value), Refused> {
-        let dir = Path::new(request.text("dir")?);
+        let dir = match request.text("dir")? {
+            "" => return Err(wrong("dir", "is empty")),
+            dir => Path::new(dir),
+        };
         let unavailable = |error: &dyn std::fmt::Display| Refused::new(Kind::Unavailable, error);
         std::fs::create_dir_all(dir).map_err(|error| unavailable(&error))?;
         let durability = match request.optional_text("durability")? {

@@ -88,6 +88,10 @@ pub(crate) async fn serve() {
                 exit = Some(request.id);
                 break;
             }
+            "" => {
+                let refused = Refused::invalid("field `op` is missing, or is no text");
+                reply(&answers, request.id, Err(refused)).await;
+            }
             "open" if driver.is_some() => {
                 let refused = Refused::new(Kind::Conflict, "a directory is open already");
                 reply(&answers, request.id, Err(refused)).await;

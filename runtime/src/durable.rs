@@ -107,13 +107,16 @@ pub enum SubscribeError {
     /// Somebody follows under this name already.
     #[error("the subscription {0:?} is in use: it has one consumer at a time")]
     InUse(String),
+    /// The subscription was stopped or dropped; what is acknowledged now would be in the way of the next one.
+    #[error("the subscription has ended")]
+    Ended,
     /// There is no such subscription.
     #[error("there is no subscription {0:?}")]
     Unknown(String),
-    /// A position that the log does not reach was acknowledged.
-    #[error("position {position} cannot be acknowledged: the log ends at {head}")]
+    /// A position that the log does not reach was acknowledged, or is to be begun behind.
+    #[error("position {position} is beyond the end of the log, {head}")]
     BeyondHead {
-        /// What was acknowledged.
+        /// The position.
         position: GlobalPosition,
         /// The durable end of the log.
         head: GlobalPosition,
@@ -172,6 +175,7 @@ impl Delivery {
 /// Dropping it loses what was acknowledged and not recorded: that comes again.
 pub struct DurableSubscription {
     shared: Arc<Shared>,
+    _ending: Ending,
     confirmation: Confirmation,
     subscription: Subscription,
     filter: Arc<Filter>,
@@ -185,12 +189,24 @@ pub struct DurableSubscription {
     again: Timestamp,
 }
 
-/// Acknowledges what a [`DurableSubscription`] gave. Cheap to clone.
+/// The end of a subscription: from then on nothing is acknowledged in its name, and the name is free.
+struct Ending {
+    shared: Arc<Shared>,
+    _claim: Claim,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Before the claim: whoever takes the name waits for what was handed in, and nothing comes after that.
+        self.shared.progress.lock().has_ended = true;
+    }
+}
+
+/// Acknowledges what a [`DurableSubscription`] gave, for as long as that lives. Cheap to clone.
 #[derive(Clone)]
 pub struct Acknowledger(Arc<Shared>);
 
 struct Shared {
-    _claim: Claim,
     key: Bytes,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -209,6 +225,7 @@ struct Progress {
     through: GlobalPosition,
     /// Events acknowledged since the cursor was recorded.
     unrecorded: u64,
+    has_ended: bool,
 }
 
 impl Progress {
@@ -348,17 +365,21 @@ impl DurableSubscription {
             through: after,
             ..Progress::default()
         };
+        let shared = Arc::new(Shared {
+            key: key(name),
+            store,
+            clock,
+            policy: options.checkpoint,
+            progress: Mutex::new(progress),
+            durable: Arc::new(AtomicU64::new(after.get())),
+            room: Notify::new(),
+        });
         Ok(Self {
-            shared: Arc::new(Shared {
+            _ending: Ending {
+                shared: Arc::clone(&shared),
                 _claim: claim,
-                key: key(name),
-                store,
-                clock,
-                policy: options.checkpoint,
-                progress: Mutex::new(progress),
-                durable: Arc::new(AtomicU64::new(after.get())),
-                room: Notify::new(),
-            }),
+            },
+            shared,
             confirmation: Confirmation {
                 after,
                 head,
@@ -379,8 +400,7 @@ impl DurableSubscription {
         self.confirmation
     }
 
-    /// Acknowledges what this subscription gives; for another task than the one that reads. While it lives, the name is
-    /// in use.
+    /// Acknowledges what this subscription gives; for another task than the one that reads.
     pub fn acknowledger(&self) -> Acknowledger {
         Acknowledger(Arc::clone(&self.shared))
     }
@@ -454,7 +474,7 @@ impl DurableSubscription {
         async move { shared.acknowledge(position).await }
     }
 
-    /// Records what was acknowledged and ends. The name is free when its [`Acknowledger`]s are gone, too.
+    /// Records what was acknowledged, ends, and gives the name back.
     ///
     /// # Errors
     /// When the log did not take the cursor.
@@ -473,7 +493,7 @@ impl Acknowledger {
     /// Waits until the cursor is durable when the [policy](CheckpointPolicy) says that it is to be recorded.
     ///
     /// # Errors
-    /// [`SubscribeError::BeyondHead`]; [`SubscribeError::Append`] when the log did not take the cursor.
+    /// [`SubscribeError::BeyondHead`]; [`SubscribeError::Ended`]; [`SubscribeError::Append`] when the log did not take the cursor.
     ///
     /// # Cancel safety
     /// Once polled it counts; dropping the future does not take it back.
@@ -527,6 +547,9 @@ impl Shared {
         }
         let recording = {
             let mut progress = self.progress.lock();
+            if progress.has_ended {
+                return Err(SubscribeError::Ended);
+            }
             let before = progress.outstanding.len();
             while progress.outstanding.front().is_some_and(|p| *p <= position) {
                 progress.outstanding.pop_front();

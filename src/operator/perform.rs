@@ -79,8 +79,7 @@ fn parse(stream: &str) -> Result<StreamId, OperatorError> {
 
 /// The request with its texts as they are journaled, each within its limit.
 fn checked(request: &OperatorRequest) -> Result<OperatorRequest, OperatorError> {
-    let text = |what: &str, text: &str| {
-        let text = text.trim();
+    let limited = |what: &str, text: &str| {
         if text.is_empty() || text.len() > TEXT_MAX {
             let bytes = text.len();
             return Err(OperatorError::Invalid(format!(
@@ -92,19 +91,19 @@ fn checked(request: &OperatorRequest) -> Result<OperatorRequest, OperatorError> 
     let verb = match &request.verb {
         OperatorVerb::Status => OperatorVerb::Status,
         OperatorVerb::Release { stream } => OperatorVerb::Release {
-            stream: text("the stream", stream)?,
+            stream: limited("the stream", stream)?,
         },
         OperatorVerb::RebuildView { projection } => OperatorVerb::RebuildView {
-            projection: text("the projection", projection)?,
+            projection: limited("the projection", projection)?,
         },
         OperatorVerb::ForgetSubscription { subscription } => OperatorVerb::ForgetSubscription {
-            subscription: text("the subscription", subscription)?,
+            subscription: limited("the subscription", subscription)?,
         },
     };
     Ok(OperatorRequest {
         verb,
-        by: text("who asks", &request.by)?,
-        why: text("the reason", &request.why)?,
+        by: limited("who asks", request.by.trim())?,
+        why: limited("the reason", request.why.trim())?,
     })
 }
 

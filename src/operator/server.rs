@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::Duration;
@@ -127,7 +127,9 @@ fn bind(folder: &Path) -> io::Result<Bound> {
     match std::os::unix::net::UnixStream::connect(&path) {
         Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
         // Left behind by a process that was killed.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(&path)?,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(&path) => {
+            fs::remove_file(&path)?;
+        }
         Err(_) => {}
     }
     let listener = UnixListener::bind(&path)?;
@@ -138,6 +140,10 @@ fn bind(folder: &Path) -> io::Result<Bound> {
         owner: socket.uid(),
         inode: socket.ino(),
     })
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// One question and its answer.

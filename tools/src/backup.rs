@@ -30,12 +30,31 @@ struct Report {
 /// Takes or renews a backup.
 pub(crate) fn backup(dir: &Path, dest: &Path, out: &mut Output<'_>) -> Result<Exit, ToolError> {
     let reader = JournalReader::open(dir)?;
+    if is_within(dest, dir) {
+        let (dir, dest) = (dir.display(), dest.display());
+        return Err(ToolError::Refused(format!(
+            "{dest} lies within {dir}: what destroys the one destroys the other"
+        )));
+    }
     let bar = bar("backup", reader.log_bytes());
     let taken = reader.back_up(dest, &|progress| bar.set_position(progress.bytes));
     bar.finish_and_clear();
     let report = Report::new(dir, dest, &taken?);
     out.item(&report, &report)?;
     Ok(Exit::Done)
+}
+
+/// Whether a folder, which may not be there yet, lies within another.
+fn is_within(folder: &Path, of: &Path) -> bool {
+    let Ok(of) = of.canonicalize() else {
+        return false;
+    };
+    let Ok(folder) = std::path::absolute(folder) else {
+        return false;
+    };
+    // The part of it that is there, with its links followed.
+    let there = folder.ancestors().find_map(|part| part.canonicalize().ok());
+    there.is_some_and(|there| there.starts_with(of))
 }
 
 impl Report {

@@ -140,11 +140,17 @@ impl fmt::Display for Lines<'_> {
             write!(
                 f,
                 "\nsubscription {}: done up to {}",
-                subscription.name, subscription.position
+                subscription.name.escape_debug(),
+                subscription.position
             )?;
         }
         for instance in &status.quarantined {
-            write!(f, "\nquarantined {}: {}", instance.stream, instance.reason)?;
+            write!(
+                f,
+                "\nquarantined {}: {}",
+                instance.stream.escape_debug(),
+                instance.reason.escape_debug()
+            )?;
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ impl fmt::Display for PlanLine {
             "mend" => {
                 return write!(
                     f,
-                    "  to do     what is wrong is made again from the commits; nothing is lost"
+                    "  to do     what is wrong is made again from the commits; none that is there is lost"
                 );
             }
             _ => {}

@@ -94,12 +94,11 @@ async fn u1_a_name_has_one_consumer_at_a_time_and_is_not_empty_nor_endless() {
     assert!(matches!(again.await.err(), Some(SubscribeError::InUse(name)) if name == NAME));
     let forgetting = f.runtime.forget_subscription(NAME).await;
     assert!(matches!(forgetting, Err(SubscribeError::InUse(_))));
-    // Whoever only acknowledges holds the name, too.
+    // Who only acknowledges does not hold the name, and has no say any more.
     let acknowledger = first.acknowledger();
     drop(first);
-    let again = f.runtime.subscribe_durably(NAME, DurableOptions::default());
-    assert!(again.await.is_err());
-    drop(acknowledger);
+    let late = acknowledger.acknowledge(GlobalPosition::ZERO).await;
+    assert!(matches!(late, Err(SubscribeError::Ended)));
     subscribe(&f, DurableOptions::default()).await;
     for name in ["", &"n".repeat(201)] {
         let refused = f.runtime.subscribe_durably(name, DurableOptions::default());

@@ -37,3 +37,4 @@ pub use reader::{
     Commits, Damage, JournalReader, Remedy, SegmentSummary, Verification, VerifyProgress,
 };
 pub use store::JournalStore;
+pub(crate) use store::absolute;

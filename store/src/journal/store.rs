@@ -1,6 +1,6 @@
 //! The durable store as one thing: the journal with its index, snapshots and views in sled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,7 +46,8 @@ impl JournalStore {
     /// been durable is damaged.
     pub fn open(path: impl AsRef<Path>, options: JournalOptions) -> Result<Self, OpenError> {
         let storage = Arc::new(RealStorage);
-        Self::open_on(StoreKind::Journal, path.as_ref(), options, storage, None)
+        let path = absolute(path.as_ref())?;
+        Self::open_on(StoreKind::Journal, &path, options, storage, None)
     }
 
     /// Opens the store of a directory whose lock is held: nobody else gets in between.
@@ -118,6 +119,14 @@ impl JournalStore {
         self.derived.close();
         self.index.close();
     }
+}
+
+/// The process may go to another folder later.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    std::path::absolute(path).map_err(|source| OpenError::Io {
+        operation: format!("finding {}", path.display()),
+        source,
+    })
 }
 
 fn open_derived(

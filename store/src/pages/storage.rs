@@ -145,8 +145,8 @@ impl StorageFile for InPages {
         self.done(self.file.truncate(bytes))
     }
 
-    fn has_name(&self) -> io::Result<bool> {
-        // It has one in sled; but sled's own file may have been deleted.
+    fn is_at(&self, _: &Path) -> io::Result<bool> {
+        // It has its place in sled; but sled's own file may have been deleted.
         self.storage.folder.join("db").try_exists()
     }
 

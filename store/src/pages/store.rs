@@ -68,7 +68,7 @@ impl SledStore {
     /// [`OpenError`]: another process has the directory, it is one of a [`JournalStore`], a newer release wrote
     /// it, or what is known to have been durable is damaged.
     pub fn open(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, OpenError> {
-        let data = path.as_ref();
+        let data = &journal::absolute(path.as_ref())?;
         let storage = PageStorage::new(data.join(StoreKind::Pages.folder()));
         let in_pages = Arc::new(storage.clone());
         let opened = JournalStore::open_on(StoreKind::Pages, data, options.journal, in_pages, None);

@@ -154,4 +154,17 @@ async fn a_directory_without_its_format_file_is_begun_anew_by_neither_store() {
     fs::remove_file(data.path().join("format")).unwrap();
     let error = open(data.path()).unwrap_err().to_string();
     assert!(error.contains("holds the log of a JournalStore"), "{error}");
+    // Nor where all that is left is what was made of the log.
+    let data = tempfile::tempdir().unwrap();
+    drop(JournalStore::open(data.path(), Default::default()).unwrap());
+    fs::remove_file(data.path().join("format")).unwrap();
+    fs::remove_dir_all(data.path().join("journal")).unwrap();
+    for error in [
+        open(data.path()).unwrap_err().to_string(),
+        JournalStore::open(data.path(), Default::default())
+            .unwrap_err()
+            .to_string(),
+    ] {
+        assert!(error.contains("it has a `sled` folder"), "{error}");
+    }
 }

@@ -267,3 +267,18 @@ async fn what_is_restored_is_checked_and_only_goes_where_nothing_is() {
     fs::create_dir(&again).unwrap();
     assert_eq!(restore(&dest, &again), 0, "an empty directory is fine");
 }
+
+#[tokio::test]
+async fn a_backup_within_the_directory_itself_is_refused() {
+    let directory = Directory::with(3).await;
+    for within in ["backup", "journal/deep/backup"] {
+        let dest = directory.path.join(within);
+        let ran = run([
+            "backup",
+            directory.path.to_str().unwrap(),
+            dest.to_str().unwrap(),
+        ]);
+        assert_eq!(ran.exit, 3, "{}", ran.err);
+        assert!(!dest.exists());
+    }
+}

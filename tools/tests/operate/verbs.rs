@@ -74,6 +74,11 @@ async fn a_running_application_does_what_the_tool_asks_and_journals_who_and_why(
         .runtime()
         .subscribe_durably("mailer", DurableOptions::default());
     drop(subscription.await.unwrap());
+    // Names are taken as they are.
+    let spaced = app
+        .runtime()
+        .subscribe_durably(" mailer", DurableOptions::default());
+    drop(spaced.await.unwrap());
     let path = directory.path.clone();
     let (status, released, again, forgotten, unknown) = blocking(move || {
         let status = run(["--json", "status", path.to_str().unwrap()]);
@@ -93,7 +98,7 @@ async fn a_running_application_does_what_the_tool_asks_and_journals_who_and_why(
     );
     assert_eq!(
         status["subscriptions"],
-        json!([{ "name": "mailer", "position": 0 }])
+        json!([{ "name": " mailer", "position": 0 }, { "name": "mailer", "position": 0 }])
     );
     assert_eq!(said(&released)["was_quarantined"], true);
     assert_eq!(said(&again)["was_quarantined"], false);
@@ -101,6 +106,9 @@ async fn a_running_application_does_what_the_tool_asks_and_journals_who_and_why(
     assert_eq!(unknown.exit, 3);
     assert!(unknown.err.contains("nobody"), "{}", unknown.err);
     assert!(app.runtime().quarantined().is_empty());
+    let left = app.runtime().durable_subscriptions().await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].0, " mailer");
     let journaled = journaled(app.store().as_ref()).await;
     let verbs: Vec<_> = journaled
         .iter()

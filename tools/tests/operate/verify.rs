@@ -224,3 +224,15 @@ fn completions_are_printed_for_each_shell() {
         assert!(ran.out.contains("verify"), "{shell}");
     }
 }
+
+#[tokio::test]
+async fn a_segment_behind_the_end_and_behind_a_gap_is_named() {
+    let directory = Directory::with(200).await;
+    let journal = directory.path.join("journal");
+    let stray = journal.join("00000000000000000999.seg");
+    std::fs::copy(journal.join("00000000000000000001.seg"), &stray).unwrap();
+    let (exit, lines) = json("verify", &directory.path, &[]);
+    assert_eq!(exit, 1);
+    let damage = &lines[0]["damage"].to_string();
+    assert!(damage.contains("00000000000000000999.seg"), "{damage}");
+}

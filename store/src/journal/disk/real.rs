@@ -2,11 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FallocateFlags, StatxFlags, fallocate, statx};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Statx, StatxFlags, fallocate, statx};
 use rustix::io::Errno;
 
 use super::storage::{OpenMode, Storage, StorageFile};
@@ -91,14 +91,16 @@ impl StorageFile for RealFile {
         self.0.set_len(bytes)
     }
 
-    fn has_name(&self) -> io::Result<bool> {
-        // Only the links, and not `metadata`: whoever looks at the change time makes the next write give the inode a
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        // Only the numbers, and not `metadata`: whoever looks at the change time makes the next write give the inode a
         // new one (Linux from 6.13 on), which took 60 µs of every batch that came alone.
-        match statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
-            Ok(found) => Ok(found.stx_nlink > 0),
-            Err(Errno::NOSYS) => Ok(self.0.metadata()?.nlink() > 0),
-            Err(error) => Err(error.into()),
-        }
+        let found = match statx(CWD, path, AtFlags::empty(), StatxFlags::INO) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            found => found?,
+        };
+        let ours = statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::INO)?;
+        let which = |file: &Statx| (file.stx_dev_major, file.stx_dev_minor, file.stx_ino);
+        Ok(which(&found) == which(&ours))
     }
 
     fn len(&self) -> io::Result<u64> {

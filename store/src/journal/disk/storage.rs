@@ -55,8 +55,8 @@ pub(crate) trait StorageFile: fmt::Debug + Send + Sync + 'static {
     /// Sets the length.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 
-    /// Whether a folder still has a name for it. What is written to a file without one is gone when it is closed.
-    fn has_name(&self) -> io::Result<bool>;
+    /// Whether this is the file that lies at `path`. What is written to one that nobody can find is lost.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
 
     /// The length.
     fn len(&self) -> io::Result<u64>;

@@ -32,6 +32,13 @@ pub(super) fn begin(
     refuse_other_log(storage, kind, data)?;
     storage.create_folder(&folder).map_err(failed("creating"))?;
     remove_unused(storage, data, &folder)?;
+    // It remembers a log that is gone.
+    if data.join("sled").exists() {
+        return Err(OpenError::NotADirectory {
+            path: data.to_path_buf(),
+            reason: "it has a `sled` folder, and neither `format` nor a log: restore those from a backup, or begin in an empty directory".to_owned(),
+        });
+    }
     let store_id = identity::new_store_id();
     let end = LogEnd::default();
     create_segment(

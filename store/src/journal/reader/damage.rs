@@ -93,7 +93,7 @@ impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => {
-                "nothing is lost: the next start of the application, or `chronicler repair`, makes it again from the frames"
+                "the next start of the application, or `chronicler repair`, makes it again from the frames: no commit that is there is lost by that"
             }
             Self::Restore => {
                 "use a backup (`chronicler restore`); without one `chronicler repair` cuts the log before the damage and keeps the originals"

@@ -39,6 +39,8 @@ pub struct JournalReader {
     pub(in crate::journal) end: LogEnd,
     /// Why reading on found no more, where there is no marker that says where the log ends.
     pub(super) stopped: Option<String>,
+    /// A segment behind the end and behind a gap, which no store makes.
+    pub(super) stray: Option<PathBuf>,
 }
 
 /// A segment file, as far as its header and its footer tell.
@@ -84,7 +86,16 @@ impl JournalReader {
         // The marker before the segments: what it names was written before it was.
         let marker = read_marker(storage.as_ref(), &folder, store_id)?;
         let mut segments = find_segments(storage.as_ref(), &folder, store_id)?;
+        let mut stray = None;
         if let Some(marker) = &marker.marker {
+            // What follows the last one without a gap may have been begun since.
+            let beyond = segments
+                .iter()
+                .filter(|segment| segment.number > marker.segment);
+            stray = (marker.segment + 1..)
+                .zip(beyond)
+                .find(|(number, segment)| segment.number != *number)
+                .map(|(_, segment)| segment.path.clone());
             segments.retain(|segment| segment.number <= marker.segment);
         }
         let mut reader = Self {
@@ -94,6 +105,7 @@ impl JournalReader {
             store_id,
             marker,
             segments,
+            stray,
             end: LogEnd::default(),
             stopped: None,
         };

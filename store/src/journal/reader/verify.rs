@@ -83,6 +83,12 @@ impl JournalReader {
         };
         let end = self.check_links(verdicts, &mut found.damage);
         self.check_end(end, &mut found.damage);
+        if let Some(file) = &self.stray {
+            let reason = "it lies behind the end of the log, and those before it are missing: an application does not open the directory";
+            found
+                .damage
+                .push(Damage::new(file.clone(), 0, &self.end, reason.to_owned()));
+        }
         found
     }
 

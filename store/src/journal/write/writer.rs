@@ -42,15 +42,16 @@ pub(crate) struct Writer {
     clock: ClockWatch,
     /// The time that the commit staged last was given.
     given_time: Option<Timestamp>,
-    /// Whether the file system says of a file that has a name that it has one. Some in user space do not.
-    names_are_told: bool,
+    /// Whether the file system tells that the file at a path is the one that was opened there. Some in user space do
+    /// not.
+    places_are_told: bool,
     heads: Vec<Option<HeadRow>>,
     places: Vec<Option<(StreamVersion, Option<u64>)>>,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, active: ActiveSegment, marker: MarkerFile) -> Self {
-        let names_are_told = active.file.has_name().unwrap_or(false);
+        let places_are_told = active.file.is_at(&active.segment.path).unwrap_or(false);
         Self {
             stage: Stage::new(shared.end()),
             shared,
@@ -61,7 +62,7 @@ impl Writer {
             marker_synced: Instant::now(),
             clock: ClockWatch::default(),
             given_time: None,
-            names_are_told,
+            places_are_told,
             heads: Vec::new(),
             places: Vec::new(),
         }
@@ -266,14 +267,14 @@ impl Writer {
             let synced = self.active.file.sync_data();
             synced.map_err(|error| ("fdatasync", error))?;
         }
-        if !self.names_are_told {
+        if !self.places_are_told {
             return Ok(());
         }
-        match self.active.file.has_name() {
+        match self.active.file.is_at(&self.active.segment.path) {
             Ok(true) => Ok(()),
             // The file takes every write and every sync, and nobody will ever find it again.
             Ok(false) => {
-                let reason = "the file was deleted, or its folder moved, while in use";
+                let reason = "the file was deleted, moved or replaced while in use";
                 Err(("write", io::Error::other(reason)))
             }
             Err(error) => Err(("write", error)),

@@ -232,8 +232,8 @@ impl StorageFile for RecordingFile {
         self.inner.truncate(bytes)
     }
 
-    fn has_name(&self) -> io::Result<bool> {
-        self.inner.has_name()
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_at(path)
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -277,7 +277,7 @@ impl Storage for SimulatedDisk {
     }
 }
 
-fn split(path: &Path) -> (PathBuf, String) {
+pub(super) fn split(path: &Path) -> (PathBuf, String) {
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let name = path.file_name().map(|name| name.to_string_lossy());
     (folder, name.unwrap_or_default().into_owned())

@@ -1,8 +1,9 @@
 //! An open file of a simulated disk.
 
 use std::io;
+use std::path::Path;
 
-use super::disk::{Operation, SimulatedDisk};
+use super::disk::{Operation, SimulatedDisk, split};
 use super::names::FileNumber;
 use crate::journal::disk::StorageFile;
 
@@ -62,10 +63,11 @@ impl StorageFile for SimulatedFile {
         })
     }
 
-    fn has_name(&self) -> io::Result<bool> {
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let (folder, name) = split(path);
         self.disk.read(|state| {
-            let mut folders = state.folders.values();
-            Ok(folders.any(|names| names.now.values().any(|file| *file == self.file)))
+            let names = state.folders.get(&folder);
+            Ok(names.and_then(|names| names.now.get(&name)) == Some(&self.file))
         })
     }
 
