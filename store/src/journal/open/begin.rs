@@ -30,15 +30,12 @@ pub(super) fn begin(
         move |error| io_failed(doing, &folder, error)
     };
     refuse_other_log(storage, kind, data)?;
+    if !folder.exists() {
+        refuse_remains(data)?;
+    }
     storage.create_folder(&folder).map_err(failed("creating"))?;
     remove_unused(storage, data, &folder)?;
-    // It remembers a log that is gone.
-    if data.join("sled").exists() {
-        return Err(OpenError::NotADirectory {
-            path: data.to_path_buf(),
-            reason: "it has a `sled` folder, and neither `format` nor a log: restore those from a backup, or begin in an empty directory".to_owned(),
-        });
-    }
+    refuse_remains(data)?;
     let store_id = identity::new_store_id();
     let end = LogEnd::default();
     create_segment(
@@ -61,6 +58,18 @@ pub(super) fn begin(
     storage.sync_folder(&folder).map_err(failed("syncing"))?;
     identity::create(storage, kind, data, store_id)?;
     Ok(store_id)
+}
+
+/// Refuses a directory in which sled remembers a log that is gone.
+fn refuse_remains(data: &Path) -> Result<(), OpenError> {
+    if !data.join("sled").exists() {
+        return Ok(());
+    }
+    let reason = "it has a `sled` folder, and neither `format` nor a log: restore those from a backup, or begin in an empty directory";
+    Err(OpenError::NotADirectory {
+        path: data.to_path_buf(),
+        reason: reason.to_owned(),
+    })
 }
 
 /// Refuses a directory that held something, although its `format` file is gone. What a beginning that was
