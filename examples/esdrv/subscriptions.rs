@@ -12,7 +12,7 @@ use chronicler::store::{EventRef, Filter};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Answer, Kind, Refused};
@@ -27,7 +27,7 @@ pub(crate) struct Subscriptions {
 }
 
 struct Running {
-    task: AbortHandle,
+    task: JoinHandle<()>,
     /// A durable one's.
     acknowledger: Option<Acknowledger>,
 }
@@ -118,10 +118,7 @@ impl Subscriptions {
             let confirmed = subscription.confirmation();
             let acknowledger = Some(subscription.acknowledger());
             let task = self.tasks.spawn(pusher.push_durably(subscription));
-            let running = Running {
-                task: task.abort_handle(),
-                acknowledger,
-            };
+            let running = Running { task, acknowledger };
             let (after, head) = (confirmed.after.get(), confirmed.head.get());
             let answer = json!({ "after": after, "head": head, "resumed": confirmed.resumed });
             (running, answer)
@@ -141,7 +138,7 @@ impl Subscriptions {
                 .tasks
                 .spawn(pusher.push(runtime.subscribe(options), filter));
             let running = Running {
-                task: task.abort_handle(),
+                task,
                 acknowledger: None,
             };
             (running, json!({ "after": after.get(), "head": head.get() }))
@@ -171,12 +168,10 @@ impl Subscriptions {
     pub(crate) async fn end(&self, request: &Request) -> Answer {
         let sub = request.text("sub")?;
         let running = self.running.lock().remove(sub);
-        let running = running.ok_or_else(|| unknown(sub))?;
+        let mut running = running.ok_or_else(|| unknown(sub))?;
         running.task.abort();
-        // Until its task is gone the name is in use.
-        while !running.task.is_finished() {
-            tokio::task::yield_now().await;
-        }
+        // Until its task is gone the name is in use. That it was cancelled is no news.
+        drop((&mut running.task).await);
         Ok(json!({}))
     }
 }

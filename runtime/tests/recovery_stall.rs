@@ -27,7 +27,8 @@ use tokio::sync::watch;
 
 const STALL: Duration = Duration::from_secs(10);
 
-/// The store in memory behind a slow disk: each commit of a stream takes its time, or never comes.
+/// The store in memory behind a slow disk: each commit of a stream takes its time (of the test's clock), or never
+/// comes.
 struct Slow {
     store: MemoryStore,
     each: Option<Duration>,
@@ -68,6 +69,7 @@ impl EventLog for Slow {
             })
             .then(move |commit| async move {
                 match each {
+                    // On tokio's paused clock: no time passes.
                     Some(each) => tokio::time::sleep(each).await,
                     None => std::future::pending().await,
                 }

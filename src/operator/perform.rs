@@ -17,37 +17,48 @@ use crate::app::App;
 /// The longest name and reason, in bytes.
 const TEXT_MAX: usize = 1_000;
 
+/// A change that makes sense: its texts within their limits, its stream one that can be.
+enum Change<'a> {
+    Release(StreamId),
+    RebuildView(&'a str),
+    ForgetSubscription(&'a str),
+}
+
 pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Value, OperatorError> {
-    if !request.verb.changes() {
-        let status = status(app).await?;
-        return serde_json::to_value(status)
-            .map_err(|error| OperatorError::Failed(error.to_string()));
-    }
-    let request = &checked(request)?;
-    // What makes no sense is not journaled.
-    let stream = match &request.verb {
-        OperatorVerb::Release { stream } => Some(parse(stream)?),
-        _ => None,
-    };
-    journal(app.runtime(), request).await?;
-    match &request.verb {
-        OperatorVerb::Status => Ok(Value::Null),
-        OperatorVerb::Release { .. } => match stream {
-            Some(stream) => release(app, &stream, &request.by).await,
-            None => Ok(Value::Null),
-        },
+    let change = match &request.verb {
+        OperatorVerb::Status => {
+            let status = status(app).await?;
+            return serde_json::to_value(status)
+                .map_err(|error| OperatorError::Failed(error.to_string()));
+        }
+        OperatorVerb::Release { stream } => Change::Release(parse(stream)?),
         OperatorVerb::RebuildView { projection } => {
+            Change::RebuildView(limited("the projection", projection)?)
+        }
+        OperatorVerb::ForgetSubscription { subscription } => {
+            Change::ForgetSubscription(limited("the subscription", subscription)?)
+        }
+    };
+    let request = &OperatorRequest {
+        verb: request.verb.clone(),
+        by: limited("who asks", request.by.trim())?.to_owned(),
+        why: limited("the reason", request.why.trim())?.to_owned(),
+    };
+    // What makes no sense is not journaled.
+    journal(app.runtime(), request).await?;
+    match change {
+        Change::Release(stream) => release(app, &stream, &request.by).await,
+        Change::RebuildView(projection) => {
             let rebuilt = app.projections().rebuild(projection).await?;
             Ok(json!({ "projection": projection, "position": rebuilt.position.get() }))
         }
-        OperatorVerb::ForgetSubscription { subscription } => {
-            match app.runtime().forget_subscription(subscription).await {
-                Ok(()) => Ok(json!({ "subscription": subscription, "was_known": true })),
-                Err(SubscribeError::Unknown(_)) => {
-                    Ok(json!({ "subscription": subscription, "was_known": false }))
-                }
-                Err(error) => Err(error.into()),
-            }
+        Change::ForgetSubscription(subscription) => {
+            let was_known = match app.runtime().forget_subscription(subscription).await {
+                Ok(()) => true,
+                Err(SubscribeError::Unknown(_)) => false,
+                Err(error) => return Err(error.into()),
+            };
+            Ok(json!({ "subscription": subscription, "was_known": was_known }))
         }
     }
 }
@@ -73,38 +84,19 @@ async fn release(app: &App, stream: &StreamId, by: &str) -> Result<Value, Operat
 }
 
 fn parse(stream: &str) -> Result<StreamId, OperatorError> {
-    let parsed = stream.parse();
+    let parsed = limited("the stream", stream)?.parse();
     parsed.map_err(|error| OperatorError::Invalid(format!("{stream:?}: {error}")))
 }
 
-/// The request with its texts as they are journaled, each within its limit.
-fn checked(request: &OperatorRequest) -> Result<OperatorRequest, OperatorError> {
-    let limited = |what: &str, text: &str| {
-        if text.is_empty() || text.len() > TEXT_MAX {
-            let bytes = text.len();
-            return Err(OperatorError::Invalid(format!(
-                "{what} has 1 to {TEXT_MAX} bytes, not {bytes}: it is journaled with what was done"
-            )));
-        }
-        Ok(text.to_owned())
-    };
-    let verb = match &request.verb {
-        OperatorVerb::Status => OperatorVerb::Status,
-        OperatorVerb::Release { stream } => OperatorVerb::Release {
-            stream: limited("the stream", stream)?,
-        },
-        OperatorVerb::RebuildView { projection } => OperatorVerb::RebuildView {
-            projection: limited("the projection", projection)?,
-        },
-        OperatorVerb::ForgetSubscription { subscription } => OperatorVerb::ForgetSubscription {
-            subscription: limited("the subscription", subscription)?,
-        },
-    };
-    Ok(OperatorRequest {
-        verb,
-        by: limited("who asks", request.by.trim())?,
-        why: limited("the reason", request.why.trim())?,
-    })
+/// A text that is journaled, if it is not too long for that.
+fn limited<'a>(what: &str, text: &'a str) -> Result<&'a str, OperatorError> {
+    if (1..=TEXT_MAX).contains(&text.len()) {
+        return Ok(text);
+    }
+    let bytes = text.len();
+    Err(OperatorError::Invalid(format!(
+        "{what} has 1 to {TEXT_MAX} bytes, not {bytes}: it is journaled with what was done"
+    )))
 }
 
 /// Writes down who wants what and why, before it is done: what was done without that could not be explained later.

@@ -84,7 +84,7 @@ async fn serve(
                 Err(error) => {
                     // No descriptors, for instance: whoever waits is taken in when there are some again.
                     tracing::warn!(%error, "accepting an operator's connection failed");
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    drop(timeout(ACCEPT_AGAIN, stopping.cancelled()).await);
                 }
             },
         }
