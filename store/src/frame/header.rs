@@ -36,6 +36,7 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// Reads the fields; `None` if there are too few bytes, the version is not [`FRAME_VERSION`], or a
     /// feature is set that a reader must know and this one does not.
+    #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let length = u32::from_le_bytes(cursor.array()?);
@@ -67,10 +68,44 @@ impl FrameHeader {
 }
 
 /// The checksum of a whole frame's bytes: CRC32C over bytes 0..4 and 8.. of it.
+#[inline]
 pub(super) fn checksum(frame: &[u8]) -> Option<u32> {
-    let crc = crc32c::crc32c(frame.get(..4)?);
-    Some(crc32c::crc32c_append(crc, frame.get(8..)?))
+    let length = frame.first_chunk::<4>()?;
+    Some(crc32c::crc32c_append(
+        checksum_of_four(*length),
+        frame.get(8..)?,
+    ))
 }
+
+/// What [`crc32c::crc32c`] gives for four bytes, without the cost of its setting out: that of a hundred bytes more.
+#[inline]
+fn checksum_of_four(bytes: [u8; 4]) -> u32 {
+    let [a, b, c, d] = (!u32::from_le_bytes(bytes)).to_le_bytes();
+    let [of_a, of_b, of_c, of_d] = &FOUR_BYTES;
+    !(of_a[usize::from(a)] ^ of_b[usize::from(b)] ^ of_c[usize::from(c)] ^ of_d[usize::from(d)])
+}
+
+/// The remainders of each value of each of four bytes, by the reflected Castagnoli polynomial (RFC 3720, 12.1).
+static FOUR_BYTES: [[u32; 256]; 4] = {
+    let mut tables = [[0; 256]; 4];
+    let mut value = 0;
+    while value < 256 {
+        let mut remainder = value as u32;
+        let mut table = 4;
+        while table > 0 {
+            table -= 1;
+            let mut bit = 0;
+            while bit < 8 {
+                let odd = remainder & 1 == 1;
+                remainder = (remainder >> 1) ^ if odd { 0x82f6_3b78 } else { 0 };
+                bit += 1;
+            }
+            tables[table][value] = remainder;
+        }
+        value += 1;
+    }
+    tables
+};
 
 /// Fills in length and checksum of a frame that ends the buffer and starts at `start`.
 pub(super) fn seal(out: &mut [u8], start: usize) -> Option<u32> {
@@ -80,4 +115,18 @@ pub(super) fn seal(out: &mut [u8], start: usize) -> Option<u32> {
     let crc = checksum(frame)?;
     frame.get_mut(4..8)?.copy_from_slice(&crc.to_le_bytes());
     Some(crc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_bytes_have_the_checksum_that_the_library_gives_them() {
+        let numbers = (0..70_000_u32).chain((0..32).map(|bit| 1 << bit));
+        for number in numbers.chain([u32::MAX, 0xdead_beef]) {
+            let bytes = number.to_le_bytes();
+            assert_eq!(checksum_of_four(bytes), crc32c::crc32c(&bytes), "{number}");
+        }
+    }
 }

@@ -2,9 +2,9 @@
 
 use chronicler_domain::{LogSequence, StreamVersion};
 
+use super::body::{RawMetadata, read_event, read_part};
 use super::header::{FrameHeader, HEADER_BYTES};
 use super::varint::Cursor;
-use super::view::{read_event, read_metadata, read_part};
 
 /// What a frame says about one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,10 @@ impl StreamLink {
     pub(crate) fn peek(bytes: &[u8], log_offset: u64, stream_key: &str) -> Option<Self> {
         let header = FrameHeader::read(bytes)?;
         let mut cursor = Cursor::new(bytes.get(HEADER_BYTES..header.length as usize)?);
-        read_metadata(&mut cursor, header.commit_id, false)?;
+        RawMetadata::read(&mut cursor)?;
         for _ in 0..cursor.varint()? {
             let part = read_part(&mut cursor)?;
-            if part.stream_key == stream_key {
+            if part.stream_key == stream_key.as_bytes() {
                 return Some(Self {
                     sequence: header.sequence,
                     first_version: StreamVersion::new(part.first_version),

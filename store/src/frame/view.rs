@@ -1,65 +1,16 @@
 //! A frame read in place: checked once as a whole, then looked at without copying.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use chronicler_domain::{
-    GlobalPosition, LogSequence, Metadata, SchemaVersion, StreamId, StreamVersion, Timestamp,
-};
+use chronicler_domain::{GlobalPosition, LogSequence, Metadata, Timestamp};
 use uuid::Uuid;
 
-use super::encode::{
-    HAS_CAUSATION, HAS_CORRELATION, HAS_DEPTH, HAS_EXTRA, HAS_ID, HAS_METADATA, HAS_PRINCIPAL,
-};
-use super::header::{self, FrameHeader, HEADER_BYTES};
+use super::body::{RawMetadata, read_event, read_part};
+use super::check::CheckedFrame;
+use super::error::FrameError;
+use super::header::{FrameHeader, HEADER_BYTES};
+use super::part::{EventRef, PartRef};
 use super::record::RecordRef;
 use super::varint::Cursor;
-use crate::codec::CodecId;
-
-/// Why bytes are not a frame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// The length field is zero: nothing was ever written here.
-    #[error("there is no frame here: the length is zero")]
-    Absent,
-    /// Fewer bytes than the frame's own length.
-    #[error("the frame wants {wanted} bytes and {present} are there")]
-    Short {
-        /// What the length field says.
-        wanted: u64,
-        /// What is there.
-        present: u64,
-    },
-    /// The length field cannot be right.
-    #[error("the length {length} is below that of a header")]
-    Length {
-        /// What the length field says.
-        length: u32,
-    },
-    /// The bytes are not those that were written.
-    #[error("the checksum is {stored:#010x}, and the bytes give {computed:#010x}")]
-    Checksum {
-        /// What the frame says.
-        stored: u32,
-        /// What its bytes give.
-        computed: u32,
-    },
-    /// A version or feature that this release does not know: a newer release wrote the frame.
-    #[error("the frame has version {version} and features {features:#04x}; this release reads version {known} without features", known = super::FRAME_VERSION)]
-    Newer {
-        /// What the frame says.
-        version: u8,
-        /// Its features that a reader must know.
-        features: u8,
-    },
-    /// The checksum is right and the structure is not: written by faulty code.
-    #[error("the structure of {what} is wrong")]
-    Structure {
-        /// Which part of the frame.
-        what: &'static str,
-    },
-}
 
 /// A commit as it lies in the log. Cheap to clone: the bytes are shared.
 ///
@@ -67,19 +18,7 @@ pub enum FrameError {
 #[derive(Clone, Debug)]
 pub struct RecordedCommit {
     bytes: Bytes,
-    header: FrameHeader,
-    log_offset: u64,
-    parts_at: u32,
-    records_at: u32,
-    event_count: u32,
-}
-
-impl FrameError {
-    /// Whether the bytes can be what a write that was cut short leaves behind. If not, the frame was
-    /// written whole, by a newer or a faulty release, and must never be cut off as a torn tail.
-    pub fn can_be_torn(&self) -> bool {
-        !matches!(self, Self::Newer { .. } | Self::Structure { .. })
-    }
+    frame: CheckedFrame,
 }
 
 impl RecordedCommit {
@@ -89,126 +28,57 @@ impl RecordedCommit {
     /// # Errors
     /// [`FrameError`], which says what is wrong. No bytes make this panic.
     pub fn parse(bytes: &Bytes, log_offset: u64) -> Result<Self, FrameError> {
-        let present = bytes.len() as u64;
-        let short = |wanted: u64| FrameError::Short { wanted, present };
-        let mut front = Cursor::new(bytes);
-        let length = u32::from_le_bytes(front.array().ok_or(short(4))?);
-        if length == 0 {
-            return Err(FrameError::Absent);
-        }
-        let size = length as usize;
-        if size < HEADER_BYTES {
-            return Err(FrameError::Length { length });
-        }
-        let frame = bytes.get(..size).ok_or(short(u64::from(length)))?;
-        let stored = u32::from_le_bytes(front.array().ok_or(short(8))?);
-        let computed = header::checksum(frame).ok_or(short(u64::from(length)))?;
-        if stored != computed {
-            return Err(FrameError::Checksum { stored, computed });
-        }
-        let header = FrameHeader::read(frame).ok_or_else(|| FrameError::Newer {
-            version: frame.get(12).copied().unwrap_or(0),
-            features: frame.get(13).copied().unwrap_or(0),
-        })?;
-        let mut commit = Self {
-            bytes: bytes.slice(..size),
-            header,
-            log_offset,
-            parts_at: 0,
-            records_at: 0,
-            event_count: 0,
-        };
-        commit.check_structure()?;
-        Ok(commit)
+        let frame = CheckedFrame::check(bytes, log_offset)?;
+        Ok(Self {
+            bytes: bytes.slice(..frame.header.length as usize),
+            frame,
+        })
     }
 
-    /// Walks the whole body once and remembers where its sections begin.
-    fn check_structure(&mut self) -> Result<(), FrameError> {
-        let wrong = |what| FrameError::Structure { what };
-        if self.header.sequence == LogSequence::ZERO
-            || self.header.first_position == GlobalPosition::ZERO
-        {
-            return Err(wrong("its sequence or position: they count from 1"));
-        }
-        let bytes = self.bytes.clone();
-        let at = |cursor: &Cursor<'_>| (bytes.len() - cursor.rest().len()) as u32;
-        let mut cursor = Cursor::new(bytes.get(HEADER_BYTES..).unwrap_or_default());
-        read_metadata(&mut cursor, self.header.commit_id, false).ok_or(wrong("its metadata"))?;
-        self.parts_at = at(&cursor);
-        let parts = cursor.varint().ok_or(wrong("its stream parts"))?;
-        for _ in 0..parts {
-            let part = read_part(&mut cursor).ok_or(wrong("a stream part"))?;
-            let back = part.back;
-            if back > self.log_offset {
-                return Err(wrong("a back-link"));
-            }
-            if part.first_version == 0 {
-                return Err(wrong("a stream version: they count from 1"));
-            }
-            if !has_three_parts(part.stream_key) {
-                return Err(wrong("a stream key"));
-            }
-            for _ in 0..part.count {
-                read_event(&mut cursor).ok_or(wrong("an event"))?;
-            }
-            self.event_count = self
-                .event_count
-                .saturating_add(u32::try_from(part.count).unwrap_or(u32::MAX));
-        }
-        self.records_at = at(&cursor);
-        let records = cursor.varint().ok_or(wrong("its side records"))?;
-        for _ in 0..records {
-            RecordRef::read(&mut cursor).ok_or(wrong("a side record"))?;
-        }
-        if cursor.is_empty() {
-            Ok(())
-        } else {
-            Err(wrong("its end"))
-        }
+    /// What was found when it was checked.
+    pub(crate) fn frame(&self) -> &CheckedFrame {
+        &self.frame
     }
 
     /// The fixed front.
     pub fn header(&self) -> &FrameHeader {
-        &self.header
+        &self.frame.header
     }
 
     /// The number of this commit.
     pub fn sequence(&self) -> LogSequence {
-        self.header.sequence
+        self.frame.header.sequence
     }
 
     /// When it was accepted.
     pub fn timestamp(&self) -> Timestamp {
-        self.header.timestamp
+        self.frame.header.timestamp
     }
 
     /// The id of its command or effect.
     pub fn commit_id(&self) -> Uuid {
-        self.header.commit_id
+        self.frame.header.commit_id
     }
 
     /// Where the frame begins in the log.
     pub fn log_offset(&self) -> u64 {
-        self.log_offset
+        self.frame.log_offset
     }
 
     /// How many events it has, over all its streams.
     pub fn event_count(&self) -> u32 {
-        self.event_count
+        self.frame.event_count()
     }
 
     /// The position of its first event; without events, the position that the next event will get.
     pub fn first_position(&self) -> GlobalPosition {
-        self.header.first_position
+        self.frame.header.first_position
     }
 
     /// The position of its last event; without events, the one before
     /// [`first_position`](Self::first_position).
     pub fn last_position(&self) -> GlobalPosition {
-        self.header
-            .first_position
-            .plus(u64::from(self.event_count))
-            .previous()
+        self.frame.last_position()
     }
 
     /// Its bytes, whole.
@@ -219,27 +89,25 @@ impl RecordedCommit {
     /// Who caused it, and what caused that.
     pub fn metadata(&self) -> Metadata {
         let mut cursor = Cursor::new(self.bytes.get(HEADER_BYTES..).unwrap_or_default());
-        read_metadata(&mut cursor, self.header.commit_id, true)
-            .flatten()
-            .unwrap_or_else(|| Metadata::origin(self.header.commit_id))
+        let commit_id = self.commit_id();
+        RawMetadata::read(&mut cursor).map_or_else(
+            || Metadata::origin(commit_id),
+            |raw| raw.to_metadata(commit_id),
+        )
     }
 
     /// Its stream parts, in order.
     pub fn parts(&self) -> impl Iterator<Item = PartRef<'_>> {
-        let mut cursor = Cursor::new(self.bytes.get(self.parts_at as usize..).unwrap_or_default());
+        let mut cursor = Cursor::new(
+            self.bytes
+                .get(self.frame.sections.parts_at as usize..)
+                .unwrap_or_default(),
+        );
         let count = cursor.varint().unwrap_or(0);
         let mut index = 0_u32;
         (0..count).map_while(move |_| {
             let raw = read_part(&mut cursor)?;
-            let part = PartRef {
-                commit: self,
-                stream_key: raw.stream_key,
-                first_version: StreamVersion::new(raw.first_version),
-                previous_offset: (raw.back > 0).then(|| self.log_offset - raw.back),
-                count: raw.count,
-                first_index: index,
-                events: cursor,
-            };
+            let part = PartRef::new(self, raw, index, cursor);
             for _ in 0..raw.count {
                 read_event(&mut cursor)?;
             }
@@ -257,7 +125,7 @@ impl RecordedCommit {
     pub fn records(&self) -> impl Iterator<Item = RecordRef<'_>> {
         let mut cursor = Cursor::new(
             self.bytes
-                .get(self.records_at as usize..)
+                .get(self.frame.sections.records_at as usize..)
                 .unwrap_or_default(),
         );
         let count = cursor.varint().unwrap_or(0);
@@ -265,283 +133,13 @@ impl RecordedCommit {
     }
 }
 
-/// What a commit appended to one stream.
-#[derive(Clone, Copy, Debug)]
-pub struct PartRef<'a> {
-    commit: &'a RecordedCommit,
-    stream_key: &'a str,
-    first_version: StreamVersion,
-    previous_offset: Option<u64>,
-    count: u64,
-    first_index: u32,
-    events: Cursor<'a>,
-}
-
-impl<'a> PartRef<'a> {
-    /// The stream's key, as [`StreamId::key`] gives it.
-    pub fn stream_key(&self) -> &'a str {
-        self.stream_key
-    }
-
-    /// The stream.
-    pub fn stream(&self) -> Option<StreamId> {
-        StreamId::from_key(self.stream_key)
-    }
-
-    /// The stream's category.
-    pub fn category(&self) -> &'a str {
-        self.stream_key.split('\0').nth(1).unwrap_or("")
-    }
-
-    /// The stream's tenant; empty for the default tenant.
-    pub fn tenant(&self) -> &'a str {
-        self.stream_key.split('\0').next().unwrap_or("")
-    }
-
-    /// The aggregate's id.
-    pub fn id(&self) -> &'a str {
-        self.stream_key.split('\0').nth(2).unwrap_or("")
-    }
-
-    /// The version of the first event here; without events, the version the next event will get.
-    pub fn first_version(&self) -> StreamVersion {
-        self.first_version
-    }
-
-    /// The stream's version after this part.
-    pub fn last_version(&self) -> StreamVersion {
-        self.first_version.plus(self.count).previous()
-    }
-
-    /// Where the frame with this stream's previous part begins; `None` if this is its first.
-    pub fn previous_offset(&self) -> Option<u64> {
-        self.previous_offset
-    }
-
-    /// How many events it has here.
-    pub fn event_count(&self) -> u64 {
-        self.count
-    }
-
-    /// Its events here, in order.
-    pub fn events(self) -> impl Iterator<Item = EventRef<'a>> {
-        let mut cursor = self.events;
-        (0..self.count).map_while(move |offset| {
-            let raw = read_event(&mut cursor)?;
-            let index = self.first_index + offset as u32;
-            Some(EventRef {
-                part: self,
-                raw,
-                index,
-                version: self.first_version.plus(offset),
-            })
-        })
-    }
-}
-
-/// One event as it lies in a frame.
-#[derive(Clone, Copy, Debug)]
-pub struct EventRef<'a> {
-    part: PartRef<'a>,
-    raw: RawEvent<'a>,
-    index: u32,
-    version: StreamVersion,
-}
-
-impl<'a> EventRef<'a> {
-    /// The commit it belongs to.
-    pub fn commit(&self) -> &'a RecordedCommit {
-        self.part.commit
-    }
-
-    /// The stream part it belongs to.
-    pub fn part(&self) -> &PartRef<'a> {
-        &self.part
-    }
-
-    /// Its id: the one it was appended with, else derived from commit, stream and version, since commit
-    /// ids are unique in their streams only.
-    pub fn id(&self) -> Uuid {
-        self.raw.id.unwrap_or_else(|| {
-            derived_event_id(
-                self.part.commit.commit_id(),
-                self.part.stream_key,
-                self.version,
-            )
-        })
-    }
-
-    /// The id it was appended with, if it had one.
-    pub fn explicit_id(&self) -> Option<Uuid> {
-        self.raw.id
-    }
-
-    /// Its place in its stream.
-    pub fn version(&self) -> StreamVersion {
-        self.version
-    }
-
-    /// Its place in the log.
-    pub fn position(&self) -> GlobalPosition {
-        self.part
-            .commit
-            .header
-            .first_position
-            .plus(u64::from(self.index))
-    }
-
-    /// The stable name of its type.
-    pub fn event_type(&self) -> &'a str {
-        self.raw.event_type
-    }
-
-    /// The schema version of its payload.
-    pub fn schema_version(&self) -> SchemaVersion {
-        SchemaVersion::new(self.raw.schema_version)
-    }
-
-    /// How its payload is encoded.
-    pub fn codec(&self) -> CodecId {
-        CodecId::new(self.raw.codec)
-    }
-
-    /// Its payload.
-    pub fn payload(&self) -> &'a [u8] {
-        self.raw.payload
-    }
-
-    /// Metadata of this event alone; empty if it has none.
-    pub fn metadata(&self) -> &'a [u8] {
-        self.raw.metadata
-    }
-
-    /// When its commit was accepted.
-    pub fn timestamp(&self) -> Timestamp {
-        self.part.commit.header.timestamp
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RawPart<'a> {
-    pub(super) stream_key: &'a str,
-    pub(super) first_version: u64,
-    pub(super) back: u64,
-    pub(super) count: u64,
-}
-
-pub(super) fn read_part<'a>(cursor: &mut Cursor<'a>) -> Option<RawPart<'a>> {
-    Some(RawPart {
-        stream_key: cursor.text()?,
-        first_version: cursor.varint()?,
-        back: cursor.varint()?,
-        count: cursor.varint()?,
-    })
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RawEvent<'a> {
-    id: Option<Uuid>,
-    codec: u8,
-    event_type: &'a str,
-    schema_version: u32,
-    payload: &'a [u8],
-    metadata: &'a [u8],
-}
-
-pub(super) fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<RawEvent<'a>> {
-    let flags = cursor.byte()?;
-    if flags & !(HAS_ID | HAS_METADATA) != 0 {
-        return None;
-    }
-    let id = if flags & HAS_ID != 0 {
-        Some(Uuid::from_bytes(cursor.array()?))
-    } else {
-        None
-    };
-    Some(RawEvent {
-        id,
-        codec: cursor.byte()?,
-        event_type: cursor.text()?,
-        schema_version: u32::try_from(cursor.varint()?).ok()?,
-        payload: cursor.bytes()?,
-        metadata: if flags & HAS_METADATA != 0 {
-            cursor.bytes()?
-        } else {
-            &[]
-        },
-    })
-}
-
-/// Reads the metadata; with `wanted` false it only checks and skips, and gives `Some(None)`.
-pub(super) fn read_metadata(
-    cursor: &mut Cursor<'_>,
-    commit_id: Uuid,
-    wanted: bool,
-) -> Option<Option<Metadata>> {
-    let flags = cursor.byte()?;
-    if flags & !(HAS_CORRELATION | HAS_CAUSATION | HAS_PRINCIPAL | HAS_DEPTH | HAS_EXTRA) != 0 {
-        return None;
-    }
-    let mut id = |bit: u8| -> Option<Option<Uuid>> {
-        if flags & bit == 0 {
-            Some(None)
-        } else {
-            Some(Some(Uuid::from_bytes(cursor.array()?)))
-        }
-    };
-    let correlation_id = id(HAS_CORRELATION)?.unwrap_or(commit_id);
-    let causation_id = id(HAS_CAUSATION)?;
-    let principal = if flags & HAS_PRINCIPAL != 0 {
-        Some(cursor.text()?)
-    } else {
-        None
-    };
-    let depth = if flags & HAS_DEPTH != 0 {
-        cursor.varint()?
-    } else {
-        0
-    };
-    let mut extra = BTreeMap::new();
-    if flags & HAS_EXTRA != 0 {
-        for _ in 0..cursor.varint()? {
-            let (name, value) = (cursor.text()?, cursor.text()?);
-            if wanted {
-                extra.insert(name.to_owned(), value.to_owned());
-            }
-        }
-    }
-    let causation_depth = u16::try_from(depth).ok()?;
-    Some(wanted.then(|| Metadata {
-        correlation_id,
-        causation_id,
-        principal: principal.map(Into::into),
-        causation_depth,
-        extra,
-    }))
-}
-
-/// The id of an event that was appended without one.
-pub fn derived_event_id(commit_id: Uuid, stream_key: &str, version: StreamVersion) -> Uuid {
-    let mut name = Vec::with_capacity(stream_key.len() + 9);
-    name.extend_from_slice(stream_key.as_bytes());
-    name.push(0);
-    name.extend_from_slice(&version.get().to_le_bytes());
-    Uuid::new_v5(&commit_id, &name)
-}
-
-/// Whether a text has the three parts of a stream key, category and id not empty.
-fn has_three_parts(key: &str) -> bool {
-    let mut parts = key.split('\0').skip(1);
-    let named = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());
-    named(parts.next()) && named(parts.next()) && parts.next().is_none()
-}
-
 #[cfg(test)]
 mod tests {
-    use chronicler_domain::Timestamp;
+    use chronicler_domain::{SchemaVersion, StreamId, StreamVersion};
 
     use super::*;
     use crate::append::{Append, Expected, NewEvent};
+    use crate::codec::CodecId;
     use crate::frame::{FactKind, FramePlace, OutcomeRecord, OutcomeResult, SideRecord, encode};
 
     fn commit() -> Append {

@@ -8,7 +8,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use uuid::Uuid;
 
 use super::disk::{OpenMode, Storage, StorageFile};
-use crate::frame::RecordedCommit;
+use crate::frame::CheckedFrame;
 use crate::frame::varint::Cursor;
 use crate::log::Head;
 
@@ -37,15 +37,16 @@ pub(crate) struct LogEnd {
 }
 
 impl LogEnd {
-    /// The end of a log whose last commit this is.
-    pub(crate) fn after(commit: &RecordedCommit) -> Self {
+    /// The end of a log whose last frame this is.
+    pub(crate) fn after(frame: &CheckedFrame) -> Self {
+        let header = &frame.header;
         Self {
-            sequence: commit.sequence(),
-            position: commit.last_position(),
-            timestamp: commit.timestamp(),
-            last_offset: commit.log_offset(),
-            checksum: commit.header().checksum,
-            offset: commit.log_offset() + commit.as_bytes().len() as u64,
+            sequence: header.sequence,
+            position: frame.last_position(),
+            timestamp: header.timestamp,
+            last_offset: frame.log_offset,
+            checksum: header.checksum,
+            offset: frame.log_offset + u64::from(header.length),
         }
     }
 }

@@ -12,6 +12,7 @@
 )]
 
 mod harm;
+mod long_segment;
 mod outcome;
 mod world;
 

@@ -186,7 +186,7 @@ impl Taking<'_> {
         let mut frames = FrameReader::new(self.storage.clone(), self.segments.clone(), end);
         let same = frames
             .frame_at(had.last_offset)?
-            .is_ok_and(|commit| LogEnd::after(&commit) == had);
+            .is_ok_and(|commit| LogEnd::after(commit.frame()) == had);
         if same {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use crate::error::ReadError;
 use crate::frame::FrameError;
 use crate::journal::disk::Storage;
 use crate::journal::marker::LogEnd;
-use crate::journal::open::{FoundSegment, Stop, begins_at, scan};
+use crate::journal::open::{FoundSegment, Stop, begins_at, scan_frames};
 use crate::journal::read::FrameReader;
 use crate::journal::segment::{Segment, SegmentHeader, Segments};
 
@@ -100,7 +100,7 @@ impl Chain {
             while let Some(offset) = next_frame_like(&mut frames, at, to)? {
                 at = match frames.frame_at(offset)? {
                     Ok(commit) => {
-                        let end = LogEnd::after(&commit);
+                        let end = LogEnd::after(commit.frame());
                         count += 1;
                         if end.sequence > last.sequence {
                             last = end;
@@ -148,7 +148,7 @@ fn scan_one(
     end: &mut LogEnd,
 ) -> Result<Stop, MaintenanceError> {
     let (mut frames, limit) = reader(storage, segment, header, next);
-    let stop = scan(&mut frames, end, limit, |_| {})?;
+    let stop = scan_frames(&mut frames, end, limit)?;
     if matches!(stop, Stop::Wrong { .. })
         && let Err(FrameError::Newer { .. }) = frames.frame_at(end.offset)?
     {

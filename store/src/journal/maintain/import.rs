@@ -123,7 +123,7 @@ impl JournalImport {
                 None => drop(self.heads.insert(part.stream_key().to_owned(), head)),
             }
         }
-        self.end = LogEnd::after(&recorded);
+        self.end = LogEnd::after(recorded.frame());
         Ok(())
     }
 

@@ -14,6 +14,6 @@ mod walk;
 pub(crate) use found::{FoundSegment, begins_at, find_segments, io_failed, missing, read_segment};
 pub(crate) use replay::holds;
 pub use report::{CutTail, OpenReport};
-pub(crate) use scan::{Stop, follows, note, scan};
+pub(crate) use scan::{Stop, follows, note, scan, scan_frames};
 pub(crate) use sequence::{OpenIndex, open};
 pub(crate) use walk::walk_dry;

@@ -69,7 +69,7 @@ impl Replay<'_> {
             read += 1;
             if index_works && offset - applied_to >= APPLY_EVERY_BYTES {
                 applied_to = offset;
-                if let Err(error) = self.apply(&LogEnd::after(&commit)) {
+                if let Err(error) = self.apply(&LogEnd::after(commit.frame())) {
                     // Heads and facts stay in memory, and the next opening begins anew.
                     tracing::warn!(%error, "the index failed while it was rebuilt");
                     index_works = false;

@@ -1,7 +1,7 @@
 //! Reading frames one after the other, each checked against the one before.
 
 use crate::error::ReadError;
-use crate::frame::{FrameError, RecordedCommit};
+use crate::frame::{CheckedFrame, FrameError, RecordedCommit};
 use crate::journal::marker::LogEnd;
 use crate::journal::read::FrameReader;
 use crate::journal::segment::{SealBuilder, SparseEntry, stream_hash};
@@ -28,9 +28,40 @@ pub(crate) fn scan(
     to: u64,
     mut visit: impl FnMut(&RecordedCommit),
 ) -> Result<Stop, ReadError> {
+    walk(
+        end,
+        to,
+        |at| reader.frame_at(at),
+        RecordedCommit::frame,
+        &mut visit,
+    )
+}
+
+/// The same where nobody wants to see the commits: nothing of them is kept.
+pub(crate) fn scan_frames(
+    reader: &mut FrameReader,
+    end: &mut LogEnd,
+    to: u64,
+) -> Result<Stop, ReadError> {
+    walk(
+        end,
+        to,
+        |at| reader.check_at(at),
+        |frame| frame,
+        &mut |_| {},
+    )
+}
+
+fn walk<F>(
+    end: &mut LogEnd,
+    to: u64,
+    mut frame_at: impl FnMut(u64) -> Result<Result<F, FrameError>, ReadError>,
+    checked: impl Fn(&F) -> &CheckedFrame,
+    visit: &mut impl FnMut(&F),
+) -> Result<Stop, ReadError> {
     while end.offset < to {
-        let commit = match reader.frame_at(end.offset)? {
-            Ok(commit) => commit,
+        let found = match frame_at(end.offset)? {
+            Ok(found) => found,
             Err(FrameError::Absent) => return Ok(Stop::Absent),
             Err(wrong) => {
                 return Ok(Stop::Wrong {
@@ -39,14 +70,16 @@ pub(crate) fn scan(
                 });
             }
         };
-        if let Err(reason) = follows(&commit, end) {
+        let frame = checked(&found);
+        if let Err(reason) = follows(frame, end) {
             return Ok(Stop::Wrong {
                 reason: reason.to_owned(),
                 can_be_torn: true,
             });
         }
-        visit(&commit);
-        *end = LogEnd::after(&commit);
+        let next = LogEnd::after(frame);
+        visit(&found);
+        *end = next;
     }
     Ok(Stop::Reached)
 }
@@ -64,15 +97,16 @@ pub(crate) fn note(builder: &mut SealBuilder, commit: &RecordedCommit) {
     });
 }
 
-/// Whether a commit is the one after `end`.
-pub(crate) fn follows(commit: &RecordedCommit, end: &LogEnd) -> Result<(), &'static str> {
-    if commit.header().previous_checksum != end.checksum {
+/// Whether a frame is the one after `end`.
+pub(crate) fn follows(frame: &CheckedFrame, end: &LogEnd) -> Result<(), &'static str> {
+    let header = &frame.header;
+    if header.previous_checksum != end.checksum {
         Err("the frame does not follow the one before: it names another checksum")
-    } else if commit.sequence() != end.sequence.next() {
+    } else if header.sequence != end.sequence.next() {
         Err("the frame does not follow the one before: its number is another")
-    } else if commit.first_position() != end.position.next() {
+    } else if header.first_position != end.position.next() {
         Err("the frame does not follow the one before: its position is another")
-    } else if commit.timestamp() < end.timestamp {
+    } else if header.timestamp < end.timestamp {
         Err("the frame does not follow the one before: its time is earlier")
     } else {
         Ok(())

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, LogSequence};
 
 use crate::error::ReadError;
-use crate::frame::{FrameError, HEADER_BYTES, RecordedCommit};
+use crate::frame::{CheckedFrame, FrameError, HEADER_BYTES, RecordedCommit};
 use crate::journal::disk::{OpenMode, Storage, StorageFile};
 use crate::journal::segment::{Segment, Segments};
 
@@ -31,6 +31,8 @@ pub(crate) struct FrameReader {
     window: Bytes,
     window_at: u64,
     window_bytes: u64,
+    /// What a window has after a jump.
+    window_bytes_min: u64,
     /// The last good frame, for the words of an error.
     last_good: (GlobalPosition, LogSequence),
 }
@@ -53,8 +55,23 @@ impl FrameReader {
             window: Bytes::new(),
             window_at: 0,
             window_bytes: WINDOW_BYTES_MIN,
+            window_bytes_min: WINDOW_BYTES_MIN,
             last_good: Default::default(),
         }
+    }
+
+    /// The same for long stretches: every window is as large as any gets.
+    pub(crate) fn in_long_stretches(self) -> Self {
+        Self {
+            window_bytes_min: WINDOW_BYTES_MAX,
+            ..self
+        }
+    }
+
+    /// Reads from other segments from now on.
+    pub(crate) fn turn_to(&mut self, segments: Segments, end: u64) {
+        (self.segments, self.end, self.open) = (segments, end, None);
+        self.window.truncate(0);
     }
 
     /// Nothing at or beyond this log offset is read.
@@ -81,15 +98,40 @@ impl FrameReader {
         Ok(parsed)
     }
 
+    /// Checks the frame that begins at this log offset, and keeps nothing of it.
+    #[inline(always)]
+    pub(crate) fn check_at(
+        &mut self,
+        offset: u64,
+    ) -> Result<Result<CheckedFrame, FrameError>, ReadError> {
+        let at = self.place_of(offset)?;
+        let checked = CheckedFrame::check(self.window.get(at..).unwrap_or_default(), offset);
+        if let Ok(frame) = &checked {
+            self.last_good = (frame.last_position(), frame.header.sequence);
+        }
+        Ok(checked)
+    }
+
     /// The bytes from this log offset on, at least those of the whole frame there as far as they exist.
     pub(crate) fn bytes_at(&mut self, offset: u64) -> Result<Bytes, ReadError> {
-        let front = self.load(offset, HEADER_BYTES as u64)?;
+        let at = self.place_of(offset)?;
+        Ok(self.window.slice(at..))
+    }
+
+    /// Where in the window the frame at this log offset begins, loaded whole as far as it exists.
+    #[inline]
+    fn place_of(&mut self, offset: u64) -> Result<usize, ReadError> {
+        if let Some(at) = self.place_in_window(offset) {
+            return Ok(at);
+        }
+        let at = self.load(offset, HEADER_BYTES as u64)?;
+        let front = self.window.get(at..).unwrap_or_default();
         let length = front
             .first_chunk::<4>()
             .map(|four| u32::from_le_bytes(*four));
         match length.map(u64::from) {
             Some(length) if length > front.len() as u64 => self.load(offset, length),
-            _ => Ok(front),
+            _ => Ok(at),
         }
     }
 
@@ -111,8 +153,19 @@ impl FrameReader {
         self.segments.get(after.checked_sub(1)?)
     }
 
-    /// Everything in the window from `offset` on, at least `wanted` bytes as far as the segment has them.
-    fn load(&mut self, offset: u64, wanted: u64) -> Result<Bytes, ReadError> {
+    /// The same if the window holds the whole frame already.
+    #[inline]
+    fn place_in_window(&self, offset: u64) -> Option<usize> {
+        // A window ends with its segment, and is emptied before another is entered.
+        let at = usize::try_from(offset.checked_sub(self.window_at)?).ok()?;
+        let frame = self.window.get(at..)?;
+        let length = u32::from_le_bytes(*frame.first_chunk::<4>()?) as usize;
+        (length >= HEADER_BYTES && length <= frame.len()).then_some(at)
+    }
+
+    /// Has the window hold at least `wanted` bytes from `offset` on, as far as the segment has them; where in
+    /// the window they begin.
+    fn load(&mut self, offset: u64, wanted: u64) -> Result<usize, ReadError> {
         let segment_end = self.enter(offset)?;
         let wanted = wanted.min(segment_end.saturating_sub(offset));
         let window_end = self.window_at + self.window.len() as u64;
@@ -120,7 +173,7 @@ impl FrameReader {
             self.move_window(offset, wanted, segment_end)?;
         }
         let at = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX);
-        Ok(self.window.slice(at.min(self.window.len())..))
+        Ok(at.min(self.window.len()))
     }
 
     fn move_window(&mut self, offset: u64, wanted: u64, segment_end: u64) -> Result<(), ReadError> {
@@ -134,7 +187,7 @@ impl FrameReader {
         self.window_bytes = if goes_on && !self.window.is_empty() {
             (self.window_bytes * 2).min(WINDOW_BYTES_MAX)
         } else {
-            WINDOW_BYTES_MIN
+            self.window_bytes_min
         };
         let Some(open) = &self.open else {
             return Err(self.damaged(offset, "no segment holds it".to_owned()));
@@ -147,13 +200,16 @@ impl FrameReader {
         } else {
             (offset, (offset + size).min(segment_end))
         };
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
+        // If nobody has kept a piece of it, the memory serves again.
+        let before = std::mem::take(&mut self.window);
+        let mut bytes = before.try_into_mut().unwrap_or_default();
+        bytes.resize(usize::try_from(to - from).unwrap_or(0), 0);
         let read = open
             .file
             .read_at(&mut bytes, open.segment.file_offset(from))
             .map_err(|error| failed("reading", &open.segment, error))?;
         bytes.truncate(read);
-        self.window = bytes.into();
+        self.window = bytes.freeze();
         self.window_at = from;
         Ok(())
     }
@@ -180,7 +236,7 @@ impl FrameReader {
             file,
             end,
         });
-        self.window = Bytes::new();
+        self.window.truncate(0);
         self.window_bytes = self.window_bytes.max(WINDOW_BYTES_MIN);
         Ok(end)
     }

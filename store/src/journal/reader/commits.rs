@@ -96,9 +96,9 @@ impl Commits {
             self.enter(span)?;
         }
         let commit = self.frames.commit_at(self.at.offset)?;
-        follows(&commit, &self.at)
+        follows(commit.frame(), &self.at)
             .map_err(|reason| self.frames.damaged(self.at.offset, reason.to_owned()))?;
-        self.at = LogEnd::after(&commit);
+        self.at = LogEnd::after(commit.frame());
         Ok(Some(commit))
     }
 

@@ -12,7 +12,7 @@ use crate::journal::disk::{OpenMode, RealStorage, Storage};
 use crate::journal::identity::{self, StoreKind};
 use crate::journal::marker::{self, FoundMarker, LogEnd, MarkerFile};
 use crate::journal::open::{
-    FoundSegment, Stop, begins_at, find_segments, io_failed, missing, scan,
+    FoundSegment, Stop, begins_at, find_segments, io_failed, missing, scan_frames,
 };
 use crate::journal::read::FrameReader;
 use crate::journal::segment::{Segment, Segments, StreamEntry, file_name, stream_hash};
@@ -318,7 +318,7 @@ impl JournalReader {
             let limit = next.map_or(physical, |next| next.min(physical));
             let one: Segments = Arc::from([segment.clone()]);
             let mut frames = FrameReader::new(self.storage.clone(), one, limit);
-            match scan(&mut frames, &mut self.end, limit, |_| {})? {
+            match scan_frames(&mut frames, &mut self.end, limit)? {
                 Stop::Reached => {}
                 Stop::Absent => return Ok(()),
                 Stop::Wrong { reason, .. } => {

@@ -3,6 +3,7 @@
 mod commits;
 mod damage;
 mod journal_reader;
+mod pieces;
 mod segment_check;
 mod verify;
 

@@ -9,7 +9,7 @@ use super::damage::Damage;
 use super::journal_reader::JournalReader;
 use crate::journal::disk::{OpenMode, StorageFile};
 use crate::journal::marker::LogEnd;
-use crate::journal::open::{FoundSegment, Stop, read_segment, scan};
+use crate::journal::open::{FoundSegment, Stop, read_segment, scan_frames};
 use crate::journal::read::FrameReader;
 use crate::journal::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, Segments, Trailer};
 
@@ -34,65 +34,122 @@ pub(super) struct SegmentVerdict {
     pub unsealed: bool,
 }
 
-/// Checks the segment at `index`.
-pub(super) fn check(reader: &JournalReader, index: usize) -> SegmentVerdict {
-    let mut verdict = SegmentVerdict::default();
-    let Some(found) = reader.segments.get(index) else {
-        return verdict;
-    };
-    let header = match found.header {
-        Ok(header) => header,
-        Err(reason) => {
+/// A segment that is to be checked.
+pub(super) struct SegmentCheck {
+    index: usize,
+    found: FoundSegment,
+    /// `None` if its header cannot be read.
+    frames: Option<Frames>,
+    is_last: bool,
+}
+
+struct Frames {
+    header: SegmentHeader,
+    segment: Segments,
+    /// Where they end at the latest.
+    limit: u64,
+    /// Whether that is known from elsewhere.
+    is_certain: bool,
+}
+
+impl SegmentCheck {
+    /// The one for the segment at `index`, if there is such a segment.
+    pub(super) fn new(reader: &JournalReader, index: usize) -> Option<Self> {
+        let found = reader.segments.get(index)?.clone();
+        let next = reader.segments.get(index + 1);
+        let next = next.filter(|next| next.number == found.number + 1);
+        let is_last = next.is_none();
+        let frames = found.header.ok().map(|header| {
+            let next_base = next
+                .and_then(|next| next.header.ok())
+                .map(|h| h.base_offset);
+            let trailer_end = found.trailer.map(|trailer| trailer.end.offset);
+            let certain = next_base.or(trailer_end);
+            let certain = certain.or(is_last.then_some(reader.end.offset));
+            let limit = certain.unwrap_or_else(|| found.physical_end(&header));
+            Frames {
+                header,
+                segment: Arc::from([Arc::new(Segment::new(&reader.folder, header, None))]),
+                limit: limit.min(reader.end.offset),
+                is_certain: certain.is_some(),
+            }
+        });
+        Some(Self {
+            index,
+            found,
+            frames,
+            is_last,
+        })
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(super) fn found(&self) -> &FoundSegment {
+        &self.found
+    }
+
+    /// Where its frames begin, after what.
+    pub(super) fn begin(&self) -> Option<LogEnd> {
+        self.frames
+            .as_ref()
+            .map(|frames| frames.header.end_before())
+    }
+
+    /// What its frames are read from, and where they end at the latest.
+    pub(super) fn readable(&self) -> Option<(&Segments, u64)> {
+        self.frames
+            .as_ref()
+            .map(|frames| (&frames.segment, frames.limit))
+    }
+
+    /// The rest, and the verdict. `whole` is where its frames end, if all were found whole already.
+    pub(super) fn finish(&self, reader: &JournalReader, whole: Option<LogEnd>) -> SegmentVerdict {
+        let mut verdict = SegmentVerdict::default();
+        let found = &self.found;
+        let Some(frames) = &self.frames else {
+            let reason = found.header.err().unwrap_or_default();
             let nothing = LogEnd::default();
             let damage = Damage::new(found.path.clone(), 0, &nothing, reason.to_owned());
             verdict.damage.push(damage);
             return verdict;
-        }
-    };
-    let next = reader.segments.get(index + 1);
-    let next = next.filter(|next| next.number == found.number + 1);
-    check_frames(reader, found, &header, next, &mut verdict);
-    if let Some(end) = verdict.end {
-        let is_last = next.is_none();
-        if let Err(error) = check_footer(reader, found, &end, is_last, &mut verdict) {
+        };
+        check_frames(reader, found, frames, whole, &mut verdict);
+        if let Some(end) = verdict.end
+            && let Err(error) = check_footer(reader, found, &end, self.is_last, &mut verdict)
+        {
             let damage = Damage::new(found.path.clone(), 0, &end, error.to_string());
             verdict.damage.push(damage);
         }
+        verdict
     }
-    verdict
 }
 
 fn check_frames(
     reader: &JournalReader,
     found: &FoundSegment,
-    header: &SegmentHeader,
-    next: Option<&FoundSegment>,
+    frames: &Frames,
+    whole: Option<LogEnd>,
     verdict: &mut SegmentVerdict,
 ) {
-    let next_base = next
-        .and_then(|next| next.header.ok())
-        .map(|h| h.base_offset);
-    let trailer_end = found.trailer.map(|trailer| trailer.end.offset);
-    let is_last = next.is_none();
-    let certain = next_base.or(trailer_end);
-    let certain = certain.or(is_last.then_some(reader.end.offset));
-    let limit = certain.unwrap_or_else(|| found.physical_end(header));
-    let limit = limit.min(reader.end.offset);
-    let segment = Arc::new(Segment::new(&reader.folder, *header, None));
-    let one: Segments = Arc::from([segment]);
-    let mut frames = FrameReader::new(reader.storage.clone(), one, limit);
-    let mut end = header.end_before();
-    let (mut commits, mut events) = (0, 0);
-    let stop = scan(&mut frames, &mut end, limit, |commit| {
-        commits += 1;
-        events += u64::from(commit.event_count());
-    });
-    (verdict.commits, verdict.events) = (commits, events);
-    verdict.bytes = SEGMENT_HEADER_BYTES + end.offset.saturating_sub(header.base_offset);
+    let before = frames.header.end_before();
+    let mut end = whole.unwrap_or(before);
+    let limit = frames.limit;
+    let stop = if whole.is_some() {
+        Ok(Stop::Reached)
+    } else {
+        let segment = frames.segment.clone();
+        let mut frames = FrameReader::new(reader.storage.clone(), segment, limit);
+        scan_frames(&mut frames, &mut end, limit)
+    };
+    verdict.commits = end.sequence.get().saturating_sub(before.sequence.get());
+    verdict.events = end.position.get().saturating_sub(before.position.get());
+    verdict.bytes = SEGMENT_HEADER_BYTES + end.offset.saturating_sub(before.offset);
     let wrong = match stop {
         Ok(Stop::Reached) => None,
         // Where it ends cannot be told from its neighbours: the one behind it is damaged itself.
-        Ok(Stop::Absent) if certain.is_none() => None,
+        Ok(Stop::Absent) if !frames.is_certain => None,
         Ok(Stop::Absent) => Some(found.damage(end.offset, &end, "nothing was written here".into())),
         Ok(Stop::Wrong { reason, .. }) => Some(found.damage(end.offset, &end, reason)),
         Err(error) => Some(error),

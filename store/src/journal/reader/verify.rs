@@ -1,23 +1,18 @@
 //! The whole directory: every frame, every link between segments, every footer, and the head marker.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
-
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::damage::Damage;
 use super::journal_reader::JournalReader;
-use super::segment_check::{SegmentVerdict, check};
+use super::pieces::check_segments;
+use super::segment_check::SegmentVerdict;
 use crate::error::ReadError;
 use crate::journal::marker::{self, LogEnd, MarkerFile};
 use crate::journal::open::{FoundSegment, begins_at};
 use crate::journal::read::FrameReader;
 use crate::journal::segment::SEGMENT_HEADER_BYTES;
 use crate::log::Head;
-
-/// How many segments are read at the same time at most: a disk is not faster with more.
-const THREADS_MAX: usize = 4;
 
 /// How far verifying has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +64,7 @@ impl JournalReader {
     /// every segment follows the one before, the footers, and the head marker. Goes on behind damage with the next
     /// segment. `progress` is told after each segment, from several threads.
     pub fn verify(&self, progress: &(dyn Fn(VerifyProgress) + Sync)) -> Verification {
-        let verdicts = self.check_segments(progress);
+        let verdicts = self.verdicts(progress);
         let mut found = Verification {
             store_id: self.store_id(),
             head: self.head(),
@@ -93,7 +88,7 @@ impl JournalReader {
     }
 
     /// Each segment on its own, several at a time.
-    fn check_segments(&self, progress: &(dyn Fn(VerifyProgress) + Sync)) -> Vec<SegmentVerdict> {
+    fn verdicts(&self, progress: &(dyn Fn(VerifyProgress) + Sync)) -> Vec<SegmentVerdict> {
         let count = self.segments.len();
         let bytes_of = |found: &FoundSegment| match found.header {
             // What is reserved behind the end of the log is not read.
@@ -104,31 +99,19 @@ impl JournalReader {
             _ => found.file_bytes,
         };
         let total: u64 = self.segments.iter().map(bytes_of).sum();
-        let (next, done, bytes) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let told = Mutex::new(VerifyProgress {
+            segments: 0,
+            segments_of: count as u64,
+            bytes: 0,
+            bytes_of: total,
+        });
         let verdicts = Mutex::new(Vec::with_capacity(count));
-        let work = || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    return;
-                }
-                let verdict = check(self, index);
-                let read = verdict.bytes;
-                verdicts.lock().push((index, verdict));
-                progress(VerifyProgress {
-                    segments: done.fetch_add(1, Ordering::Relaxed) + 1,
-                    segments_of: count as u64,
-                    bytes: bytes.fetch_add(read, Ordering::Relaxed) + read,
-                    bytes_of: total,
-                });
-            }
-        };
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        thread::scope(|scope| {
-            for _ in 1..threads.min(THREADS_MAX).min(count) {
-                scope.spawn(work);
-            }
-            work();
+        check_segments(self, &|index, verdict| {
+            let mut told = told.lock();
+            told.segments += 1;
+            told.bytes += verdict.bytes;
+            progress(*told);
+            verdicts.lock().push((index, verdict));
         });
         let mut verdicts = verdicts.into_inner();
         verdicts.sort_unstable_by_key(|(index, _)| *index);
