@@ -273,9 +273,61 @@ fn k6_a_directory_that_is_moved_or_replaced_in_use_is_noticed_and_loses_nothing(
         }
         written.fill(&mut driver);
         assert_eq!(written.answered.len(), answered);
-        written.check_refused(&mut driver, "moved or replaced");
+        written.check_refused(&mut driver, "moved, replaced");
         driver.kill();
         written.check_opened_again(&to);
+    }
+}
+
+#[test]
+fn k6_a_segment_that_is_cut_in_use_is_noticed_by_the_next_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Client::open(folder.path());
+    let mut written = Written::default();
+    for _ in 0..100 {
+        written.append_one(&mut driver);
+    }
+    let journal = folder.path().join("chronicler/journal");
+    // As a tool for ordinary logs does that copies a file and then empties it.
+    let segment = fs::OpenOptions::new()
+        .write(true)
+        .open(journal.join("00000000000000000001.seg"));
+    segment.unwrap().set_len(0).unwrap();
+    let answered = written.answered.len();
+    written.fill(&mut driver);
+    assert_eq!(written.answered.len(), answered);
+    written.check_refused(&mut driver, "cut");
+    assert!(driver.ends_well());
+    // What is lost is named, and is not begun anew.
+    let again = Client::start_through(&[], folder.path(), small()).1;
+    let error = again.unwrap().unwrap_err();
+    let text = error["msg"].as_str().unwrap();
+    assert!(text.contains("00000000000000000001.seg"), "{text}");
+}
+
+#[test]
+fn k4_what_is_no_file_is_refused_by_name_and_nobody_waits_for_it() {
+    for name in ["format", "journal/head", "journal/00000000000000000001.seg"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut driver = Client::open(folder.path());
+        Written::default().append_one(&mut driver);
+        driver.end();
+        let path = folder.path().join("chronicler").join(name);
+        fs::remove_file(&path).unwrap();
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let opened = Client::start_through(&[], folder.path(), small()).1;
+        let error = opened.unwrap().unwrap_err();
+        let text = error["msg"].as_str().unwrap();
+        assert!(
+            text.contains(path.to_str().unwrap()) && text.contains("no file"),
+            "{text}"
+        );
     }
 }
 

@@ -145,7 +145,7 @@ impl StorageFile for InPages {
         self.done(self.file.truncate(bytes))
     }
 
-    fn is_at(&self, _: &Path) -> io::Result<bool> {
+    fn is_whole_at(&self, _: &Path, _: u64) -> io::Result<bool> {
         // It has its place in sled; but sled's own file may have been deleted.
         self.storage.folder.join("db").try_exists()
     }

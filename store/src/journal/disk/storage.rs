@@ -55,8 +55,9 @@ pub(crate) trait StorageFile: fmt::Debug + Send + Sync + 'static {
     /// Sets the length.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 
-    /// Whether this is the file that lies at `path`. What is written to one that nobody can find is lost.
-    fn is_at(&self, path: &Path) -> io::Result<bool>;
+    /// Whether this is the file that lies at `path`, and is at least so many bytes long. What is written to one that
+    /// nobody can find is lost, and so is what was in one that somebody cut.
+    fn is_whole_at(&self, path: &Path, bytes: u64) -> io::Result<bool>;
 
     /// The length.
     fn len(&self) -> io::Result<u64>;

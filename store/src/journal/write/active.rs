@@ -18,7 +18,7 @@ pub(crate) struct ActiveSegment {
     pub segment: Arc<Segment>,
     pub file: Arc<dyn StorageFile>,
     pub builder: SealBuilder,
-    /// How long the file may become before the next segment is begun.
+    /// How long the file was made, and may become before the next segment is begun.
     pub file_bytes: u64,
 }
 
@@ -35,6 +35,12 @@ impl ActiveSegment {
     /// Whether a frame of `length` bytes at this log offset still fits.
     pub(crate) fn fits(&self, offset: u64, length: usize) -> bool {
         self.segment.file_offset(offset) + length as u64 <= self.file_bytes
+    }
+
+    /// Whether the file is still where it was opened, and nobody has cut it.
+    pub(crate) fn is_whole(&self) -> io::Result<bool> {
+        let path = &self.segment.path;
+        self.file.is_whole_at(path, self.file_bytes)
     }
 
     /// Notes a frame for the footer.

@@ -42,8 +42,8 @@ pub(crate) struct Writer {
     clock: ClockWatch,
     /// The time that the commit staged last was given.
     given_time: Option<Timestamp>,
-    /// Whether the file system tells that the file at a path is the one that was opened there. Some in user space do
-    /// not.
+    /// Whether the file system tells that the file at a path is the one that was opened there, as long as it was made.
+    /// Some in user space do not.
     places_are_told: bool,
     heads: Vec<Option<HeadRow>>,
     places: Vec<Option<(StreamVersion, Option<u64>)>>,
@@ -51,7 +51,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, active: ActiveSegment, marker: MarkerFile) -> Self {
-        let places_are_told = active.file.is_at(&active.segment.path).unwrap_or(false);
+        let places_are_told = active.is_whole().unwrap_or(false);
         Self {
             stage: Stage::new(shared.end()),
             shared,
@@ -270,11 +270,11 @@ impl Writer {
         if !self.places_are_told {
             return Ok(());
         }
-        match self.active.file.is_at(&self.active.segment.path) {
+        match self.active.is_whole() {
             Ok(true) => Ok(()),
             // The file takes every write and every sync, and nobody will ever find it again.
             Ok(false) => {
-                let reason = "the file was deleted, moved or replaced while in use";
+                let reason = "the file was deleted, moved, replaced or cut while in use";
                 Err(("write", io::Error::other(reason)))
             }
             Err(error) => Err(("write", error)),

@@ -232,8 +232,8 @@ impl StorageFile for RecordingFile {
         self.inner.truncate(bytes)
     }
 
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        self.inner.is_at(path)
+    fn is_whole_at(&self, path: &Path, bytes: u64) -> io::Result<bool> {
+        self.inner.is_whole_at(path, bytes)
     }
 
     fn len(&self) -> io::Result<u64> {

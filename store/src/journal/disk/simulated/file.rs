@@ -63,11 +63,12 @@ impl StorageFile for SimulatedFile {
         })
     }
 
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
+    fn is_whole_at(&self, path: &Path, bytes: u64) -> io::Result<bool> {
         let (folder, name) = split(path);
         self.disk.read(|state| {
             let names = state.folders.get(&folder);
-            Ok(names.and_then(|names| names.now.get(&name)) == Some(&self.file))
+            let is_there = names.and_then(|names| names.now.get(&name)) == Some(&self.file);
+            Ok(is_there && state.files[self.file].now.len() as u64 >= bytes)
         })
     }
 
