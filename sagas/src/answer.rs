@@ -30,6 +30,13 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Done, and there was nothing to do.
+    pub(crate) fn nothing() -> Self {
+        let codec = CodecId::RAW.number();
+        let payload = Vec::new();
+        Self::Done { codec, payload }
+    }
+
     /// In one word.
     pub(crate) fn word(&self) -> &'static str {
         match self {

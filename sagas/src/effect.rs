@@ -36,6 +36,8 @@ pub enum Request {
         /// The request, as the service takes it.
         request: Vec<u8>,
     },
+    /// Nothing: there is only something to take back. It is done at once.
+    Nothing,
 }
 
 /// How an effect is taken back. Registered before the effect is tried.
@@ -71,6 +73,7 @@ impl Request {
         match self {
             Self::Command { category, id, .. } => format!("{category}/{id}"),
             Self::Call { service, .. } => format!("service {service}"),
+            Self::Nothing => "nothing".to_owned(),
         }
     }
 }

@@ -247,7 +247,10 @@ impl<S: Saga> Executor<S> {
             async move { executor.carry_out(&instance, task, sequence).await }
         };
         under_way.extend(work.tasks.into_iter().map(|task| begin(task, sequence)));
-        while let Some((command, options)) = under_way.next().await {
+        while let Some(done) = under_way.next().await {
+            let Some((command, options)) = done else {
+                continue;
+            };
             match self.ask(&instance, command, options).await {
                 Ok((work, sequence)) => {
                     under_way.extend(work.tasks.into_iter().map(|task| begin(task, sequence)));
@@ -260,15 +263,23 @@ impl<S: Saga> Executor<S> {
         }
     }
 
-    /// One attempt at one effect.
+    /// One attempt at one effect; `None` if it is not wanted any more when its time has come.
     async fn carry_out(
         &self,
         instance: &Instance,
         task: Task,
         sequence: LogSequence,
-    ) -> (SagaCommand, SendOptions) {
+    ) -> Option<(SagaCommand, SendOptions)> {
         let clock = self.runtime.clock();
         clock.sleep_until(task.not_before).await;
+        if task.attempt > 0 && !task.is_undo && task.request.is_call() {
+            let (effect, attempt) = (task.effect, task.attempt);
+            let asked = SagaCommand::Attempt { effect, attempt };
+            if let Err(error) = self.ask(instance, asked, SendOptions::default()).await {
+                tracing::debug!(saga = S::NAME, id = %instance.id, ?error, "no further attempt");
+                return None;
+            }
+        }
         use chronicler_runtime::Entity;
         let category = self.handle.entity().category();
         let stream = StreamId::new(&instance.tenant, category, &instance.id);
@@ -290,6 +301,7 @@ impl<S: Saga> Executor<S> {
         let attempted = match &task.request {
             Request::Command { .. } => self.command(instance, &task, id, sequence).await,
             Request::Call { service, request } => self.call(service, request, id).await,
+            Request::Nothing => Ok(Answer::nothing()),
         };
         reached(CrashPlace::Dispatched);
         let failed = |reason: String, policy: chronicler_runtime::RestartPolicy| {
@@ -316,7 +328,7 @@ impl<S: Saga> Executor<S> {
             Err(reason) if is_undo => failed(reason, self.options.undos),
             Err(reason) => failed(reason, self.options.effects),
         };
-        (command, options)
+        Some((command, options))
     }
 
     async fn command(

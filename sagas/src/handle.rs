@@ -8,6 +8,7 @@ use chronicler_store::codec::{CodecId, decode};
 use chronicler_store::{AllQuery, FactKind, FactQuery, ReadError, Start, StreamQuery};
 use futures::StreamExt;
 
+use crate::answer::Answer;
 use crate::entity::{OpenFact, OpenStatus};
 use crate::executor::{AskError, Executor, Instance};
 use crate::instance::EffectView;
@@ -221,7 +222,8 @@ impl<S: Saga> SagaHandle<S> {
         self.tell(tenant, id, command).await
     }
 
-    /// Has parked effects and stuck undos tried again, with a fresh budget. Journaled with who.
+    /// Has parked effects and stuck undos tried again, with a fresh budget, and what waits for its next attempt tried at
+    /// once. Journaled with who.
     ///
     /// # Errors
     /// A refusal when it is over or was never started; else a fault.
@@ -233,6 +235,30 @@ impl<S: Saga> SagaHandle<S> {
     ) -> Result<(), CancelError> {
         self.tell(tenant, id, SagaCommand::RetryNow { by: by.to_owned() })
             .await
+    }
+
+    /// Says how a parked effect or a stuck undo ended, by the effect's key, when a person has found it out: then it is
+    /// not tried again. For an undo the answer does not matter: it counts as done. Journaled with who and why.
+    ///
+    /// # Errors
+    /// A refusal when no effect of this key waits for a person; else a fault.
+    pub async fn settle(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        key: &str,
+        answer: Answer,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), CancelError> {
+        let (key, by, reason) = (key.to_owned(), by.to_owned(), reason.to_owned());
+        let command = SagaCommand::Settle {
+            key,
+            answer,
+            by,
+            reason,
+        };
+        self.tell(tenant, id, command).await
     }
 
     /// Releases an instance from quarantine, and takes up what waited, in order. Journaled with who. If its code
@@ -261,17 +287,17 @@ impl<S: Saga> SagaHandle<S> {
                 )
             });
             let (first, status) = first.await.map_err(AskError::Failed)?.state;
-            let Some(first) = first else {
+            let Some(input) = first else {
                 return Ok(status);
             };
-            let events = match first {
+            let events = match input {
                 StalledInput::Event(position) => {
                     let fault = |error: ReadError| AskError::Failed(error.into());
                     self.events_at(position).await.map_err(fault)?
                 }
                 _ => Vec::new(),
             };
-            let command = SagaCommand::Unstall { events };
+            let command = SagaCommand::Unstall { input, events };
             self.executor
                 .tell(&instance, command, SendOptions::default())
                 .await?;

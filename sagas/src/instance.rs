@@ -98,6 +98,8 @@ pub struct InstanceState<S> {
     pub(crate) effects: Vec<EffectView>,
     pub(crate) timers: BTreeMap<String, Timestamp>,
     pub(crate) pivoted: bool,
+    /// The effect whose outcome decides whether it can still be undone, while that is not known.
+    pub(crate) pivoting: Option<u32>,
     pub(crate) phase: Phase,
     pub(crate) quarantined: Option<String>,
     pub(crate) stalled: VecDeque<StalledInput>,
@@ -119,6 +121,7 @@ impl<S: Default> InstanceState<S> {
             effects: Vec::new(),
             timers: BTreeMap::new(),
             pivoted: false,
+            pivoting: None,
             phase: Phase::Forward,
             quarantined: None,
             stalled: VecDeque::new(),
@@ -173,6 +176,11 @@ impl<S> InstanceState<S> {
                 reason: reason.clone(),
             };
         }
+        if !self.stalled.is_empty() {
+            // As a crash in the middle of a release leaves it.
+            let reason = "released, and its inputs still wait: release it again".to_owned();
+            return SagaStatus::Quarantined { reason };
+        }
         if let Phase::Compensating { reason } | Phase::Closing { reason } = &self.phase {
             let stuck = self.stuck();
             if !stuck.is_empty() && !self.has_work() {
@@ -212,17 +220,38 @@ impl<S> InstanceState<S> {
         SagaStatus::Waiting { timers }
     }
 
-    /// Effects whose undo is stuck, and why.
+    /// What keeps a compensation from its end: effects whose undo is stuck, or of which nobody knows yet whether they
+    /// are to be undone; and why.
     pub(crate) fn stuck(&self) -> Vec<(String, String)> {
-        let stuck = self.effects.iter().filter_map(|effect| match &effect.undo {
-            UndoState::Stuck { reason, .. } => Some((effect.spec.key.clone(), reason.clone())),
-            _ => None,
-        });
-        stuck.collect()
+        let is_forward = self.phase == Phase::Forward;
+        let stuck = self
+            .effects
+            .iter()
+            .filter_map(|effect| match (&effect.undo, &effect.state) {
+                (UndoState::Stuck { reason, .. }, _) => Some((effect, reason)),
+                (_, EffectState::Parked { reason }) if !is_forward => Some((effect, reason)),
+                _ => None,
+            });
+        stuck
+            .map(|(effect, reason)| (effect.spec.key.clone(), reason.clone()))
+            .collect()
+    }
+
+    pub(crate) fn indices(&self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.effects.len()).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn effect(&self, index: u32) -> Option<&EffectView> {
         self.effects.get(index as usize)
+    }
+
+    /// The latest effect that was decided under a key.
+    pub(crate) fn latest(&self, key: &str) -> Option<u32> {
+        let found = self
+            .effects
+            .iter()
+            .rposition(|effect| effect.spec.key == key);
+        found.and_then(|index| u32::try_from(index).ok())
     }
 
     /// What is to be sent for an effect, or for its undo.
@@ -270,13 +299,25 @@ impl<S> InstanceState<S> {
                 undo_round: 0,
                 decided_at: None,
             }),
-            Entry::Answered { effect, answer } => self.with(*effect, |effect| {
-                effect.state = match answer {
-                    Answer::Done { .. } => EffectState::Done,
-                    Answer::Rejected { .. } => EffectState::Rejected,
-                    Answer::Unknown { .. } => EffectState::Unknown,
-                };
-            }),
+            Entry::Answered { effect, answer } => {
+                self.with(*effect, |effect| {
+                    effect.state = match answer {
+                        Answer::Done { .. } => EffectState::Done,
+                        Answer::Rejected { .. } => EffectState::Rejected,
+                        Answer::Unknown { .. } => EffectState::Unknown,
+                    };
+                });
+                if self.pivoting == Some(*effect) {
+                    self.pivoting = None;
+                    self.pivoted |= matches!(answer, Answer::Done { .. });
+                }
+            }
+            Entry::UndoDecided { effect, undo } => {
+                self.with(*effect, |effect| {
+                    effect.spec.undo = Some(undo.as_ref().clone())
+                });
+            }
+            Entry::Pivoting { effect } => self.pivoting = Some(*effect),
             Entry::Retrying {
                 effect,
                 is_undo,
@@ -348,6 +389,7 @@ impl<S> InstanceState<S> {
             Entry::Quarantined { reason } => self.quarantined = Some(reason.clone()),
             Entry::Stalled(input) => self.stalled.push_back(input.clone()),
             Entry::Released { .. } => self.quarantined = None,
+            Entry::Settled { .. } => {}
             Entry::Unstalled => {
                 self.stalled.pop_front();
             }

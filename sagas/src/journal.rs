@@ -4,7 +4,7 @@ use chronicler_domain::{Event, GlobalPosition, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
-use crate::effect::EffectSpec;
+use crate::effect::{EffectSpec, Undo};
 use crate::status::Ending;
 
 /// Type names of the executor's own events begin with this; a saga's must not.
@@ -44,6 +44,14 @@ pub(crate) enum Entry {
         is_undo: bool,
         by: String,
     },
+    /// Somebody said how a parked effect or a stuck undo ended; what follows from it stands behind this.
+    #[serde(rename = "$Settled")]
+    Settled {
+        effect: u32,
+        is_undo: bool,
+        by: String,
+        reason: String,
+    },
     /// A timer was armed, or moved.
     #[serde(rename = "$Armed")]
     Armed { key: String, due: Timestamp },
@@ -53,6 +61,12 @@ pub(crate) enum Entry {
     /// A timer came due.
     #[serde(rename = "$Fired")]
     Fired { key: String },
+    /// How an effect is taken back was decided again, with its outcome known.
+    #[serde(rename = "$UndoDecided")]
+    UndoDecided { effect: u32, undo: Box<Undo> },
+    /// The outcome of this effect decides whether it can still be undone.
+    #[serde(rename = "$Pivoting")]
+    Pivoting { effect: u32 },
     /// From here on it only goes forward.
     #[serde(rename = "$Pivoted")]
     Pivoted,

@@ -22,6 +22,7 @@ mod routes;
 mod saga;
 mod status;
 mod step;
+pub mod steps;
 
 pub use answer::{Answer, CallOutcome, Outcome};
 pub use effect::{EffectSpec, Request, Undo};

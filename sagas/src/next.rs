@@ -22,12 +22,28 @@ pub struct Next<S: Saga> {
 pub(crate) enum Action<E> {
     Record(E),
     Effect(Box<EffectSpec>),
-    Arm { key: String, when: When },
-    Disarm { key: String },
+    /// The effect just added is the pivot, if it is done.
+    Pivoting,
+    /// The latest effect under this key is taken back like this.
+    UndoOf {
+        key: String,
+        undo: Box<Undo>,
+    },
+    Arm {
+        key: String,
+        when: When,
+    },
+    Disarm {
+        key: String,
+    },
     Pivot,
-    Compensate { reason: String },
+    Compensate {
+        reason: String,
+    },
     Complete,
-    Fail { reason: String },
+    Fail {
+        reason: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -146,6 +162,43 @@ impl<S: Saga> Next<S> {
         self
     }
 
+    /// How an effect that was decided earlier, the latest under this key, is taken back: by a command. Replaces
+    /// what was decided about it before; so an undo can use the outcome of what it undoes. If compensation can begin
+    /// before that outcome comes, say it in [`Saga::on_late`], too.
+    pub fn undo_of<A: Aggregate>(
+        self,
+        key: impl Into<String>,
+        id: impl AsRef<str>,
+        command: A::Command,
+    ) -> Self {
+        let key = key.into();
+        match request::<A>(id.as_ref(), &command) {
+            Ok(request) => self.undone_later(key, request),
+            Err(reason) => self.mistaken(&key, reason),
+        }
+    }
+
+    /// The same by a call, for an effect that is a call and is known to have been done.
+    pub fn undo_call_of<T: Serialize>(
+        self,
+        key: impl Into<String>,
+        service: &str,
+        request: &T,
+    ) -> Self {
+        let key = key.into();
+        match call(service, request) {
+            Ok(request) => self.undone_later(key, request),
+            Err(reason) => self.mistaken(&key, reason),
+        }
+    }
+
+    /// The effect just added decides whether the saga can still be undone. Until its outcome is known nobody can
+    /// cancel it. Return [`pivot`](Self::pivot) when it was done.
+    pub fn pivoting(mut self) -> Self {
+        self.actions.push(Action::Pivoting);
+        self
+    }
+
     /// From here on the saga only goes forward: neither it nor anybody else can compensate it.
     pub fn pivot(mut self) -> Self {
         self.actions.push(Action::Pivot);
@@ -190,7 +243,7 @@ impl<S: Saga> Next<S> {
         self
     }
 
-    fn effect(mut self, key: String, request: Request) -> Self {
+    pub(crate) fn effect(mut self, key: String, request: Request) -> Self {
         self.actions.push(Action::Effect(Box::new(EffectSpec {
             key,
             request,
@@ -199,7 +252,16 @@ impl<S: Saga> Next<S> {
         self
     }
 
-    fn undone_by(mut self, undo: Undo) -> Self {
+    pub(crate) fn undone_later(mut self, key: String, request: Request) -> Self {
+        let undo = Box::new(Undo {
+            if_done: request,
+            if_unknown: None,
+        });
+        self.actions.push(Action::UndoOf { key, undo });
+        self
+    }
+
+    pub(crate) fn undone_by(mut self, undo: Undo) -> Self {
         let latest = self
             .actions
             .iter_mut()
@@ -225,14 +287,14 @@ impl<S: Saga> Next<S> {
         }
     }
 
-    fn mistaken(mut self, key: &str, reason: String) -> Self {
+    pub(crate) fn mistaken(mut self, key: &str, reason: String) -> Self {
         self.mistake
             .get_or_insert(format!("effect {key:?}: {reason}"));
         self
     }
 }
 
-fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, String> {
+pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, String> {
     AggregateId::new(id).map_err(|error| error.to_string())?;
     let codec = PayloadCodec::default();
     let command = encode(codec, command)
@@ -247,7 +309,7 @@ fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, Stri
     })
 }
 
-fn call<T: Serialize>(service: &str, request: &T) -> Result<Request, String> {
+pub(crate) fn call<T: Serialize>(service: &str, request: &T) -> Result<Request, String> {
     let request = encode(PayloadCodec::default(), request).map_err(|error| error.to_string())?;
     Ok(Request::Call {
         service: service.to_owned(),

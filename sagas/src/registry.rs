@@ -81,6 +81,9 @@ impl SagasBuilder {
             )
         });
         self.problems.extend(own);
+        let problems = saga.problems().into_iter();
+        self.problems
+            .extend(problems.map(|problem| format!("saga {}: {problem}", S::NAME)));
         if let Err(problems) = check_events::<S::Event>() {
             let named = problems
                 .into_iter()

@@ -36,6 +36,22 @@ pub trait Saga: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Decides how an effect is taken back that was done only after compensation had begun. It can record, and say how
+    /// effects are undone; anything else quarantines the instance. Nothing by default: an undo that was given with its
+    /// effect is run in any case.
+    fn on_late(&self, state: &Self::State, outcome: &Outcome, ctx: &SagaContext) -> Next<Self>
+    where
+        Self: Sized,
+    {
+        let _ = (state, outcome, ctx);
+        Next::stay()
+    }
+
+    /// What is wrong with its definition: the application then does not start, and says so. Nothing by default.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Changes the state as an event says.
     fn evolve(state: &mut Self::State, event: &Self::Event);
 }

@@ -48,7 +48,19 @@ async fn m76_cancel_runs_the_undos_and_is_refused_when_it_is_over() {
         .await
         .unwrap();
     settle().await;
+    // A refund that overtakes its charge would find nothing to give back.
+    let waits = SagaStatus::Compensating {
+        reason: "changed my mind".to_owned(),
+    };
+    assert_eq!(f.status("o").await, waits);
+    assert_eq!(f.charges("o"), (0, 0));
+    f.advance(31).await;
     assert_eq!(f.status("o").await, compensated("changed my mind"));
+    assert_eq!(
+        f.gateway.inner.lock().calls,
+        2,
+        "the charge once, the refund once"
+    );
     assert!(f.stock().await.reserved.is_empty());
     let refused = handle
         .cancel(&Tenant::default(), &id("o"), "again", "ann")

@@ -46,6 +46,12 @@ async fn m36_a_timer_that_was_due_while_nobody_ran_fires_after_the_start_once() 
     f.clock.advance(Duration::from_secs(5_000));
     let f = over(f.store, f.gateway, f.clock).await;
     settle().await;
+    // The call that was open at the end is asked for its outcome once more, and that is waited for.
+    let waits = SagaStatus::Compensating {
+        reason: "time-out".to_owned(),
+    };
+    assert_eq!(f.status("o").await, waits);
+    f.advance(31).await;
     assert_eq!(f.status("o").await, compensated("time-out"));
     assert_eq!(f.charges("o"), (0, 1));
 }

@@ -1,0 +1,106 @@
+//! The saga's own code decides, and what it decided is looked through before any of it is journaled.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chronicler_store::codec::{PayloadCodec, encode_event, read_back};
+
+use super::Step;
+use crate::instance::Phase;
+use crate::journal::OWN_PREFIX;
+use crate::next::{Action, Next};
+use crate::saga::{Input, Saga, SagaContext};
+
+impl<S: Saga> Step<'_, S> {
+    /// Lets the saga decide, and carries its decision into the journal.
+    ///
+    /// # Errors
+    /// What its code did wrong. Nothing of the decision is then in the journal.
+    pub(super) fn decide(&mut self, input: &Input) -> Result<(), String> {
+        if self.state.ended.is_some() {
+            return Ok(());
+        }
+        let ctx = SagaContext {
+            id: self.state.id.clone(),
+            tenant: self.state.tenant.clone(),
+            now: self.now,
+        };
+        let (saga, user) = (self.saga, &self.state.user);
+        let late = match (input, &self.state.phase) {
+            (Input::Outcome(outcome), Phase::Compensating { .. }) => Some(outcome),
+            _ => None,
+        };
+        let decided = catch_unwind(AssertUnwindSafe(|| match late {
+            Some(outcome) => saga.on_late(user, outcome, &ctx),
+            None => saga.on(user, input, &ctx),
+        }));
+        let next = decided.map_err(|panic| {
+            format!(
+                "its code panicked on {}: {}",
+                input.describe(),
+                said(panic.as_ref())
+            )
+        })?;
+        self.check(&next, input)?;
+        let only_undoes =
+            |action: &Action<_>| matches!(action, Action::Record(_) | Action::UndoOf { .. });
+        if late.is_some() && !next.actions.iter().all(only_undoes) {
+            return Err(format!(
+                "on {}, which came after compensation had begun, it wants to do more than to undo it",
+                input.describe()
+            ));
+        }
+        for action in next.actions {
+            self.act(action)?;
+        }
+        Ok(())
+    }
+
+    /// Finds everything that is wrong with a decision before any of it is journaled.
+    pub(super) fn check(&self, next: &Next<S>, input: &Input) -> Result<(), String> {
+        if let Some(mistake) = &next.mistake {
+            return Err(format!("on {}: {mistake}", input.describe()));
+        }
+        let mut pivoted = self.state.pivoted;
+        for action in &next.actions {
+            match action {
+                Action::Pivot => pivoted = true,
+                Action::Compensate { reason } if self.state.pivoting.is_some() => {
+                    return Err(format!(
+                        "on {} it wants to compensate ({reason}) while its pivot is under way",
+                        input.describe()
+                    ));
+                }
+                Action::UndoOf { key, .. } if self.state.latest(key).is_none() => {
+                    return Err(format!(
+                        "on {} it wants to say how {key:?} is undone, and decided no effect of this key",
+                        input.describe()
+                    ));
+                }
+                Action::Compensate { reason } if pivoted => {
+                    return Err(format!(
+                        "on {} it wants to compensate ({reason}), and has passed its pivot",
+                        input.describe()
+                    ));
+                }
+                Action::Record(event) => {
+                    let encoded = encode_event(PayloadCodec::default(), event);
+                    let encoded = encoded.map_err(|error| error.to_string())?;
+                    read_back::<S::Event>(&encoded).map_err(|error| error.to_string())?;
+                    if encoded.event_type.starts_with(OWN_PREFIX) {
+                        let name = encoded.event_type;
+                        return Err(format!("event type {name:?} begins with {OWN_PREFIX:?}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a panic said, as far as it said it in words.
+pub(crate) fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it said nothing in words".to_owned())
+}

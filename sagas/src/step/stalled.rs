@@ -1,0 +1,85 @@
+//! Inputs that wait because the saga's own code failed, and how they are taken up again.
+
+use super::Step;
+use crate::answer::{Answer, Outcome};
+use crate::instance::Phase;
+use crate::journal::{Entry, StalledInput};
+use crate::saga::{Input, RoutedEvent, Saga};
+
+impl<S: Saga> Step<'_, S> {
+    /// Whether inputs wait: it is quarantined, or others wait before them.
+    pub(super) fn must_wait(&self) -> bool {
+        self.state.quarantined.is_some() || !self.state.stalled.is_empty()
+    }
+
+    /// Gives an input to the saga, or lets it wait.
+    pub(super) fn input(&mut self, input: Input, stalled: StalledInput) {
+        if self.must_wait() {
+            return self.enter(Entry::Stalled(stalled));
+        }
+        if let Err(reason) = self.decide(&input) {
+            self.quarantine(reason, stalled);
+        }
+    }
+
+    pub(super) fn quarantine(&mut self, reason: String, input: StalledInput) {
+        tracing::error!(
+            saga = S::NAME,
+            id = self.state.id,
+            reason,
+            "saga instance quarantined"
+        );
+        self.enter(Entry::Quarantined { reason });
+        self.enter(Entry::Stalled(input));
+    }
+
+    pub(super) fn unstall(&mut self, stalled: &StalledInput, events: Vec<RoutedEvent>) {
+        // Another may have taken it up meanwhile.
+        let is_first = self.state.stalled.front() == Some(stalled);
+        if self.state.quarantined.is_some() || self.state.ended.is_some() || !is_first {
+            return;
+        }
+        self.enter(Entry::Unstalled);
+        if let Err(reason) = self.take_up(stalled, events) {
+            self.quarantine(reason, stalled.clone());
+        }
+    }
+
+    /// Decides on an input that waited. Once the saga is being compensated only what has to be taken back matters.
+    pub(super) fn take_up(
+        &mut self,
+        stalled: &StalledInput,
+        events: Vec<RoutedEvent>,
+    ) -> Result<(), String> {
+        let matters = match (&self.state.phase, stalled) {
+            (Phase::Forward, _) | (_, StalledInput::Compensated { .. }) => true,
+            (Phase::Compensating { .. }, StalledInput::Outcome { answer, .. }) => {
+                matches!(answer, Answer::Done { .. })
+            }
+            _ => false,
+        };
+        if !matters {
+            return Ok(());
+        }
+        let inputs: Vec<_> = match stalled {
+            StalledInput::Event(_) => events.into_iter().map(Input::Event).collect(),
+            StalledInput::Outcome { effect, answer } => {
+                let key = self
+                    .state
+                    .effect(*effect)
+                    .map(|effect| effect.spec.key.clone());
+                vec![Input::Outcome(Outcome::new(
+                    key.unwrap_or_default(),
+                    answer.clone(),
+                ))]
+            }
+            StalledInput::Timer(key) => vec![Input::Timer(key.clone())],
+            StalledInput::Compensated { reason } => {
+                vec![Input::Compensated {
+                    reason: reason.clone(),
+                }]
+            }
+        };
+        inputs.iter().try_for_each(|input| self.decide(input))
+    }
+}

@@ -1,0 +1,71 @@
+//! A definition, whole.
+
+use std::fmt::{self, Debug};
+
+use super::node::{Kind, Node};
+use super::saga::StepSaga;
+
+/// The steps of a saga, in order.
+pub struct Definition<S: StepSaga> {
+    pub(super) nodes: Vec<Node<S>>,
+    pub(super) fingerprint: u64,
+}
+
+impl<S: StepSaga> Definition<S> {
+    pub(super) fn new(nodes: Vec<Node<S>>) -> Self {
+        // FNV-1a over ids and kinds, in order: small, stable, and nothing that has to be secret.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for node in &nodes {
+            let version = node.version.to_le_bytes();
+            for byte in node.id.bytes().chain([0, node.kind as u8]).chain(version) {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+        Self {
+            nodes,
+            fingerprint: hash,
+        }
+    }
+
+    /// The number that changes when steps are added, removed, renamed, moved, become of another kind, or give something
+    /// else. What a step sends is not part of it.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The ids of the steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &'static str> {
+        self.nodes.iter().map(|node| node.id)
+    }
+
+    /// What is wrong with it that the compiler cannot see.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            let id = node.id;
+            if id.is_empty() || id.contains(['\0', '[']) {
+                problems.push(format!("step id {id:?} is empty, or contains NUL or '['"));
+            }
+            if self.nodes.iter().take(place).any(|other| other.id == id) {
+                problems.push(format!("two steps have the id {id:?}"));
+            }
+            if node.kind == Kind::External && node.timeout.is_none() {
+                problems.push(format!(
+                    "step {id:?} leaves the process without a limit: say how long with `within`"
+                ));
+            }
+        }
+        problems
+    }
+
+    pub(super) fn node(&self, id: &str) -> Option<&Node<S>> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+}
+
+impl<S: StepSaga> Debug for Definition<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.nodes.iter().map(|node| (node.id, node.kind));
+        f.debug_map().entries(steps).finish()
+    }
+}

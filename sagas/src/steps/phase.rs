@@ -1,0 +1,40 @@
+//! Before and behind the point of no return, as types.
+
+use chronicler_domain::{Aggregate, Never};
+
+/// Everything so far can be taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct Compensable;
+
+/// The saga only goes forward.
+#[derive(Clone, Copy, Debug)]
+pub struct Pivoted;
+
+/// A phase in which steps may be refused, and can be taken back.
+#[diagnostic::on_unimplemented(
+    message = "this step comes after the pivot, where nothing can be taken back",
+    label = "after the pivot",
+    note = "put it before the pivot, or use `then` with a command that cannot be rejected"
+)]
+pub trait BeforePivot {}
+
+/// A phase in which the saga only goes forward.
+#[diagnostic::on_unimplemented(
+    message = "this saga has no pivot: nothing says from where on it is carried through",
+    label = "no pivot before this",
+    note = "make the step that decides it the pivot with `pivot`, or say `pivot_here` behind the last that can fail"
+)]
+pub trait AfterPivot {}
+
+impl BeforePivot for Compensable {}
+impl AfterPivot for Pivoted {}
+
+/// An aggregate that rejects no command.
+#[diagnostic::on_unimplemented(
+    message = "commands to `{Self}` can be rejected, and nothing can be taken back after the pivot",
+    label = "this command can be rejected",
+    note = "its `Rejection` must be `chronicler::domain::Never`; a command that can be rejected belongs before the pivot, or is the pivot"
+)]
+pub trait NeverRejects: Aggregate {}
+
+impl<A: Aggregate<Rejection = Never>> NeverRejects for A {}

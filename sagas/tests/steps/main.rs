@@ -1,0 +1,11 @@
+//! The step language over a store in memory and a clock that is turned by hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod journey;
+mod parts;
+mod world;
