@@ -12,7 +12,7 @@ use super::definition::Definition;
 use super::key::StepKey;
 use super::list::{Nil, Perhaps, Ran, StepList};
 use super::node::{Encoded, Kind, Node, Plan};
-use super::phase::{AfterPivot, BeforePivot, Compensable, NeverRejects, Pivoted};
+use super::phase::{AfterPivot, BeforePivot, Compensable, NeverHappens, Pivoted};
 use super::saga::StepSaga;
 use super::seen::{Attempt, Seen};
 use super::target::{To, ToService};
@@ -228,7 +228,8 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
     ) -> Define<S, Ran<K, L>, P>
     where
         K: StepKey<Output = A::Reply>,
-        A: NeverRejects,
+        A: Aggregate,
+        A::Rejection: NeverHappens,
         P: AfterPivot,
     {
         self.command::<K, A>(key, |_| true, command, Kind::Then)
@@ -243,7 +244,8 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
     ) -> Define<S, Ran<K, L>, P>
     where
         K: StepKey<Output = Vec<A::Reply>>,
-        A: NeverRejects,
+        A: Aggregate,
+        A::Rejection: NeverHappens,
         P: AfterPivot,
     {
         self.several::<K, A>(key, commands, Kind::ThenEach).next()

@@ -73,7 +73,7 @@ fn output<K: StepKey>(outputs: &Outputs) -> Result<Option<K::Output>, CodecError
 
 /// A list in which a step has run for sure.
 #[diagnostic::on_unimplemented(
-    message = "step `{K}` has not run by now, or only if its condition held",
+    message = "this step has not run by now, or only if its condition held",
     label = "its output is read here",
     note = "a step sees the outputs of the steps before it; those under a condition with `output_if_run`"
 )]
@@ -102,7 +102,7 @@ impl<K: StepKey, O: StepKey, T: HasRun<K, At>, At> HasRun<K, There<At>> for Perh
 
 /// A list in which a step has run if its condition held.
 #[diagnostic::on_unimplemented(
-    message = "there is no step `{K}` under a condition by now",
+    message = "there is no such step under a condition by now",
     label = "its output is read here",
     note = "a step sees the outputs of the steps before it; those that always run with `output`"
 )]

@@ -17,7 +17,7 @@ pub use build::Define;
 pub use definition::Definition;
 pub use key::StepKey;
 pub use list::{HasRun, Here, MayHaveRun, Nil, Perhaps, Ran, StepList, There};
-pub use phase::{AfterPivot, BeforePivot, Compensable, NeverRejects, Pivoted};
+pub use phase::{AfterPivot, BeforePivot, Compensable, NeverHappens, Pivoted};
 pub use saga::{Heard, StepSaga, Steps};
 pub use seen::{Attempt, Seen};
 pub use state::{StepEvent, StepState};

@@ -1,6 +1,6 @@
 //! Before and behind the point of no return, as types.
 
-use chronicler_domain::{Aggregate, Never};
+use chronicler_domain::Never;
 
 /// Everything so far can be taken back.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +29,12 @@ pub trait AfterPivot {}
 impl BeforePivot for Compensable {}
 impl AfterPivot for Pivoted {}
 
-/// An aggregate that rejects no command.
+/// The rejection of an aggregate that rejects nothing.
 #[diagnostic::on_unimplemented(
-    message = "commands to `{Self}` can be rejected, and nothing can be taken back after the pivot",
-    label = "this command can be rejected",
-    note = "its `Rejection` must be `chronicler::domain::Never`; a command that can be rejected belongs before the pivot, or is the pivot"
+    message = "this command can be rejected with `{Self}`, and nothing can be taken back after the pivot",
+    label = "it can be rejected",
+    note = "the aggregate's `Rejection` must be `chronicler::domain::Never`; a command that can be rejected belongs before the pivot, or is the pivot"
 )]
-pub trait NeverRejects: Aggregate {}
+pub trait NeverHappens {}
 
-impl<A: Aggregate<Rejection = Never>> NeverRejects for A {}
+impl NeverHappens for Never {}

@@ -8,4 +8,5 @@
 
 mod journey;
 mod parts;
+mod vectors;
 mod world;

@@ -88,6 +88,8 @@ pub(crate) struct Service(pub(crate) Arc<Mutex<Behaviour>>);
 pub(crate) struct Behaviour {
     pub(crate) refuses: Vec<String>,
     pub(crate) loses: Vec<String>,
+    /// How often the reply is lost before one arrives.
+    pub(crate) loses_first: BTreeMap<String, u32>,
     /// Calls that arrived, in order.
     pub(crate) calls: Vec<String>,
     done: BTreeMap<Uuid, String>,
@@ -115,7 +117,9 @@ impl ExternalService for Service {
             CallResult::rejected(&format!("{what} is refused"))
         } else {
             inner.done.insert(key, what.clone());
-            if inner.loses.contains(&what) {
+            let left = inner.loses_first.get_mut(&what).filter(|left| **left > 0);
+            let is_lost = left.map(|left| *left -= 1).is_some();
+            if is_lost || inner.loses.contains(&what) {
                 CallResult::Unknown("the reply was lost".to_owned())
             } else {
                 CallResult::done(&what.len())

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chronicler_domain::{AggregateId, Tenant};
+use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, Tenant};
 use chronicler_runtime::{ManualClock, Runtime, RuntimeBuilder, SendOptions, StopOptions};
 use chronicler_sagas::steps::{StepSaga, StepState, Steps};
 use chronicler_sagas::{SagaHandle, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom};
-use chronicler_store::{
-    AllQuery, EventLog, MemoryStore, Start,
-    codec::{CodecId, decode},
-};
+use chronicler_store::codec::decode;
+use chronicler_store::{AllQuery, EventLog, EventRef, MemoryStore, Start};
 use futures::StreamExt;
 
 use crate::parts::{Part, PartCommand, PartEvent, Service, Willing};
+use crate::vectors::booking::Reservation;
+use crate::vectors::credit::Customer;
 
 pub(crate) struct World<S: StepSaga> {
     pub(crate) store: MemoryStore,
@@ -52,7 +52,9 @@ impl<S: StepSaga> World<S> {
         let builder = RuntimeBuilder::new(Arc::new(store.clone()))
             .clock(Arc::new(clock.clone()))
             .aggregate::<Part>()
-            .aggregate::<Willing>();
+            .aggregate::<Willing>()
+            .aggregate::<Customer>()
+            .aggregate::<Reservation>();
         let runtime = sagas.register(builder).build().await.unwrap();
         let sagas = sagas.start(&runtime).await.unwrap();
         Self {
@@ -74,11 +76,22 @@ impl<S: StepSaga> World<S> {
         again
     }
 
-    pub(crate) async fn tell(&self, part: &str, command: PartCommand) {
-        let (tenant, id, options) = (Tenant::default(), id(part), SendOptions::default());
-        let sent = self.runtime.send::<Part>(&tenant, &id, command, options);
+    pub(crate) async fn send<A: Aggregate>(&self, name: &str, command: A::Command) {
+        let (tenant, id, options) = (Tenant::default(), id(name), SendOptions::default());
+        let sent = self.runtime.send::<A>(&tenant, &id, command, options);
         sent.await.unwrap();
         settle().await;
+    }
+
+    pub(crate) async fn did_something(&self, part: &str, what: &str) {
+        self.send::<Part>(part, PartCommand::Do(what.to_owned()))
+            .await;
+    }
+
+    pub(crate) async fn look<A: Aggregate>(&self, name: &str) -> A {
+        let (tenant, id) = (Tenant::default(), id(name));
+        let looked = self.runtime.state::<A>(&tenant, &id);
+        looked.await.unwrap().state
     }
 
     /// Begins the saga of this id, and does not wait for what follows.
@@ -91,12 +104,12 @@ impl<S: StepSaga> World<S> {
 
     pub(crate) async fn refuse(&self, part: &str, what: &[&str]) {
         let what = what.iter().map(|what| (*what).to_owned()).collect();
-        self.tell(part, PartCommand::Refuse(what)).await;
+        self.send::<Part>(part, PartCommand::Refuse(what)).await;
     }
 
     /// Begins the saga of this id.
     pub(crate) async fn begin(&self, name: &str) {
-        self.tell(name, PartCommand::Do("begin".to_owned())).await;
+        self.did_something(name, "begin").await;
     }
 
     pub(crate) fn handle(&self) -> &SagaHandle<Steps<S>> {
@@ -133,29 +146,35 @@ impl<S: StepSaga> World<S> {
 
     /// What the aggregates did, in the order of the log: who, and what. Without what began it.
     pub(crate) async fn did(&self) -> Vec<(String, String)> {
-        let mut commits = self
-            .store
-            .read_all(AllQuery::from(Start::Position(Default::default())));
-        let mut did = Vec::new();
+        self.events(|category, event| {
+            let is_one = matches!(category, "part" | "willing") && event.event_type() == "Did";
+            let what: String = is_one.then(|| decode(event.codec(), event.payload()).unwrap())?;
+            (what != "begin").then_some(what)
+        })
+        .await
+    }
+
+    /// Whose reservation was cancelled, in the order of the log.
+    pub(crate) async fn cancelled(&self) -> Vec<String> {
+        let found = self.events(|category, event| {
+            (category == "reservation" && event.event_type() == "Cancelled").then_some(())
+        });
+        found.await.into_iter().map(|(who, ())| who).collect()
+    }
+
+    async fn events<T>(&self, find: impl Fn(&str, &EventRef<'_>) -> Option<T>) -> Vec<(String, T)> {
+        let query = AllQuery::from(Start::Position(GlobalPosition::ZERO));
+        let mut commits = self.store.read_all(query);
+        let mut found = Vec::new();
         while let Some(batch) = commits.next().await {
             for commit in batch.unwrap() {
                 for event in commit.events() {
-                    let category = event.part().category();
-                    if category != "part" && category != "willing" {
-                        continue;
-                    }
-                    let codec = CodecId::new(event.codec().number());
-                    if event.event_type() != "Did" {
-                        continue;
-                    }
-                    let what: String = decode(codec, event.payload()).unwrap();
-                    if what != "begin" {
-                        did.push((event.part().id().to_owned(), what));
-                    }
+                    let id = event.part().id().to_owned();
+                    found.extend(find(event.part().category(), &event).map(|what| (id, what)));
                 }
             }
         }
-        did
+        found
     }
 
     pub(crate) async fn words(&self) -> Vec<String> {
