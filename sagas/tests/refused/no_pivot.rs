@@ -1,4 +1,11 @@
-include!("parts/common.rs");
+//! A saga without a point of no return.
+
+#[path = "parts/shop.rs"]
+mod shop;
+
+use shop::*;
+
+fn main() {}
 
 fn define(steps: Define<Order, Nil, Compensable>) -> Definition<Order> {
     steps

@@ -1,4 +1,11 @@
-include!("parts/common.rs");
+//! A step that reads the output of one that has not run.
+
+#[path = "parts/shop.rs"]
+mod shop;
+
+use shop::*;
+
+fn main() {}
 
 fn define(steps: Define<Order, Nil, Compensable>) -> Definition<Order> {
     steps

@@ -1,4 +1,11 @@
-include!("parts/common.rs");
+//! A step behind the pivot that can be taken back.
+
+#[path = "parts/shop.rs"]
+mod shop;
+
+use shop::*;
+
+fn main() {}
 
 fn define(steps: Define<Order, Nil, Compensable>) -> Definition<Order> {
     steps

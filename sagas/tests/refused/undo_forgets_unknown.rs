@@ -1,4 +1,11 @@
-include!("parts/common.rs");
+//! An undo that does not think of an unknown outcome.
+
+#[path = "parts/shop.rs"]
+mod shop;
+
+use shop::*;
+
+fn main() {}
 
 fn define(steps: Define<Order, Nil, Compensable>) -> Definition<Order> {
     steps

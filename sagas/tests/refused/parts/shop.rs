@@ -1,5 +1,7 @@
+//! What the programs share: a stock that says no, a post that does not, and the keys of steps.
+
 use chronicler_domain::{Aggregate, Context, Decided, Decision, Event, Never};
-use chronicler_sagas::steps::*;
+pub use chronicler_sagas::steps::*;
 use chronicler_sagas::{Input, Routes};
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +73,6 @@ impl StepSaga for Order {
         Some(())
     }
     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
-        define(steps)
+        crate::define(steps)
     }
 }
-
-fn main() {}
