@@ -21,7 +21,7 @@ use chronicler::prelude::*;
 use chronicler::sagas::Ending;
 use chronicler::sagas::steps::Steps;
 use chronicler::store::MemoryStore;
-use chronicler_testkit::{ManualClock, crash_at_every_write};
+use chronicler_testkit::{ManualClock, assert_fingerprint, crash_at_every_write};
 
 use bank::{Account, AccountCommand, Amount, Transfer, TransferCommand, TransferState};
 use saga::MoneyTransfer;
@@ -140,4 +140,9 @@ async fn m09_h6_money_is_conserved_and_every_transfer_ends_killed_at_every_write
     println!(
         "killed at each of {writes} writes, before and after: {outcomes} transfers ended as they should"
     );
+}
+
+#[test]
+fn m84_a_definition_that_is_changed_by_accident_is_noticed() {
+    assert_fingerprint!(MoneyTransfer, 0x7156_8e4e_3fcc_5223);
 }

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod crash;
+mod fingerprint;
 mod saga;
 
 pub use aggregate::{Accepted, Given, Then, given};
@@ -12,4 +13,5 @@ pub use chronicler_runtime::ManualClock;
 pub use chronicler_store::MemoryStore;
 pub use chronicler_store::memory::{AppendFault, CrashPoint, Faults};
 pub use crash::crash_at_every_write;
+pub use fingerprint::hold_fingerprint;
 pub use saga::{GivenSaga, Reaction, done, given_saga, rejected, unknown};

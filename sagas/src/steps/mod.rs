@@ -4,6 +4,7 @@
 
 mod build;
 mod definition;
+mod diagram;
 mod key;
 mod list;
 mod node;

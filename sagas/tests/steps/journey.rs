@@ -384,3 +384,39 @@ async fn m27_an_operator_settles_what_waits_for_a_person() {
     let reason = "step \"money\" was rejected: pay for seat 1 is refused";
     assert_eq!(world.status("trip").await, compensated(reason));
 }
+
+#[tokio::test]
+async fn a_definition_and_the_path_of_an_instance_are_drawn() {
+    let definition = Steps::<Journey>::of();
+    let drawn = definition.definition().to_mermaid();
+    let begin =
+        "flowchart TD\n    begin([begin])\n    s0[\"asked\"]\n    begin --> s0\n    undo -.-> s0\n";
+    assert!(drawn.starts_with(begin), "{drawn}");
+    for line in [
+        "s2[[\"nights\"]]",
+        "s4[/\"money\"/]",
+        "s4 -. \"after 900s\" .-> undo",
+        "s5{{\"book\"}}",
+        "s7 --> done([done])",
+    ] {
+        assert!(drawn.contains(line), "{line} is not in {drawn}");
+    }
+    let world = World::<Journey>::new().await;
+    world.refuse("hotel", &["not night 2"]).await;
+    world.refuse("insurer", &["insure"]).await;
+    world.begin("trip").await;
+    let view = world.view("trip").await;
+    let drawn = definition
+        .definition()
+        .to_mermaid_of(&view.state, &view.effects);
+    for line in [
+        "class s0 undone",
+        "class s1 undone",
+        "class s2 stuck",
+        "class s3 refused",
+        "class s4 ahead",
+        "classDef stuck",
+    ] {
+        assert!(drawn.contains(line), "{line} is not in {drawn}");
+    }
+}
