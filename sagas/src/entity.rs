@@ -11,7 +11,7 @@ use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRec
 use serde::{Deserialize, Serialize};
 
 use crate::effect::Request;
-use crate::instance::{EffectState, InstanceState, UndoState};
+use crate::instance::InstanceState;
 use crate::journal::{Entry, OWN_PREFIX};
 use crate::saga::Saga;
 use crate::status::SagaStatus;
@@ -137,17 +137,22 @@ impl<S: Saga> SagaEntity<S> {
         }
     }
 
-    fn work(&self, state: &InstanceState<S::State>, due: Vec<(u32, bool)>, ctx: &Context) -> Work {
+    /// With `again` these may have been sent before, by a commit that is not known: their targets look through
+    /// everything.
+    fn work(
+        &self,
+        state: &InstanceState<S::State>,
+        due: Vec<(u32, bool)>,
+        again: bool,
+        ctx: &Context,
+    ) -> Work {
         let metadata = ctx.metadata().caused_by(ctx.command_id());
         let task = |(effect, is_undo): (u32, bool)| {
             let view = state.effect(effect)?;
-            let (attempt, not_before) = match (is_undo, &view.state, &view.undo) {
-                (false, EffectState::Pending { attempt, next }, _) => (*attempt, *next),
-                (true, _, UndoState::Pending { attempt, next }) => (*attempt, *next),
-                _ => return None,
-            };
+            let (attempt, not_before) = state.pending(effect, is_undo)?;
             let request = state.request(effect, is_undo)?.clone();
-            let (decided_at, metadata) = (view.decided_at, metadata.clone());
+            let unknown = again.then_some(LogSequence::ZERO.next());
+            let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
             let undo_round = view.undo_round;
             Some(Task {
                 effect,
@@ -273,6 +278,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
             open: open_fact(state),
         };
         let resumed = matches!(command, SagaCommand::Resume);
+        let again = resumed || matches!(command, SagaCommand::RetryNow { .. });
         let fired = match &command {
             SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
             _ => None,
@@ -314,7 +320,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
             // Nobody handles it any more; it must not come due again.
             records.push(self.timer(&stream, &key, due, None));
         }
-        let reply = self.work(state, due, ctx);
+        let reply = self.work(state, due, again, ctx);
         reached(CrashPlace::SagaCommit);
         Ok(Draft {
             events,

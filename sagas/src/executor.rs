@@ -28,6 +28,7 @@ use crate::options::SagaOptions;
 use crate::quiet::{Quiet, UnderWay};
 use crate::saga::Saga;
 use crate::step::{SagaCommand, SagaRefusal, said};
+use crate::turns::{Turn, Turns};
 
 /// Attempts that follow one another quickly and are not journaled: for a moment of overload.
 const QUICK_ATTEMPTS: u32 = 5;
@@ -78,6 +79,7 @@ pub(crate) struct Executor<S: Saga> {
     pub(crate) options: SagaOptions,
     pub(crate) quiet: Arc<Quiet>,
     services: Services,
+    turns: Turns,
     queue: mpsc::Sender<Decided>,
     queued: Mutex<mpsc::Receiver<Decided>>,
     /// From the beginning until what was left open is under way.
@@ -98,6 +100,7 @@ impl<S: Saga> Executor<S> {
             handle,
             options,
             services,
+            turns: Turns::default(),
             queue,
             queued: Mutex::new(queued),
             starting: Mutex::new(Some(quiet.begin())),
@@ -248,7 +251,8 @@ impl<S: Saga> Executor<S> {
         };
         under_way.extend(work.tasks.into_iter().map(|task| begin(task, sequence)));
         while let Some(done) = under_way.next().await {
-            let Some((command, options)) = done else {
+            // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
+            let Some((command, options, _turn)) = done else {
                 continue;
             };
             match self.ask(&instance, command, options).await {
@@ -269,12 +273,17 @@ impl<S: Saga> Executor<S> {
         instance: &Instance,
         task: Task,
         sequence: LogSequence,
-    ) -> Option<(SagaCommand, SendOptions)> {
+    ) -> Option<(SagaCommand, SendOptions, Turn)> {
         let clock = self.runtime.clock();
         clock.sleep_until(task.not_before).await;
-        if task.attempt > 0 && !task.is_undo && task.request.is_call() {
-            let (effect, attempt) = (task.effect, task.attempt);
-            let asked = SagaCommand::Attempt { effect, attempt };
+        let (turn, has_waited) = self.turns.take(instance, &task).await;
+        if task.attempt > 0 || has_waited {
+            let asked = SagaCommand::Attempt {
+                effect: task.effect,
+                is_undo: task.is_undo,
+                attempt: task.attempt,
+                next: task.not_before,
+            };
             if let Err(error) = self.ask(instance, asked, SendOptions::default()).await {
                 tracing::debug!(saga = S::NAME, id = %instance.id, ?error, "no further attempt");
                 return None;
@@ -313,6 +322,7 @@ impl<S: Saga> Executor<S> {
                 attempt,
                 next,
                 reason,
+                decided_at: task.decided_at.unwrap_or(sequence),
             }
         };
         let command = match attempted {
@@ -328,7 +338,7 @@ impl<S: Saga> Executor<S> {
             Err(reason) if is_undo => failed(reason, self.options.undos),
             Err(reason) => failed(reason, self.options.effects),
         };
-        Some((command, options))
+        Some((command, options, turn))
     }
 
     async fn command(

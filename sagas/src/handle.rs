@@ -241,7 +241,8 @@ impl<S: Saga> SagaHandle<S> {
     /// not tried again. For an undo the answer does not matter: it counts as done. Journaled with who and why.
     ///
     /// # Errors
-    /// A refusal when no effect of this key waits for a person; else a fault.
+    /// A refusal when no effect of this key waits for a person, or a command is said to be unknown: its aggregate knows.
+    /// A fault when the saga's own code cannot take the answer; the effect then goes on waiting. Else a fault.
     pub async fn settle(
         &self,
         tenant: &Tenant,
@@ -280,7 +281,7 @@ impl<S: Saga> SagaHandle<S> {
         };
         loop {
             let first = self.executor.handle.query(tenant, id, |state, _| {
-                let waits = state.quarantined.is_none();
+                let waits = state.quarantined.is_none() && state.ended.is_none();
                 (
                     state.stalled.front().filter(|_| waits).cloned(),
                     state.status(),

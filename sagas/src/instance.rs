@@ -245,6 +245,24 @@ impl<S> InstanceState<S> {
         self.effects.get(index as usize)
     }
 
+    /// How many attempts failed and when the next is due, for an effect or undo that is to be carried out.
+    pub(crate) fn pending(&self, index: u32, is_undo: bool) -> Option<(u32, Timestamp)> {
+        let effect = self.effect(index)?;
+        match (is_undo, &effect.state, &effect.undo) {
+            (false, EffectState::Pending { attempt, next }, _) => Some((*attempt, *next)),
+            (true, _, UndoState::Pending { attempt, next }) => Some((*attempt, *next)),
+            _ => None,
+        }
+    }
+
+    /// Learns which commit decided an effect, if that is not known yet: it is not while the commit is written. A
+    /// recovery finds the same.
+    pub(crate) fn know_decided_at(&mut self, index: u32, sequence: LogSequence) {
+        self.with(index, |effect| {
+            effect.decided_at.get_or_insert(sequence);
+        });
+    }
+
     /// The latest effect that was decided under a key.
     pub(crate) fn latest(&self, key: &str) -> Option<u32> {
         let found = self

@@ -23,6 +23,7 @@ mod saga;
 mod status;
 mod step;
 pub mod steps;
+mod turns;
 
 pub use answer::{Answer, CallOutcome, Outcome};
 pub use effect::{EffectSpec, Request, Undo};

@@ -61,10 +61,12 @@ impl<S: Saga> Step<'_, S> {
             return Err(format!("on {}: {mistake}", input.describe()));
         }
         let mut pivoted = self.state.pivoted;
+        let mut pivoting = self.state.pivoting.is_some();
         for action in &next.actions {
             match action {
                 Action::Pivot => pivoted = true,
-                Action::Compensate { reason } if self.state.pivoting.is_some() => {
+                Action::Pivoting => pivoting = true,
+                Action::Compensate { reason } if pivoting => {
                     return Err(format!(
                         "on {} it wants to compensate ({reason}) while its pivot is under way",
                         input.describe()

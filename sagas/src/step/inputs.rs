@@ -105,15 +105,13 @@ impl<S: Saga> Step<'_, S> {
         let Some(effect) = self.state.effect(index) else {
             return;
         };
-        let pending = match (&effect.state, &effect.undo) {
-            (EffectState::Pending { .. }, _) if !is_undo => true,
-            (_, UndoState::Pending { .. }) if is_undo => true,
-            _ => false,
-        };
-        if !pending {
+        // An attempt of another time: somebody had it tried anew meanwhile.
+        let is_this = |(failed, _): (u32, Timestamp)| failed + 1 == attempt;
+        if !self.state.pending(index, is_undo).is_some_and(is_this) {
             return;
         }
-        if !is_undo && self.state.phase != Phase::Forward && effect.spec.request.is_call() {
+        let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
+        if !is_undo && is_undone && effect.spec.request.is_call() {
             // It is not tried again: it would only have to be taken back.
             let answer = Answer::Unknown { reason };
             return self.enter(Entry::Answered {

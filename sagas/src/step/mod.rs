@@ -6,12 +6,12 @@ mod inputs;
 mod stalled;
 mod verbs;
 
-use chronicler_domain::{GlobalPosition, Timestamp};
+use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use chronicler_store::NewEvent;
 use chronicler_store::codec::{PayloadCodec, encode_event};
 
 use crate::answer::Answer;
-use crate::instance::{EffectState, InstanceState};
+use crate::instance::InstanceState;
 use crate::journal::{Entry, StalledInput};
 use crate::routes::Delivery;
 use crate::saga::{RoutedEvent, Saga};
@@ -40,6 +40,8 @@ pub(crate) enum SagaCommand {
         attempt: u32,
         next: Option<Timestamp>,
         reason: String,
+        /// The commit that decided it, or an earlier one.
+        decided_at: LogSequence,
     },
     /// A timer came due.
     Fire { key: String, due: Timestamp },
@@ -61,8 +63,13 @@ pub(crate) enum SagaCommand {
         by: String,
         reason: String,
     },
-    /// May a call be tried again? Asked when its wait is over.
-    Attempt { effect: u32, attempt: u32 },
+    /// May an effect or undo be tried again? Asked when its wait is over; `attempt` and `next` say which wait.
+    Attempt {
+        effect: u32,
+        is_undo: bool,
+        attempt: u32,
+        next: Timestamp,
+    },
     /// What is to be carried out? Asked after a restart.
     Resume,
 }
@@ -82,6 +89,10 @@ pub(crate) enum SagaRefusal {
     NotWanted,
     #[error("no effect of this key waits for a person")]
     NothingToSettle,
+    #[error(
+        "the outcome of a command is known to its aggregate: say whether it was done or rejected"
+    )]
+    CannotBeUnknown,
     #[error("the saga's pivot is under way: whether it can still be undone is not known yet")]
     PivotUnderWay,
 }
@@ -131,7 +142,9 @@ impl<'a, S: Saga> Step<'a, S> {
                 attempt,
                 next,
                 reason,
+                decided_at,
             } => {
+                self.state.know_decided_at(effect, decided_at);
                 self.failed(effect, is_undo, attempt, next, reason);
             }
             SagaCommand::Fire { key, due } => self.fire(key, due),
@@ -149,13 +162,17 @@ impl<'a, S: Saga> Step<'a, S> {
                 by,
                 reason,
             } => self.settle(&key, answer, by, reason)?,
-            SagaCommand::Attempt { effect, attempt } => {
-                let wanted = self.state.effect(effect).map(|effect| &effect.state);
-                if !matches!(wanted, Some(EffectState::Pending { attempt: at, .. }) if *at == attempt)
-                {
-                    return Err(SagaRefusal::NotWanted);
-                }
-                return Ok(());
+            SagaCommand::Attempt {
+                effect,
+                is_undo,
+                attempt,
+                next,
+            } => {
+                let wanted = self.state.pending(effect, is_undo);
+                return match wanted == Some((attempt, next)) {
+                    true => Ok(()),
+                    false => Err(SagaRefusal::NotWanted),
+                };
             }
             SagaCommand::Resume => {}
         }

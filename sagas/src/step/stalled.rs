@@ -33,15 +33,26 @@ impl<S: Saga> Step<'_, S> {
         self.enter(Entry::Stalled(input));
     }
 
+    /// The same for an input that waits already: it stays the first.
+    pub(super) fn set_aside(&mut self, reason: String) {
+        tracing::error!(
+            saga = S::NAME,
+            id = self.state.id,
+            reason,
+            "saga instance quarantined again"
+        );
+        self.enter(Entry::Quarantined { reason });
+    }
+
     pub(super) fn unstall(&mut self, stalled: &StalledInput, events: Vec<RoutedEvent>) {
         // Another may have taken it up meanwhile.
         let is_first = self.state.stalled.front() == Some(stalled);
         if self.state.quarantined.is_some() || self.state.ended.is_some() || !is_first {
             return;
         }
-        self.enter(Entry::Unstalled);
-        if let Err(reason) = self.take_up(stalled, events) {
-            self.quarantine(reason, stalled.clone());
+        match self.take_up(stalled, events) {
+            Ok(()) => self.enter(Entry::Unstalled),
+            Err(reason) => self.set_aside(reason),
         }
     }
 

@@ -1,8 +1,10 @@
 //! What operators wish.
 
+use chronicler_store::codec::CodecError;
+
 use super::{SagaRefusal, Step};
 use crate::answer::Answer;
-use crate::instance::{EffectState, Phase, UndoState};
+use crate::instance::{EffectState, EffectView, Phase, UndoState};
 use crate::journal::Entry;
 use crate::saga::Saga;
 
@@ -24,11 +26,11 @@ impl<S: Saga> Step<'_, S> {
         self.compensate(reason, Some(by));
         // What waited is only looked at for what has to be taken back.
         while let Some(stalled) = self.state.stalled.front().cloned() {
-            self.enter(Entry::Unstalled);
             if let Err(reason) = self.take_up(&stalled, Vec::new()) {
-                self.quarantine(reason, stalled);
+                self.set_aside(reason);
                 break;
             }
+            self.enter(Entry::Unstalled);
         }
         Ok(())
     }
@@ -49,6 +51,12 @@ impl<S: Saga> Step<'_, S> {
         };
         let found = self.state.indices().rev().find_map(|index| waits(&index));
         let (effect, is_undo) = found.ok_or(SagaRefusal::NothingToSettle)?;
+        let is_call = |effect: &EffectView| effect.spec.request.is_call();
+        let is_unknown = matches!(answer, Answer::Unknown { .. });
+        if !is_undo && is_unknown && !self.state.effect(effect).is_some_and(is_call) {
+            return Err(SagaRefusal::CannotBeUnknown);
+        }
+        let was_quarantined = self.state.quarantined.is_some();
         self.enter(Entry::Settled {
             effect,
             is_undo,
@@ -59,6 +67,11 @@ impl<S: Saga> Step<'_, S> {
             self.enter(Entry::Undone { effect });
         } else {
             self.answer(effect, false, answer);
+        }
+        // An answer that the saga's code cannot take is not taken: the effect goes on waiting for another.
+        if let Some(reason) = self.state.quarantined.clone().filter(|_| !was_quarantined) {
+            let type_name = "the answer that it is settled with";
+            self.error = Some(CodecError::Undecodable { type_name, reason });
         }
         Ok(())
     }

@@ -117,3 +117,46 @@ async fn m86_a_poison_input_quarantines_its_instance_alone_and_is_taken_up_on_re
         "its code is still wrong"
     );
 }
+
+#[tokio::test]
+async fn m26_what_is_tried_again_while_it_is_under_way_is_not_sent_twice_at_a_time() {
+    let f = fixture().await;
+    f.gateway.inner.lock().script = Script::NeverAnswers;
+    f.place("o", 3).await;
+    assert_eq!(f.gateway.inner.lock().calls, 1);
+    let handle = f.sagas.saga::<Fulfil>().unwrap();
+    for _ in 0..3 {
+        let (tenant, name) = (Tenant::default(), id("o"));
+        handle.retry_now(&tenant, &name, "ann").await.unwrap();
+        settle().await;
+    }
+    assert_eq!(
+        f.gateway.inner.lock().calls,
+        1,
+        "the others wait for their turn"
+    );
+    // The first attempt ends: the copies see that its answer was taken, and only the next attempt is made.
+    f.gateway.inner.lock().script = Script::Honest;
+    f.advance(31).await;
+    f.advance(31).await;
+    assert_eq!(f.gateway.inner.lock().calls, 2);
+    assert_eq!(f.charges("o"), (500, 0));
+}
+
+#[tokio::test]
+async fn m26_a_retry_at_once_ends_the_wait_and_the_old_wait_sends_nothing() {
+    let f = fixture().await;
+    f.gateway.inner.lock().script = Script::LosesReplies;
+    f.place("o", 3).await;
+    assert!(matches!(f.status("o").await, SagaStatus::Retrying { .. }));
+    let calls = f.gateway.inner.lock().calls;
+    f.gateway.inner.lock().script = Script::NeverAnswers;
+    let handle = f.sagas.saga::<Fulfil>().unwrap();
+    let (tenant, name) = (Tenant::default(), id("o"));
+    handle.retry_now(&tenant, &name, "ann").await.unwrap();
+    settle().await;
+    assert_eq!(f.gateway.inner.lock().calls, calls + 1);
+    // The wait that it replaced is over; what it waited for is under way already.
+    f.advance(2).await;
+    assert_eq!(f.gateway.inner.lock().calls, calls + 1);
+}

@@ -38,16 +38,22 @@ pub(crate) fn act(part: &str, what: impl Into<String>) -> chronicler_sagas::step
 
 struct Journey;
 
-impl StepSaga for Journey {
-    const NAME: &'static str = "journey";
-    type Start = ();
-
-    fn routes(on: &mut Routes<Steps<Self>>) {
+impl Journey {
+    fn routes_of<S: StepSaga>(on: &mut Routes<Steps<S>>) {
         on.event::<Part>(|event, info| match event {
             event if begins(event) => Route::start(&info.id),
             PartEvent::Did(what) if what == "stop" => Route::resume(&info.id),
             _ => Route::ignore(),
         });
+    }
+}
+
+impl StepSaga for Journey {
+    const NAME: &'static str = "journey";
+    type Start = ();
+
+    fn routes(on: &mut Routes<Steps<Self>>) {
+        Self::routes_of(on);
     }
 
     fn begin(_: &Input) -> Option<()> {
@@ -378,7 +384,8 @@ async fn m27_an_operator_settles_what_waits_for_a_person() {
             .handle()
             .settle(&tenant, &name, key, answer.clone(), "ann", "by telephone")
     };
-    assert!(settle_it("flight").await.unwrap_err().is_refusal());
+    let refused = settle_it("flight").await.unwrap_err();
+    assert!(refused.is_refusal(), "it is over: {refused}");
     settle_it("nights[1]").await.unwrap();
     settle().await;
     let reason = "step \"money\" was rejected: pay for seat 1 is refused";
@@ -419,4 +426,54 @@ async fn a_definition_and_the_path_of_an_instance_are_drawn() {
     ] {
         assert!(drawn.contains(line), "{line} is not in {drawn}");
     }
+}
+
+#[tokio::test]
+async fn m84_released_by_the_right_application_the_inputs_that_waited_are_taken_in_order() {
+    struct Other;
+    impl StepSaga for Other {
+        const NAME: &'static str = "journey";
+        type Start = ();
+        fn routes(on: &mut Routes<Steps<Self>>) {
+            Journey::routes_of(on);
+        }
+        fn begin(_: &Input) -> Option<()> {
+            Some(())
+        }
+        fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
+            steps.pivot(Book, |_| act("desk", "book")).build()
+        }
+    }
+    let world = World::<Journey>::new().await;
+    world.service.0.lock().loses = vec!["pay for seat 1".to_owned()];
+    world.begin("trip").await;
+    let world: World<Other> = world.restart().await;
+    world.service.0.lock().loses.clear();
+    // The outcome of the call waits, and behind it the timer that is then no longer for anything, and an event.
+    world.advance(2).await;
+    world.advance(901).await;
+    world.did_something("trip", "stop").await;
+    assert!(matches!(
+        world.status("trip").await,
+        SagaStatus::Quarantined { .. }
+    ));
+    let (tenant, name) = (Tenant::default(), id("trip"));
+    // Released by the wrong application it stays as it is.
+    world.handle().release(&tenant, &name, "ann").await.unwrap();
+    assert!(matches!(
+        world.status("trip").await,
+        SagaStatus::Quarantined { .. }
+    ));
+    let world: World<Journey> = world.restart().await;
+    let released = world.handle().release(&tenant, &name, "ann").await.unwrap();
+    settle().await;
+    assert!(
+        matches!(released, SagaStatus::Ended(_) | SagaStatus::Running),
+        "{released:?}"
+    );
+    assert_eq!(
+        world.status("trip").await,
+        SagaStatus::Ended(Ending::Completed)
+    );
+    assert!(world.state("trip").await.is_done("money"));
 }

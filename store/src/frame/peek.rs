@@ -4,6 +4,7 @@ use chronicler_domain::{LogSequence, StreamVersion};
 
 use super::body::{RawMetadata, read_event, read_part};
 use super::header::{FrameHeader, HEADER_BYTES};
+use super::text::is_text;
 use super::varint::Cursor;
 
 /// What a frame says about one stream.
@@ -37,7 +38,10 @@ impl StreamLink {
                 });
             }
             for _ in 0..part.count {
-                read_event(&mut cursor)?;
+                let event = read_event(&mut cursor)?;
+                if !is_text(event.event_type) {
+                    return None;
+                }
             }
         }
         None
