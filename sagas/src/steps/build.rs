@@ -15,7 +15,9 @@ use super::node::{Encoded, Kind, Node, Plan};
 use super::phase::{AfterPivot, BeforePivot, Compensable, NeverHappens, Pivoted};
 use super::saga::StepSaga;
 use super::seen::{Attempt, Seen};
+use super::state::StepState;
 use super::target::{To, ToService};
+use crate::saga::SagaContext;
 
 /// A definition that is being written: `L` are the steps so far, `P` whether the pivot is behind them.
 ///
@@ -153,6 +155,18 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
             words: Box::new(words::<R>),
         };
         self.with(node)
+    }
+
+    /// Waits until an event says [`Heard::signal`](super::Heard::signal) under this key: an approval, an arrival. What was
+    /// said before the saga got here counts; what is said again does not. Limit it with [`within`](Self::within).
+    pub fn wait_for<K: StepKey>(self, _: K) -> Define<S, Ran<K, L>, P> {
+        let plan = |state: &StepState<S>, _: &SagaContext| {
+            Ok(match state.signals.get(K::ID) {
+                Some((codec, said)) => Plan::Settled(written(&read::<K::Output>((*codec, said))?)?),
+                None => Plan::Wait,
+            })
+        };
+        self.with(Node::still::<K>(Kind::Wait, plan))
     }
 
     /// A look at what is known: the saga goes on with its output, or is compensated for the reason it gives.
@@ -341,8 +355,8 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
     fn last_undo(
         &mut self,
         undo: impl Fn(
-            &super::state::StepState<S>,
-            &crate::saga::SagaContext,
+            &StepState<S>,
+            &SagaContext,
             usize,
             Encoded<'_>,
         ) -> Result<crate::effect::Request, String>
@@ -375,10 +389,7 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
 impl<S: StepSaga> Node<S> {
     fn still<K: StepKey>(
         kind: Kind,
-        plan: impl Fn(&super::state::StepState<S>, &crate::saga::SagaContext) -> Result<Plan, String>
-        + Send
-        + Sync
-        + 'static,
+        plan: impl Fn(&StepState<S>, &SagaContext) -> Result<Plan, String> + Send + Sync + 'static,
     ) -> Self {
         Self {
             id: K::ID,

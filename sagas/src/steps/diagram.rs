@@ -64,6 +64,7 @@ impl<S: StepSaga> Definition<S> {
             let name = format!("s{place}");
             let label = escaped(node.id);
             let shape = match node.kind {
+                Kind::Wait => format!("([\"{label}\"])"),
                 Kind::Pivot | Kind::Mark => format!("{{{{\"{label}\"}}}}"),
                 Kind::External => format!("[/\"{label}\"/]"),
                 Kind::Each | Kind::ThenEach => format!("[[\"{label}\"]]"),

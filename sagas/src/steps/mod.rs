@@ -3,6 +3,7 @@
 //! [`StepSaga`] is what an application writes, [`Steps`] makes a [`Saga`](crate::Saga) of it. ADR 10 has the reasons.
 
 mod build;
+mod course;
 mod definition;
 mod diagram;
 mod key;
@@ -19,7 +20,7 @@ pub use definition::Definition;
 pub use key::StepKey;
 pub use list::{HasRun, Here, MayHaveRun, Nil, Perhaps, Ran, StepList, There};
 pub use phase::{AfterPivot, BeforePivot, Compensable, NeverHappens, Pivoted};
-pub use saga::{Heard, StepSaga, Steps};
+pub use saga::{Heard, Signal, StepSaga, Steps};
 pub use seen::{Attempt, Seen};
 pub use state::{StepEvent, StepState};
 pub use target::{To, ToService, to, to_service};

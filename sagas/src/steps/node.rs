@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Then = 8,
     /// Several of them at once.
     ThenEach = 9,
+    /// Waits to be told something.
+    Wait = 10,
 }
 
 /// What a step does when it is its turn.
@@ -38,6 +40,8 @@ pub(super) enum Plan {
     Settled(Vec<u8>),
     /// It says no.
     Refused(String),
+    /// It waits for a signal.
+    Wait,
     /// There is only something to take back.
     UndoOnly(Request),
     /// One command or call, and how it is taken back before its outcome is known.

@@ -56,6 +56,15 @@ pub enum StepEvent<T> {
         /// Its id.
         step: String,
     },
+    /// A step that waits for it, now or later, was told something.
+    Signalled {
+        /// The step's id.
+        step: String,
+        /// How it is encoded.
+        codec: u8,
+        /// What it was told.
+        said: Vec<u8>,
+    },
     /// It was to be cancelled, and could not be any more.
     CancelRefused {
         /// What was said.
@@ -76,6 +85,8 @@ pub struct StepState<S: StepSaga> {
     pub(super) skipped: BTreeSet<String>,
     /// The answers to the several commands of the step that is under way, once there are any.
     pub(super) spread: Vec<Option<(u8, Vec<u8>)>>,
+    /// What steps were told that wait for it, by their ids.
+    pub(super) signals: Outputs,
     /// Why it is to be compensated if the pivot is rejected, although nobody could cancel it any more.
     pub(super) cancel_refused: Option<String>,
 }
@@ -129,6 +140,10 @@ impl<S: StepSaga> StepState<S> {
             StepEvent::Skipped { step } => {
                 self.skipped.insert(step.clone());
             }
+            StepEvent::Signalled { step, codec, said } => {
+                let first = self.signals.entry(step.clone());
+                first.or_insert_with(|| (*codec, said.clone()));
+            }
             StepEvent::CancelRefused { reason } => self.cancel_refused = Some(reason.clone()),
         }
     }
@@ -143,6 +158,7 @@ impl<S: StepSaga> Default for StepState<S> {
             outputs: Outputs::new(),
             skipped: BTreeSet::new(),
             spread: Vec::new(),
+            signals: Outputs::new(),
             cancel_refused: None,
         }
     }
@@ -157,6 +173,7 @@ impl<S: StepSaga> Clone for StepState<S> {
             outputs: self.outputs.clone(),
             skipped: self.skipped.clone(),
             spread: self.spread.clone(),
+            signals: self.signals.clone(),
             cancel_refused: self.cancel_refused.clone(),
         }
     }

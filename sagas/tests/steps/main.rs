@@ -6,6 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod approval;
 mod journey;
 mod parts;
 mod vectors;

@@ -1,0 +1,130 @@
+//! A purchase that somebody has to approve.
+
+use std::time::Duration;
+
+use chronicler_sagas::steps::{
+    Compensable, Define, Definition, Heard, Nil, StepKey, StepSaga, Steps,
+};
+use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus};
+
+use crate::journey::act;
+use crate::parts::{Part, PartEvent};
+use crate::world::{World, begins};
+
+#[derive(Clone, Copy)]
+struct Reserve;
+#[derive(Clone, Copy)]
+struct Approved;
+#[derive(Clone, Copy)]
+struct Counted;
+#[derive(Clone, Copy)]
+struct Buy;
+
+impl StepKey for Reserve {
+    const ID: &'static str = "reserve";
+    type Output = u64;
+}
+
+impl StepKey for Approved {
+    const ID: &'static str = "approved";
+    type Output = String;
+}
+
+impl StepKey for Counted {
+    const ID: &'static str = "counted";
+    type Output = ();
+}
+
+impl StepKey for Buy {
+    const ID: &'static str = "buy";
+    type Output = u64;
+}
+
+struct Purchase;
+
+impl StepSaga for Purchase {
+    const NAME: &'static str = "purchase";
+    type Start = ();
+
+    fn routes(on: &mut Routes<Steps<Self>>) {
+        on.event::<Part>(|event, info| match event {
+            event if begins(event) => Route::start(&info.id),
+            PartEvent::Did(what) if !what.contains(' ') => Route::resume(&info.id),
+            _ => Route::ignore(),
+        });
+    }
+
+    fn begin(_: &Input) -> Option<()> {
+        Some(())
+    }
+
+    fn heard(event: &Input, _: &()) -> Heard {
+        match event.event::<Part>() {
+            Some(PartEvent::Did(what)) if what == "counted" => Heard::signal(Counted, &()),
+            Some(PartEvent::Did(what)) => match what.strip_prefix("approved-by-") {
+                Some(who) => Heard::signal(Approved, &who.to_owned()),
+                None => Heard::Nothing,
+            },
+            _ => Heard::Nothing,
+        }
+    }
+
+    fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
+        steps
+            .step(
+                Reserve,
+                |_| act("stock", "reserve it"),
+                |_, _| act("stock", "reserve it not"),
+            )
+            .wait_for(Approved)
+            .within(Duration::from_secs(3_600))
+            .wait_for(Counted)
+            .pivot(Buy, |seen| {
+                act("shop", format!("buy for {}", seen.output(Approved)))
+            })
+            .build()
+    }
+}
+
+#[tokio::test]
+async fn m60_signals_count_in_any_order_and_once() {
+    for signals in [
+        ["approved-by-ann", "approved-by-bob", "counted"],
+        ["counted", "approved-by-ann", "approved-by-bob"],
+        ["approved-by-ann", "counted", "counted"],
+    ] {
+        let world = World::<Purchase>::new().await;
+        world.begin("p").await;
+        assert!(matches!(
+            world.status("p").await,
+            SagaStatus::Waiting { .. }
+        ));
+        for signal in signals {
+            world.did_something("p", signal).await;
+        }
+        let completed = SagaStatus::Ended(Ending::Completed);
+        assert_eq!(world.status("p").await, completed, "{signals:?}");
+        let words = world.words().await;
+        let bought: Vec<_> = words
+            .iter()
+            .filter(|word| word.starts_with("buy"))
+            .collect();
+        assert_eq!(bought, ["buy for ann"], "{signals:?}");
+        assert!(world.view("p").await.timers.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn m56_a_signal_that_does_not_come_in_time_undoes_what_was_done() {
+    let world = World::<Purchase>::new().await;
+    world.begin("p").await;
+    let world: World<Purchase> = world.restart().await;
+    world.advance(3_601).await;
+    let reason = "step \"approved\" took too long".to_owned();
+    let ended = SagaStatus::Ended(Ending::Compensated { reason });
+    assert_eq!(world.status("p").await, ended);
+    assert_eq!(world.words().await, ["reserve it", "reserve it not"]);
+    // Too late is too late.
+    world.did_something("p", "approved-by-ann").await;
+    assert_eq!(world.status("p").await, ended);
+}
