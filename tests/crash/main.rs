@@ -78,7 +78,7 @@ fn killed_at_any_moment(store: &str, rounds: u64) {
     ledger.check(&mut driver, true);
     driver.end();
     println!(
-        "{store}: {rounds} kills in {:.0} s: {}; {} requests never answered, {} of them found in the log",
+        "{store}: {rounds} kills in {:.0} s: {}; {} requests never answered, {} events of them found in the log",
         began.elapsed().as_secs_f64(),
         ledger.figures(),
         workload.never_answered(),

@@ -153,7 +153,7 @@ fn power_cuts(disk: &LoopDisk, store: &str) {
     ledger.check(&mut driver, true);
     driver.end();
     println!(
-        "{store}: {cuts} power cuts of ext4 in {:.0} s: {}; {} requests never answered, {} of them found in the log",
+        "{store}: {cuts} power cuts of ext4 in {:.0} s: {}; {} requests never answered, {} events of them found in the log",
         began.elapsed().as_secs_f64(),
         ledger.figures(),
         workload.never_answered(),
