@@ -38,9 +38,3 @@ impl Display for Figure {
         )
     }
 }
-
-/// The median; NaN of none.
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}

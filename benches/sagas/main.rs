@@ -4,6 +4,8 @@
 
 mod arguments;
 mod figure;
+#[path = "../statistics/median.rs"]
+mod median;
 mod quarantined;
 mod shop;
 mod three_steps;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::Measured;
 use crate::arguments::Arguments;
-use crate::figure::{Figure, median};
+use crate::figure::Figure;
+use crate::median::median;
 use crate::shop::{Ticket, TicketCommand};
 use crate::three_steps::{open, run};
 
@@ -36,7 +37,7 @@ pub(crate) async fn measure(folder: &Path, arguments: &Arguments) -> Measured<Ve
     );
     Ok(vec![Figure {
         name: "beside a quarantined",
-        value: median(&mut slower),
+        value: median(&slower),
         unit: "% slower",
         at_most: 5.0,
         of,

@@ -9,7 +9,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::Measured;
 use crate::arguments::Arguments;
-use crate::figure::{Figure, median};
+use crate::figure::Figure;
+use crate::median::median;
 use crate::shop::{Count, Counter, ThreeSteps, Ticket, TicketCommand};
 
 const IN_FLIGHT: usize = 1_000;
@@ -28,12 +29,12 @@ pub(crate) async fn measure(folder: &Path, arguments: &Arguments) -> Measured<Ve
     }
     let of = format!(
         "{IN_FLIGHT} in flight, durable; a saga {:.0} us and {commits:.1} commits, its 4 commands alone {:.0} us and 4 commits",
-        median(&mut sagas),
-        median(&mut direct),
+        median(&sagas),
+        median(&direct),
     );
     Ok(vec![Figure {
         name: "three steps",
-        value: median(&mut ratios),
+        value: median(&ratios),
         unit: "x direct",
         at_most: 4.0,
         of,

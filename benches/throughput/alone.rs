@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::Measured;
 use crate::driver::warm_up;
+use crate::median::median;
 use crate::raw;
-use crate::rounds::{Scale, median};
+use crate::rounds::Scale;
 use crate::store::Opened;
 use crate::table::{Bar, Figure, Part};
 use crate::workload::{Account, Deposit, accounts};

@@ -7,7 +7,8 @@ use chronicler::App;
 
 use crate::Measured;
 use crate::driver::fill;
-use crate::rounds::{Scale, median};
+use crate::median::median;
+use crate::rounds::Scale;
 use crate::store::{Opened, open};
 use crate::table::{Bar, Figure, Part};
 use crate::workload::{Account, Balances, accounts};

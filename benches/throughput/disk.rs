@@ -11,7 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use crate::Measured;
-use crate::rounds::{Scale, median};
+use crate::median::median;
+use crate::rounds::Scale;
 use crate::store::Opened;
 use crate::table::{Bar, Figure, Part};
 use crate::workload::{Account, Deposit, accounts};

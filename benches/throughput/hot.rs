@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::Measured;
 use crate::driver::{Driver, warm_up};
+use crate::median::median;
 use crate::processor::processor_time;
 use crate::raw;
-use crate::rounds::{Scale, median};
+use crate::rounds::Scale;
 use crate::store::Opened;
 use crate::table::{Bar, Figure, Part};
 use crate::workload::accounts;

@@ -10,6 +10,8 @@ mod disk;
 mod driver;
 mod hot;
 mod many;
+#[path = "../statistics/median.rs"]
+mod median;
 mod open;
 mod processor;
 mod raw;

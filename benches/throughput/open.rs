@@ -6,7 +6,8 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::Measured;
-use crate::rounds::{Scale, median};
+use crate::median::median;
+use crate::rounds::Scale;
 use crate::table::{Bar, Figure, Part};
 
 pub(crate) const EVENTS: u64 = 1_000_000;

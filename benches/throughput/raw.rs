@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::rounds::median;
+use crate::median::median;
 
 /// As long as a segment of Chronicler's journal, and reserved in the same way.
 const FILE_BYTES: u64 = 64 << 20;

@@ -1,4 +1,4 @@
-//! How often and how long things are measured, and medians.
+//! How often and how long things are measured.
 
 use std::time::Duration;
 
@@ -27,13 +27,4 @@ impl Scale {
     pub(crate) fn count(&self, full: u64) -> u64 {
         if self.quick { full.div_ceil(50) } else { full }
     }
-}
-
-/// The median; the mean of the middle two of an even number, NaN of none.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let upper = sorted.get(sorted.len() / 2).copied();
-    let lower = sorted.get(sorted.len().saturating_sub(1) / 2).copied();
-    upper.zip(lower).map_or(f64::NAN, |(a, b)| (a + b) / 2.0)
 }

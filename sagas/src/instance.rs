@@ -255,8 +255,8 @@ impl<S> InstanceState<S> {
         }
     }
 
-    /// Learns which commit decided an effect, if that is not known yet: it is not while the commit is written. A
-    /// recovery finds the same.
+    /// Learns which commit decided an effect, or an earlier one, if that is not known yet: it is not while the commit is
+    /// written. A recovery finds the commit itself.
     pub(crate) fn know_decided_at(&mut self, index: u32, sequence: LogSequence) {
         self.with(index, |effect| {
             effect.decided_at.get_or_insert(sequence);

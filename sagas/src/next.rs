@@ -108,10 +108,8 @@ impl<S: Saga> Next<S> {
         command: A::Command,
     ) -> Self {
         let key = key.into();
-        match request::<A>(id.as_ref(), &command) {
-            Ok(request) => self.effect(key, request),
-            Err(reason) => self.mistaken(&key, reason),
-        }
+        let made = request::<A>(id.as_ref(), &command);
+        self.made(key, made, Self::effect)
     }
 
     /// How the command just added is taken back: by another command.
@@ -128,10 +126,8 @@ impl<S: Saga> Next<S> {
     /// Call a service outside of the process. The effect's id is its idempotency key.
     pub fn call<T: Serialize>(self, key: impl Into<String>, service: &str, request: &T) -> Self {
         let key = key.into();
-        match call(service, request) {
-            Ok(request) => self.effect(key, request),
-            Err(reason) => self.mistaken(&key, reason),
-        }
+        let made = call(service, request);
+        self.made(key, made, Self::effect)
     }
 
     /// How the call just added is taken back: by another call, which differs by whether the first is known to
@@ -172,10 +168,8 @@ impl<S: Saga> Next<S> {
         command: A::Command,
     ) -> Self {
         let key = key.into();
-        match request::<A>(id.as_ref(), &command) {
-            Ok(request) => self.undone_later(key, request),
-            Err(reason) => self.mistaken(&key, reason),
-        }
+        let made = request::<A>(id.as_ref(), &command);
+        self.made(key, made, Self::undone_later)
     }
 
     /// The same by a call, for an effect that is a call and is known to have been done.
@@ -186,10 +180,8 @@ impl<S: Saga> Next<S> {
         request: &T,
     ) -> Self {
         let key = key.into();
-        match call(service, request) {
-            Ok(request) => self.undone_later(key, request),
-            Err(reason) => self.mistaken(&key, reason),
-        }
+        let made = call(service, request);
+        self.made(key, made, Self::undone_later)
     }
 
     /// The effect just added decides whether the saga can still be undone. Until its outcome is known nobody can
@@ -250,6 +242,19 @@ impl<S: Saga> Next<S> {
             undo: None,
         })));
         self
+    }
+
+    /// Adds what could be made, or the reason why it could not.
+    fn made(
+        self,
+        key: String,
+        made: Result<Request, String>,
+        add: impl FnOnce(Self, String, Request) -> Self,
+    ) -> Self {
+        match made {
+            Ok(request) => add(self, key, request),
+            Err(reason) => self.mistaken(&key, reason),
+        }
     }
 
     pub(crate) fn undone_later(mut self, key: String, request: Request) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chronicler_domain::{AggregateId, Tenant};
 use chronicler_runtime::{ManualClock, Runtime, RuntimeBuilder, SendOptions, StopOptions};
-use chronicler_sagas::{Ending, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom};
+use chronicler_sagas::{Ending, Saga, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom};
 use chronicler_store::{EventLog, FactKind, FactQuery, MemoryStore};
 
 use crate::process::Fulfil;
@@ -28,8 +28,24 @@ pub(crate) async fn fixture() -> Fixture {
     .await
 }
 
+/// The same with a saga beside the order process.
+pub(crate) async fn fixture_with<S: Saga>(saga: S) -> Fixture {
+    let sagas = SagasBuilder::default().saga(saga, StartFrom::Now);
+    let (gateway, clock) = (Gateway::default(), ManualClock::default());
+    start(sagas, MemoryStore::new(), gateway, clock).await
+}
+
 pub(crate) async fn over(store: MemoryStore, gateway: Gateway, clock: ManualClock) -> Fixture {
-    let sagas = SagasBuilder::default()
+    start(SagasBuilder::default(), store, gateway, clock).await
+}
+
+async fn start(
+    sagas: SagasBuilder,
+    store: MemoryStore,
+    gateway: Gateway,
+    clock: ManualClock,
+) -> Fixture {
+    let sagas = sagas
         .saga(Fulfil, StartFrom::Now)
         .service("gateway", Arc::new(gateway.clone()));
     assert!(sagas.problems().is_empty(), "{:?}", sagas.problems());

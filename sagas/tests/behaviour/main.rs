@@ -10,6 +10,7 @@ mod fixture;
 mod process;
 mod shop;
 
+mod letters;
 mod operators;
 mod recovery;
 mod routing;

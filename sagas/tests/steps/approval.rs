@@ -2,42 +2,18 @@
 
 use std::time::Duration;
 
-use chronicler_sagas::steps::{
-    Compensable, Define, Definition, Heard, Nil, StepKey, StepSaga, Steps,
-};
+use chronicler_sagas::steps::{Compensable, Define, Definition, Heard, Nil, StepSaga, Steps};
 use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus};
 
 use crate::journey::act;
 use crate::parts::{Part, PartEvent};
 use crate::world::{World, begins};
 
-#[derive(Clone, Copy)]
-struct Reserve;
-#[derive(Clone, Copy)]
-struct Approved;
-#[derive(Clone, Copy)]
-struct Counted;
-#[derive(Clone, Copy)]
-struct Buy;
-
-impl StepKey for Reserve {
-    const ID: &'static str = "reserve";
-    type Output = u64;
-}
-
-impl StepKey for Approved {
-    const ID: &'static str = "approved";
-    type Output = String;
-}
-
-impl StepKey for Counted {
-    const ID: &'static str = "counted";
-    type Output = ();
-}
-
-impl StepKey for Buy {
-    const ID: &'static str = "buy";
-    type Output = u64;
+keys! {
+    Reserve = "reserve" -> u64;
+    Approved = "approved" -> String;
+    Counted = "counted" -> ();
+    Buy = "buy" -> u64;
 }
 
 struct Purchase;

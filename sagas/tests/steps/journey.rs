@@ -4,23 +4,13 @@ use std::time::Duration;
 
 use chronicler_domain::Tenant;
 use chronicler_sagas::steps::{
-    Attempt, Compensable, Define, Definition, Heard, Nil, StepKey, StepSaga, Steps, to, to_service,
+    Attempt, Compensable, Define, Definition, Heard, Nil, StepSaga, Steps, to, to_service,
 };
 use chronicler_sagas::{Answer, Ending, Input, Route, Routes, SagaStatus};
 
 use crate::parts::{Part, PartCommand, PartEvent, Willing};
-use crate::world::{World, begins, id, settle};
+use crate::world::{World, begins, id, settle, start_where_it_begins};
 
-macro_rules! keys {
-    ($($key:ident = $id:literal -> $output:ty;)*) => {$(
-        #[derive(Clone, Copy)]
-        pub(crate) struct $key;
-        impl StepKey for $key {
-            const ID: &'static str = $id;
-            type Output = $output;
-        }
-    )*};
-}
 keys! {
     Asked = "asked" -> ();
     Flight = "flight" -> u64;
@@ -317,10 +307,7 @@ async fn m84_another_definition_quarantines_the_instance_alone_and_cancel_undoes
         const NAME: &'static str = "journey";
         type Start = ();
         fn routes(on: &mut Routes<Steps<Self>>) {
-            on.event::<Part>(|event, info| match event {
-                event if begins(event) => Route::start(&info.id),
-                _ => Route::ignore(),
-            });
+            start_where_it_begins(on);
         }
         fn begin(_: &Input) -> Option<()> {
             Some(())

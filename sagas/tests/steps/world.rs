@@ -6,7 +6,9 @@ use std::time::Duration;
 use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, Tenant};
 use chronicler_runtime::{ManualClock, Runtime, RuntimeBuilder, SendOptions, StopOptions};
 use chronicler_sagas::steps::{StepSaga, StepState, Steps};
-use chronicler_sagas::{SagaHandle, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom};
+use chronicler_sagas::{
+    Route, Routes, SagaHandle, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom,
+};
 use chronicler_store::codec::decode;
 use chronicler_store::{AllQuery, EventLog, EventRef, MemoryStore, Start};
 use futures::StreamExt;
@@ -185,4 +187,12 @@ impl<S: StepSaga> World<S> {
 /// What the events of a part begin: a saga of the part's id.
 pub(crate) fn begins(event: &PartEvent) -> bool {
     *event == PartEvent::Did("begin".to_owned())
+}
+
+/// Begins a saga of the part's id.
+pub(crate) fn start_where_it_begins<S: StepSaga>(on: &mut Routes<Steps<S>>) {
+    on.event::<Part>(|event, info| match begins(event) {
+        true => Route::start(&info.id),
+        false => Route::ignore(),
+    });
 }

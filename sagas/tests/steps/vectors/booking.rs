@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use chronicler_domain::{Aggregate, Context, Decided, Event};
 use chronicler_sagas::steps::{
-    Compensable, Define, Definition, Nil, StepKey, StepSaga, Steps, to, to_service,
+    Compensable, Define, Definition, Nil, StepSaga, Steps, to, to_service,
 };
-use chronicler_sagas::{EffectState, Ending, Input, Route, Routes, SagaStatus, UndoState};
+use chronicler_sagas::{EffectState, Ending, Input, Routes, SagaStatus, UndoState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::definitions::keys;
-use crate::parts::Part;
-use crate::world::{World, begins};
+use crate::world::{World, start_where_it_begins};
 
 /// Cars or rooms under one name. There are two rooms.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -82,10 +80,7 @@ impl StepSaga for Booking {
     type Start = ();
 
     fn routes(on: &mut Routes<Steps<Self>>) {
-        on.event::<Part>(|event, info| match begins(event) {
-            true => Route::start(&info.id),
-            false => Route::ignore(),
-        });
+        start_where_it_begins(on);
     }
 
     fn begin(_: &Input) -> Option<()> {

@@ -1,12 +1,11 @@
 //! Eventuate Tram from end to end: a customer with a credit limit, and an order that is approved or rejected.
 
 use chronicler_domain::{Aggregate, Context, Decided, Event};
-use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepKey, StepSaga, Steps, to};
+use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::definitions::keys;
 use crate::parts::{Part, PartEvent, Willing};
 use crate::world::World;
 

@@ -1,24 +1,10 @@
 //! Step sagas of the shape that the scripts were written for.
 
-use chronicler_sagas::steps::{
-    Compensable, Define, Definition, Nil, StepKey, StepSaga, Steps, To, to,
-};
-use chronicler_sagas::{Input, Route, Routes};
+use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, To, to};
+use chronicler_sagas::{Input, Routes};
 
 use crate::parts::{Part, PartCommand, Willing};
-use crate::world::begins;
-
-macro_rules! keys {
-    ($($key:ident = $id:literal -> $output:ty;)*) => {$(
-        #[derive(Clone, Copy)]
-        pub(super) struct $key;
-        impl StepKey for $key {
-            const ID: &'static str = $id;
-            type Output = $output;
-        }
-    )*};
-}
-pub(super) use keys;
+use crate::world::start_where_it_begins;
 
 keys! {
     Created = "created" -> ();
@@ -47,10 +33,7 @@ macro_rules! saga {
             const NAME: &'static str = $name;
             type Start = ();
             fn routes(on: &mut Routes<Steps<Self>>) {
-                on.event::<Part>(|event, info| match begins(event) {
-                    true => Route::start(&info.id),
-                    false => Route::ignore(),
-                });
+                start_where_it_begins(on);
             }
             fn begin(_: &Input) -> Option<()> {
                 Some(())

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use chronicler_sagas::steps::{
-    Compensable, Define, Definition, Nil, StepKey, StepSaga, Steps, to_service,
-};
-use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus};
+use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to_service};
+use chronicler_sagas::{Ending, Input, Routes, SagaStatus};
 use serde_json::Value;
 
-use super::definitions::keys;
-use crate::parts::Part;
-use crate::world::{World, begins};
+use crate::world::{World, start_where_it_begins};
 
 keys! {
     N1 = "n1" -> usize;
@@ -25,10 +21,7 @@ impl StepSaga for Nodes {
     type Start = ();
 
     fn routes(on: &mut Routes<Steps<Self>>) {
-        on.event::<Part>(|event, info| match begins(event) {
-            true => Route::start(&info.id),
-            false => Route::ignore(),
-        });
+        start_where_it_begins(on);
     }
 
     fn begin(_: &Input) -> Option<()> {
