@@ -3,7 +3,7 @@
 use chronicler_store::codec::PayloadCodec;
 
 use super::definition::Definition;
-use super::node::{Kind, Node, Plan};
+use super::node::{Encoded, Kind, Node, Plan};
 use super::saga::{Signal, StepSaga, Steps};
 use super::state::{StepEvent, StepState};
 use crate::answer::{Answer, Outcome};
@@ -133,14 +133,24 @@ impl<S: StepSaga> Course<'_, S> {
                 format!("step {id:?} is to be taken back, and the definition does not have it");
             return self.mistaken(reason);
         };
+        self.undoable(node, item, (*codec, payload)).next
+    }
+
+    /// Says how a step that was done is taken back, now that its output is known; or why that cannot be said, which
+    /// makes the whole decision a mistake. What is registered before the outcome of a call is known stands for an
+    /// unknown one.
+    fn undoable(mut self, node: &Node<S>, item: Option<usize>, output: Encoded<'_>) -> Self {
         let Some(undo) = &node.undo else {
-            return self.next;
+            return self;
         };
-        let place = item.unwrap_or_default();
-        match undo(&self.state, self.context, place, (*codec, payload)) {
-            Ok(request) => self.next.undone_later(outcome.key().to_owned(), request),
-            Err(reason) => self.mistaken(format!("the undo of {id:?}: {reason}")),
-        }
+        self.next = match undo(&self.state, self.context, item.unwrap_or_default(), output) {
+            Ok(request) => self.next.undone_later(key_of(node.id, item), request),
+            Err(reason) => {
+                let reason = format!("the undo of {:?}: {reason}", node.id);
+                self.next.mistaken(S::NAME, reason)
+            }
+        };
+        self
     }
 
     fn given_up(self, node: &Node<S>, reason: String) -> Next<Steps<S>> {
@@ -161,17 +171,7 @@ impl<S: StepSaga> Course<'_, S> {
         codec: u8,
         payload: &[u8],
     ) -> Next<Steps<S>> {
-        if let Some(undo) = &node.undo {
-            let key = key_of(node.id, item);
-            let place = item.unwrap_or_default();
-            match undo(&self.state, self.context, place, (codec, payload)) {
-                // What is registered before the outcome of a call is known stands for an unknown one.
-                Ok(request) => self.next = self.next.undone_later(key, request),
-                Err(reason) => {
-                    return self.mistaken(format!("the undo of {:?}: {reason}", node.id));
-                }
-            }
-        }
+        self = self.undoable(node, item, (codec, payload));
         let step = node.id.to_owned();
         if let Some(item) = item {
             self.note(StepEvent::Heard {
@@ -180,15 +180,10 @@ impl<S: StepSaga> Course<'_, S> {
                 codec,
                 reply: payload.to_vec(),
             });
-            let Some(replies) = self
-                .state
-                .spread
-                .iter()
-                .cloned()
-                .collect::<Option<Vec<_>>>()
-            else {
+            if self.state.spread.iter().any(Option::is_none) {
                 return self.next;
-            };
+            }
+            let replies: Vec<_> = self.state.spread.iter().flatten().cloned().collect();
             return self.joined(node, &replies);
         }
         self.note(StepEvent::Did {
