@@ -31,8 +31,8 @@ pub use chronicler_store as store;
 pub mod prelude {
     pub use crate::{App, AppBuilder};
     pub use chronicler_domain::{
-        Aggregate, AggregateId, CommandId, Context, Decided, Decision, Event, Never, Tenant,
-        Timestamp, Upcasters,
+        Aggregate, AggregateId, Certain, CommandId, Context, Decided, Decision, Event, Never,
+        Tenant, Timestamp, Upcasters,
     };
     pub use chronicler_projections::{
         EventInfo, Handlers, Projection, Table, TableHandlers, TableProjection,

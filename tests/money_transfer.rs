@@ -96,10 +96,14 @@ async fn end_well(survivor: Arc<MemoryStore>, clock: &ManualClock) -> usize {
         let status = sagas.get(&Tenant::default(), &id).await.unwrap().status;
         let transfer = app.state::<Transfer>(name).await.unwrap().state.state;
         match status {
-            SagaStatus::Ended(Ending::Completed) if is_done => {
+            SagaStatus::Ended {
+                how: Ending::Completed,
+            } if is_done => {
                 assert_eq!(transfer, TransferState::Completed);
             }
-            SagaStatus::Ended(Ending::Compensated { .. }) if !is_done => {
+            SagaStatus::Ended {
+                how: Ending::Compensated { .. },
+            } if !is_done => {
                 assert_eq!(transfer, TransferState::Failed);
             }
             other => panic!("{name}: {other:?}"),

@@ -4,6 +4,7 @@
 //! ids come into `decide` as values, and how an event becomes bytes is the store's affair.
 
 mod aggregate;
+mod certain;
 mod command_id;
 mod context;
 mod event;
@@ -15,6 +16,7 @@ mod time;
 mod upcast;
 
 pub use aggregate::{Aggregate, Decided, Decision};
+pub use certain::Certain;
 pub use command_id::{CommandId, InvalidCommandId};
 pub use context::Context;
 pub use event::Event;

@@ -281,7 +281,10 @@ impl Driver {
         let history = handle.history(&tenant, id).await?;
         let history: Vec<Value> = history
             .into_iter()
-            .map(|(at, what, position)| json!({ "ts": at.as_millis(), "what": what, "pos": position.get() }))
+            .map(|line| {
+                let (at, what) = (line.timestamp.as_millis(), line.event_type);
+                json!({ "ts": at, "what": what, "pos": line.position.get(), "says": line.says })
+            })
             .collect();
         let step = found.effects.last().map(|effect| effect.spec.key.clone());
         Ok(Some(json!({
@@ -384,20 +387,10 @@ async fn list<S: Saga>(
     Ok(())
 }
 
-fn status_word(status: &SagaStatus) -> &'static str {
-    use chronicler::sagas::Ending;
+fn status_word(status: &SagaStatus) -> String {
     match status {
-        SagaStatus::Running => "running",
-        SagaStatus::Waiting { .. } => "waiting",
-        SagaStatus::Retrying { .. } => "retrying",
-        SagaStatus::Parked { .. } => "parked",
-        SagaStatus::Compensating { .. } => "compensating",
-        SagaStatus::CompensationStuck { .. } => "compensation_stuck",
-        SagaStatus::Quarantined { .. } => "quarantined",
-        SagaStatus::Ended(Ending::Completed) => "completed",
-        SagaStatus::Ended(Ending::Compensated { .. }) => "compensated",
-        SagaStatus::Ended(Ending::Failed { .. }) => "failed",
-        _ => "unknown",
+        SagaStatus::Ended { how } => how.word().to_owned(),
+        other => other.word().replace(' ', "_"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an effect was answered, as it is journaled and as a saga reads it.
 
 use chronicler_domain::Aggregate;
-use chronicler_store::codec::{self, CodecError, CodecId};
+use chronicler_store::codec::{self, CodecError, CodecId, PayloadCodec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,34 @@ impl Answer {
         let codec = CodecId::RAW.number();
         let payload = Vec::new();
         Self::Done { codec, payload }
+    }
+
+    /// Done, with this reply.
+    pub(crate) fn done(reply: &impl Serialize) -> Self {
+        let codec = PayloadCodec::default();
+        match codec::encode(codec, reply) {
+            Ok(payload) => Self::Done {
+                codec: codec.id().number(),
+                payload: payload.to_vec(),
+            },
+            Err(error) => Self::Unknown {
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    /// Refused, for this reason.
+    pub(crate) fn rejected(reason: &impl Serialize) -> Self {
+        let codec = PayloadCodec::default();
+        match codec::encode(codec, reason) {
+            Ok(payload) => Self::Rejected {
+                codec: codec.id().number(),
+                payload: payload.to_vec(),
+            },
+            Err(error) => Self::Unknown {
+                reason: error.to_string(),
+            },
+        }
     }
 
     /// In one word.

@@ -38,6 +38,17 @@ pub enum Request {
     },
     /// Nothing: there is only something to take back. It is done at once.
     Nothing,
+    /// Another saga is begun, and done when that is completed.
+    Start {
+        /// The name of the saga.
+        saga: String,
+        /// The id of the instance.
+        id: String,
+        /// How its beginning is encoded.
+        codec: u8,
+        /// What it begins with.
+        start: Vec<u8>,
+    },
 }
 
 /// How an effect is taken back. Registered before the effect is tried.
@@ -74,6 +85,7 @@ impl Request {
             Self::Command { category, id, .. } => format!("{category}/{id}"),
             Self::Call { service, .. } => format!("service {service}"),
             Self::Nothing => "nothing".to_owned(),
+            Self::Start { saga, id, .. } => format!("saga {saga}/{id}"),
         }
     }
 }

@@ -8,14 +8,15 @@ use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, time
 use chronicler_store::codec::{self, CodecError, CodecId, EventDecoder, PayloadCodec, encode};
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
-use serde::{Deserialize, Serialize};
 
 use crate::effect::Request;
-use crate::instance::InstanceState;
+use crate::instance::{InstanceState, Phase};
 use crate::journal::{Entry, OWN_PREFIX};
+use crate::open_fact::OpenFact;
 use crate::saga::Saga;
-use crate::status::SagaStatus;
-use crate::step::{SagaCommand, SagaRefusal, Step};
+use crate::step::{SagaCommand, SagaRefusal, Step, Wish};
+use crate::terms::{Orphan, Terms};
+use crate::verb::SagaVerb;
 
 /// Everything that a saga type needs to be hosted.
 pub(crate) struct SagaEntity<S: Saga> {
@@ -43,33 +44,19 @@ pub(crate) struct Task {
     pub(crate) attempt: u32,
     pub(crate) not_before: Timestamp,
     pub(crate) request: Request,
+    pub(crate) terms: Terms,
+    /// For a child: it is to be cancelled, not begun.
+    pub(crate) is_to_end: bool,
     pub(crate) decided_at: Option<LogSequence>,
     pub(crate) metadata: Metadata,
 }
 
-/// What the fact of an open saga says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OpenFact {
-    pub(crate) since: Timestamp,
-    /// It has something to carry out: it is woken after a restart.
-    pub(crate) has_work: bool,
-    pub(crate) status: OpenStatus,
-}
-
-/// The status of an open saga, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum OpenStatus {
-    Waiting,
-    Running,
-    Parked,
-    Compensating,
-    CompensationStuck,
-    Quarantined,
-}
+/// The category of a saga's streams begins with this; its name follows.
+pub(crate) const CATEGORY_PREFIX: &str = "saga:";
 
 /// The category of a saga's streams.
 pub(crate) fn category<S: Saga>() -> Result<Category, InvalidId> {
-    Category::new(format!("saga:{}", S::NAME))
+    Category::new(format!("{CATEGORY_PREFIX}{}", S::NAME))
 }
 
 impl<S: Saga> SagaEntity<S> {
@@ -85,6 +72,10 @@ impl<S: Saga> SagaEntity<S> {
             events,
             causation_depth_max,
         })
+    }
+
+    pub(crate) fn saga(&self) -> &S {
+        &self.saga
     }
 
     /// The facts that change with a step.
@@ -105,7 +96,7 @@ impl<S: Saga> SagaEntity<S> {
                 records.push(self.timer(stream, key, *due, Some(Bytes::new())));
             }
         }
-        let open = open_fact(state);
+        let open = OpenFact::of(&self.saga, state);
         if open != before.open {
             let value = open.and_then(|open| encode(PayloadCodec::default(), &open).ok());
             let key = Bytes::copy_from_slice(stream.key().as_bytes());
@@ -147,6 +138,11 @@ impl<S: Saga> SagaEntity<S> {
         ctx: &Context,
     ) -> Work {
         let metadata = ctx.metadata().caused_by(ctx.command_id());
+        // Nothing new begins while it is paused; what it then wants is due when it is resumed.
+        let due = match state.paused {
+            Some(_) => Vec::new(),
+            None => due,
+        };
         let task = |(effect, is_undo): (u32, bool)| {
             let view = state.effect(effect)?;
             let (attempt, not_before) = state.pending(effect, is_undo)?;
@@ -154,7 +150,10 @@ impl<S: Saga> SagaEntity<S> {
             let unknown = again.then_some(LogSequence::ZERO.next());
             let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
             let undo_round = view.undo_round;
+            let is_to_end = state.phase != Phase::Forward && view.terms.orphan == Orphan::Cancel;
             Some(Task {
+                terms: view.terms.clone(),
+                is_to_end,
                 effect,
                 is_undo,
                 undo_round,
@@ -176,25 +175,6 @@ impl<S: Saga> SagaEntity<S> {
 struct Snapshot {
     timers: std::collections::BTreeMap<String, Timestamp>,
     open: Option<OpenFact>,
-}
-
-fn open_fact<U>(state: &InstanceState<U>) -> Option<OpenFact> {
-    if !state.is_open() {
-        return None;
-    }
-    let status = match state.status() {
-        SagaStatus::Quarantined { .. } => OpenStatus::Quarantined,
-        SagaStatus::CompensationStuck { .. } => OpenStatus::CompensationStuck,
-        SagaStatus::Compensating { .. } => OpenStatus::Compensating,
-        SagaStatus::Parked { .. } => OpenStatus::Parked,
-        SagaStatus::Waiting { .. } => OpenStatus::Waiting,
-        _ => OpenStatus::Running,
-    };
-    Some(OpenFact {
-        since: state.started_at,
-        has_work: state.has_work(),
-        status,
-    })
 }
 
 impl<S: Saga> Entity for SagaEntity<S> {
@@ -275,10 +255,17 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let _entered = span.entered();
         let before = Snapshot {
             timers: state.timers.clone(),
-            open: open_fact(state),
+            open: OpenFact::of(&self.saga, state),
         };
         let resumed = matches!(command, SagaCommand::Resume);
-        let again = resumed || matches!(command, SagaCommand::RetryNow { .. });
+        let again = resumed
+            || matches!(
+                command,
+                SagaCommand::Operate(Wish {
+                    verb: SagaVerb::RetryNow | SagaVerb::Resume | SagaVerb::Edit { .. },
+                    ..
+                })
+            );
         let fired = match &command {
             SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
             _ => None,
@@ -331,7 +318,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
 
     fn snapshot_version(&self) -> u32 {
         // The executor's own shape in the upper half, the saga's in the lower.
-        (2 << 16) | (S::VERSION & 0xffff)
+        (3 << 16) | (S::VERSION & 0xffff)
     }
 
     fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {

@@ -1,37 +1,36 @@
 //! Carries out what sagas decided, after it is durable, and tells them how it went.
 
-use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant};
 use chronicler_runtime::{
-    DispatchError, EffectCommand, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
-    TimerHandler, WorkerContext, WorkerError,
+    DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions, TimerHandler,
+    WorkerContext, WorkerError,
 };
-use chronicler_store::codec::{CodecId, decode};
 use chronicler_store::test_points::{CrashPlace, reached};
-use chronicler_store::{FactKind, FactQuery, OutcomeResult};
+use chronicler_store::{FactKind, FactQuery};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, stream};
+use parking_lot::RwLock;
 use tokio::sync::{Mutex, mpsc};
-use uuid::Uuid;
 
-use crate::answer::Answer;
-use crate::effect::{Request, effect_id};
-use crate::entity::{OpenFact, SagaEntity, Task, Work};
-use crate::external::{CallResult, ExternalService};
+use crate::circuit::Circuits;
+use crate::entity::{SagaEntity, Task, Work};
+use crate::external::ExternalService;
+use crate::open_fact::OpenFact;
+use crate::operate::AnyHandle;
 use crate::options::SagaOptions;
 use crate::quiet::{Quiet, UnderWay};
+use crate::resources::Resources;
 use crate::saga::Saga;
-use crate::step::{SagaCommand, SagaRefusal, said};
-use crate::turns::{Turn, Turns};
+use crate::step::{SagaCommand, SagaRefusal};
+use crate::turns::Turns;
 
 /// Attempts that follow one another quickly and are not journaled: for a moment of overload.
-const QUICK_ATTEMPTS: u32 = 5;
+pub(crate) const QUICK_ATTEMPTS: u32 = 5;
 /// The wait before the first of them; it doubles.
 const QUICK_WAIT: Duration = Duration::from_millis(5);
 /// Open sagas that are woken at a time after a restart.
@@ -39,6 +38,19 @@ const RESUMED_AT_A_TIME: usize = 64;
 
 /// The services that sagas call, by name.
 pub(crate) type Services = Arc<HashMap<String, Arc<dyn ExternalService>>>;
+
+/// What the executors of all saga types share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) services: Services,
+    pub(crate) circuits: Arc<Circuits>,
+    pub(crate) resources: Arc<Resources>,
+    /// All saga types by name, as far as they are started.
+    pub(crate) all: Arc<AllHandles>,
+}
+
+/// The handles of saga types, by their names.
+pub(crate) type AllHandles = RwLock<HashMap<String, Weak<dyn AnyHandle>>>;
 
 /// Who an instance is.
 #[derive(Clone, Debug)]
@@ -78,8 +90,10 @@ pub(crate) struct Executor<S: Saga> {
     pub(crate) handle: EntityHandle<SagaEntity<S>>,
     pub(crate) options: SagaOptions,
     pub(crate) quiet: Arc<Quiet>,
-    services: Services,
-    turns: Turns,
+    pub(crate) shared: Shared,
+    /// The sagas that it may begin as children.
+    pub(crate) children: HashSet<String>,
+    pub(crate) turns: Turns,
     queue: mpsc::Sender<Decided>,
     queued: Mutex<mpsc::Receiver<Decided>>,
     /// From the beginning until what was left open is under way.
@@ -90,7 +104,8 @@ impl<S: Saga> Executor<S> {
     pub(crate) fn new(
         runtime: Runtime,
         handle: EntityHandle<SagaEntity<S>>,
-        services: Services,
+        shared: Shared,
+        children: HashSet<String>,
         options: SagaOptions,
     ) -> Self {
         let (queue, queued) = mpsc::channel(options.deliveries_max.max(1));
@@ -99,7 +114,8 @@ impl<S: Saga> Executor<S> {
             runtime,
             handle,
             options,
-            services,
+            shared,
+            children,
             turns: Turns::default(),
             queue,
             queued: Mutex::new(queued),
@@ -130,7 +146,7 @@ impl<S: Saga> Executor<S> {
         Ok(work)
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         instance: &Instance,
         command: SagaCommand,
@@ -162,7 +178,7 @@ impl<S: Saga> Executor<S> {
         }
     }
 
-    async fn pause(&self, attempt: u32) {
+    pub(crate) async fn pause(&self, attempt: u32) {
         let clock = self.runtime.clock();
         let wait = QUICK_WAIT.saturating_mul(2_u32.saturating_pow(attempt));
         clock.sleep_until(clock.now().plus(wait)).await;
@@ -211,8 +227,9 @@ impl<S: Saga> Executor<S> {
         };
         let with_work = facts.iter().filter_map(|fact| {
             let stream = StreamId::from_key(std::str::from_utf8(&fact.key).ok()?)?;
-            let open: OpenFact = decode(CodecId::BINCODE, &fact.value).ok()?;
-            (prefix(&stream) && open.has_work)
+            // One whose fact cannot be read is woken, too.
+            let has_work = OpenFact::read(&fact.value).is_none_or(|open| open.has_work);
+            (prefix(&stream) && has_work)
                 .then(|| Instance::of(&stream))
                 .flatten()
         });
@@ -265,144 +282,6 @@ impl<S: Saga> Executor<S> {
                 }
             }
         }
-    }
-
-    /// One attempt at one effect; `None` if it is not wanted any more when its time has come.
-    async fn carry_out(
-        &self,
-        instance: &Instance,
-        task: Task,
-        sequence: LogSequence,
-    ) -> Option<(SagaCommand, SendOptions, Turn)> {
-        let clock = self.runtime.clock();
-        clock.sleep_until(task.not_before).await;
-        let (turn, has_waited) = self.turns.take(instance, &task).await;
-        if task.attempt > 0 || has_waited {
-            let asked = SagaCommand::Attempt {
-                effect: task.effect,
-                is_undo: task.is_undo,
-                attempt: task.attempt,
-                next: task.not_before,
-            };
-            if let Err(error) = self.ask(instance, asked, SendOptions::default()).await {
-                tracing::debug!(saga = S::NAME, id = %instance.id, ?error, "no further attempt");
-                return None;
-            }
-        }
-        use chronicler_runtime::Entity;
-        let category = self.handle.entity().category();
-        let stream = StreamId::new(&instance.tenant, category, &instance.id);
-        let id = effect_id(
-            &stream,
-            task.effect,
-            task.is_undo.then_some(task.undo_round),
-        );
-        let options = SendOptions {
-            correlation_id: Some(task.metadata.correlation_id),
-            // The answer belongs to the decision it is an answer to: it lies no deeper, however many steps follow
-            // one another. What goes round through events of aggregates does get deeper.
-            causation: Some((id, task.metadata.causation_depth.saturating_sub(2))),
-            principal: task.metadata.principal.clone(),
-            ..SendOptions::default()
-        };
-        let (effect, is_undo, attempt) = (task.effect, task.is_undo, task.attempt + 1);
-        reached(CrashPlace::Dispatch);
-        let attempted = match &task.request {
-            Request::Command { .. } => self.command(instance, &task, id, sequence).await,
-            Request::Call { service, request } => self.call(service, request, id).await,
-            Request::Nothing => Ok(Answer::nothing()),
-        };
-        reached(CrashPlace::Dispatched);
-        let failed = |reason: String, policy: chronicler_runtime::RestartPolicy| {
-            let next = (attempt < policy.budget)
-                .then(|| self.runtime.clock().now().plus(policy.backoff(attempt)));
-            SagaCommand::Failed {
-                effect,
-                is_undo,
-                attempt,
-                next,
-                reason,
-                decided_at: task.decided_at.unwrap_or(sequence),
-            }
-        };
-        let command = match attempted {
-            Ok(Answer::Unknown { reason }) if is_undo => failed(reason, self.options.undos),
-            Ok(Answer::Unknown { reason }) if attempt < self.options.unknown_calls.budget => {
-                failed(reason, self.options.unknown_calls)
-            }
-            Ok(answer) => SagaCommand::Answer {
-                effect,
-                is_undo,
-                answer,
-            },
-            Err(reason) if is_undo => failed(reason, self.options.undos),
-            Err(reason) => failed(reason, self.options.effects),
-        };
-        Some((command, options, turn))
-    }
-
-    async fn command(
-        &self,
-        instance: &Instance,
-        task: &Task,
-        effect_id: Uuid,
-        sequence: LogSequence,
-    ) -> Result<Answer, String> {
-        let Request::Command { codec, command, .. } = &task.request else {
-            return Err("it is not a command".to_owned());
-        };
-        let target = task.request.target(&instance.tenant);
-        let target = target.ok_or_else(|| format!("{} is no target", task.request.describe()))?;
-        let effect = EffectCommand {
-            target,
-            codec: CodecId::new(*codec),
-            command: Bytes::copy_from_slice(command),
-            effect_id,
-            decided_at: task.decided_at.unwrap_or(sequence),
-            metadata: task.metadata.clone(),
-            deadline: None,
-        };
-        let mut quick = 0;
-        loop {
-            match self.runtime.effects().dispatch(effect.clone()).await {
-                Ok(outcome) => {
-                    let (codec, payload) = (outcome.codec.number(), outcome.payload.to_vec());
-                    return Ok(match outcome.result {
-                        OutcomeResult::Reply => Answer::Done { codec, payload },
-                        OutcomeResult::Rejection => Answer::Rejected { codec, payload },
-                    });
-                }
-                Err(error) if error.is_retryable() && quick < QUICK_ATTEMPTS => {
-                    quick += 1;
-                    self.pause(quick).await;
-                }
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    }
-
-    async fn call(&self, service: &str, request: &[u8], key: Uuid) -> Result<Answer, String> {
-        let Some(found) = self.services.get(service) else {
-            return Err(format!("no service {service:?} is registered"));
-        };
-        let clock = self.runtime.clock();
-        let (called, request) = (Arc::clone(found), request.to_vec());
-        let call = AssertUnwindSafe(async move { called.call(key, request).await }).catch_unwind();
-        let result = tokio::select! {
-            biased;
-            result = call => result.unwrap_or_else(|panic| {
-                CallResult::Unknown(format!("the call panicked: {}", said(panic.as_ref())))
-            }),
-            () = clock.sleep_until(clock.now().plus(self.options.call_timeout)) => {
-                CallResult::Unknown(format!("no answer in {} s", self.options.call_timeout.as_secs_f64()))
-            }
-        };
-        let codec = CodecId::BINCODE.number();
-        Ok(match result {
-            CallResult::Done(payload) => Answer::Done { codec, payload },
-            CallResult::Rejected(payload) => Answer::Rejected { codec, payload },
-            CallResult::Unknown(reason) => Answer::Unknown { reason },
-        })
     }
 }
 

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, GlobalPosition, LogSequence, StreamId, Tenant, Timestamp};
 use chronicler_runtime::{DispatchError, Entity, SendOptions};
-use chronicler_store::codec::{CodecId, decode};
+use chronicler_store::codec::EventDecoder;
 use chronicler_store::{AllQuery, FactKind, FactQuery, ReadError, Start, StreamQuery};
 use futures::StreamExt;
 
 use crate::answer::Answer;
-use crate::entity::{OpenFact, OpenStatus};
+use crate::effect_view::EffectView;
 use crate::executor::{AskError, Executor, Instance};
-use crate::instance::EffectView;
+use crate::history::HistoryLine;
 use crate::journal::StalledInput;
+use crate::open_fact::OpenFact;
 use crate::router::Router;
 use crate::saga::{RoutedEvent, Saga};
 use crate::status::SagaStatus;
-use crate::step::{SagaCommand, SagaRefusal};
+use crate::step::{SagaCommand, SagaRefusal, Wish};
+use crate::verb::SagaVerb;
 
 /// The instances of one saga type.
 pub struct SagaHandle<S: Saga> {
@@ -46,6 +48,14 @@ pub struct SagaView<S: Saga> {
     pub timers: Vec<(String, Timestamp)>,
     /// Whether it has passed its pivot.
     pub pivoted: bool,
+    /// The version of the definition that it goes by; `None` if it was never started.
+    pub version: Option<u32>,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
+    /// The stream of the instance that began it, if it is a child.
+    pub parent: Option<String>,
+    /// Inputs that wait for its release, or until it is resumed.
+    pub stalled: usize,
     /// When it began.
     pub started_at: Timestamp,
     /// When it last took an input.
@@ -61,9 +71,16 @@ pub struct OpenSaga {
     pub id: String,
     /// When it began.
     pub since: Timestamp,
-    /// Its status in a word: `waiting`, `running`, `parked`, `compensating`, `compensation stuck`,
-    /// `quarantined`.
+    /// Its status in a word, as [`SagaStatus::word`] has it.
     pub status: &'static str,
+    /// The version of the definition that it goes by.
+    pub version: u32,
+    /// What it waits for, if it waits.
+    pub on: Vec<String>,
+    /// When the first of its timers is due, if it waits.
+    pub until: Option<Timestamp>,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
     /// The commit that last changed this.
     pub sequence: LogSequence,
 }
@@ -84,6 +101,13 @@ impl CancelError {
 }
 
 impl CancelError {
+    pub(crate) fn refused(reason: String) -> Self {
+        Self {
+            reason,
+            refused: true,
+        }
+    }
+
     pub(crate) fn failed(error: impl ToString) -> Self {
         Self {
             reason: error.to_string(),
@@ -120,19 +144,27 @@ impl<S: Saga> SagaHandle<S> {
         tenant: &Tenant,
         id: &AggregateId,
     ) -> Result<SagaView<S>, DispatchError> {
-        let found = self.executor.handle.query(tenant, id, |state, _| SagaView {
-            status: state.status(),
-            state: state.user().clone(),
-            effects: state.effects().to_vec(),
-            timers: state
-                .timers
-                .iter()
-                .map(|(key, due)| (key.clone(), *due))
-                .collect(),
-            pivoted: state.pivoted,
-            started_at: state.started_at,
-            moved_at: state.moved_at,
-        });
+        let saga = Arc::clone(self.executor.handle.entity());
+        let found = self
+            .executor
+            .handle
+            .query(tenant, id, move |state, _| SagaView {
+                status: state.status_with(|| saga.saga().waits_for(state.user())),
+                version: state.saga_version,
+                escalated: state.escalated.clone(),
+                parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
+                stalled: state.stalled.len(),
+                state: state.user().clone(),
+                effects: state.effects().to_vec(),
+                timers: state
+                    .timers
+                    .iter()
+                    .map(|(key, due)| (key.clone(), *due))
+                    .collect(),
+                pivoted: state.pivoted,
+                started_at: state.started_at,
+                moved_at: state.moved_at,
+            });
         Ok(found.await?.state)
     }
 
@@ -150,58 +182,80 @@ impl<S: Saga> SagaHandle<S> {
         let category = self.executor.handle.entity().category().as_str();
         let open = facts.iter().filter_map(|fact| {
             let stream = StreamId::from_key(std::str::from_utf8(&fact.key).ok()?)?;
-            let open: OpenFact = decode(CodecId::BINCODE, &fact.value).ok()?;
+            let open = OpenFact::read(&fact.value)?;
             (stream.category() == category).then(|| OpenSaga {
                 tenant: stream.tenant().to_owned(),
                 id: stream.id().to_owned(),
                 since: open.since,
-                status: match open.status {
-                    OpenStatus::Waiting => "waiting",
-                    OpenStatus::Running => "running",
-                    OpenStatus::Parked => "parked",
-                    OpenStatus::Compensating => "compensating",
-                    OpenStatus::CompensationStuck => "compensation stuck",
-                    OpenStatus::Quarantined => "quarantined",
-                },
+                status: open.status.word(),
+                version: open.version,
+                on: open.on,
+                until: open.until,
+                escalated: open.escalated,
                 sequence: fact.sequence,
             })
         });
         Ok(open.collect())
     }
 
-    /// How far the events of the log have been brought to their instances in this life of the process.
+    /// The name of the saga.
     pub fn name(&self) -> &'static str {
         S::NAME
     }
 
-    /// What happened to an instance: time, type and position of each entry of its stream.
+    /// What happened to an instance: every entry of its stream, in order, in words.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or holds an entry that cannot be.
     pub async fn history(
         &self,
         tenant: &Tenant,
         id: &AggregateId,
-    ) -> Result<Vec<(Timestamp, String, GlobalPosition)>, ReadError> {
+    ) -> Result<Vec<HistoryLine>, ReadError> {
         let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
         let mut commits = self
             .executor
             .runtime
             .store()
             .read_stream(StreamQuery::new(stream));
+        let decoder = EventDecoder::new();
         let mut history = Vec::new();
         while let Some(batch) = commits.next().await {
             for commit in batch? {
-                history.extend(commit.events().map(|event| {
-                    (
-                        event.timestamp(),
-                        event.event_type().to_owned(),
-                        event.position(),
-                    )
-                }));
+                let lines = commit
+                    .events()
+                    .map(|event| HistoryLine::of(&event, &decoder));
+                history.extend(lines);
             }
         }
         Ok(history)
+    }
+
+    /// Has an operator's verb carried out on an instance, and says where it then is. Journaled with who and why; asked
+    /// again, it changes nothing more.
+    ///
+    /// # Errors
+    /// A refusal for what the instance is, with its reason; else a fault.
+    pub async fn operate(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        verb: SagaVerb,
+        by: &str,
+        reason: &str,
+    ) -> Result<SagaStatus, CancelError> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        if let SagaVerb::Fork { before, id: other } = &verb {
+            let other = AggregateId::new(other).map_err(CancelError::failed)?;
+            let (before, verb) = (before.clone(), verb.clone());
+            let fork = self.fork_of(tenant, id, before).await?;
+            let command = SagaCommand::Fork(Box::new(fork), Wish { verb, by, reason });
+            self.tell(tenant, &other, command).await?;
+            return self.take_up(tenant, &other).await;
+        }
+        let command = SagaCommand::Operate(Wish { verb, by, reason });
+        self.tell(tenant, id, command).await?;
+        self.take_up(tenant, id).await
     }
 
     /// Runs the undos of an instance. Journaled with who and why.
@@ -215,11 +269,9 @@ impl<S: Saga> SagaHandle<S> {
         reason: &str,
         by: &str,
     ) -> Result<(), CancelError> {
-        let command = SagaCommand::Cancel {
-            reason: reason.to_owned(),
-            by: by.to_owned(),
-        };
-        self.tell(tenant, id, command).await
+        self.operate(tenant, id, SagaVerb::Cancel, by, reason)
+            .await
+            .map(|_| ())
     }
 
     /// Has parked effects and stuck undos tried again, with a fresh budget, and what waits for its next attempt tried at
@@ -233,8 +285,8 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         by: &str,
     ) -> Result<(), CancelError> {
-        self.tell(tenant, id, SagaCommand::RetryNow { by: by.to_owned() })
-            .await
+        let retried = self.operate(tenant, id, SagaVerb::RetryNow, by, "");
+        retried.await.map(|_| ())
     }
 
     /// Says how a parked effect or a stuck undo ended, by the effect's key, when a person has found it out: then it is
@@ -273,18 +325,23 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         by: &str,
     ) -> Result<SagaStatus, CancelError> {
-        self.tell(tenant, id, SagaCommand::Release { by: by.to_owned() })
-            .await?;
+        self.operate(tenant, id, SagaVerb::Release, by, "").await
+    }
+
+    /// Takes up the inputs that wait, in order, as long as nothing keeps it from it.
+    async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, CancelError> {
         let instance = Instance {
             tenant: tenant.clone(),
             id: id.clone(),
         };
         loop {
-            let first = self.executor.handle.query(tenant, id, |state, _| {
-                let waits = state.quarantined.is_none() && state.ended.is_none();
+            let saga = Arc::clone(self.executor.handle.entity());
+            let first = self.executor.handle.query(tenant, id, move |state, _| {
+                let stands = state.quarantined.is_some() || state.paused.is_some();
+                let waits = !stands && state.ended.is_none();
                 (
                     state.stalled.front().filter(|_| waits).cloned(),
-                    state.status(),
+                    state.status_with(|| saga.saga().waits_for(state.user())),
                 )
             });
             let (first, status) = first.await.map_err(AskError::Failed)?.state;

@@ -7,70 +7,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::answer::Answer;
-use crate::effect::{EffectSpec, Request};
-use crate::journal::{Entry, StalledInput};
+use crate::effect::Request;
+use crate::effect_view::{EffectState, EffectView, UndoState};
+use crate::journal::{Entry, Parent, StalledInput};
 use crate::status::{Ending, SagaStatus};
-
-/// Where one effect is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EffectState {
-    /// Not answered yet.
-    Pending {
-        /// Attempts that failed.
-        attempt: u32,
-        /// Not to be tried again before this.
-        next: Timestamp,
-    },
-    /// Failed more often than its budget allows; waits for a person.
-    Parked {
-        /// Why it failed last.
-        reason: String,
-    },
-    /// Done.
-    Done,
-    /// Refused for good.
-    Rejected,
-    /// Whether it was done is not known.
-    Unknown,
-}
-
-/// Where the undo of one effect is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UndoState {
-    /// Not needed so far.
-    Idle,
-    /// Under way.
-    Pending {
-        /// Attempts that failed.
-        attempt: u32,
-        /// Not to be tried again before this.
-        next: Timestamp,
-    },
-    /// Done.
-    Undone,
-    /// Failed for good; waits for a person.
-    Stuck {
-        /// Why.
-        reason: String,
-        /// Whether the target refused it: then it is asked anew, not whether it was done.
-        rejected: bool,
-    },
-}
-
-/// One effect of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EffectView {
-    /// What was decided.
-    pub spec: EffectSpec,
-    /// Where it is.
-    pub state: EffectState,
-    /// Where its undo is.
-    pub undo: UndoState,
-    /// How often its undo was refused and asked anew.
-    pub undo_round: u32,
-    /// The commit that decided it, if it is known: it is not while that commit is being written.
-    pub decided_at: Option<LogSequence>,
-}
+use crate::terms::Terms;
 
 /// Which way an instance goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +49,14 @@ pub struct InstanceState<S> {
     pub(crate) moved_at: Timestamp,
     pub(crate) correlation_id: Uuid,
     pub(crate) causation_depth: u16,
+    pub(crate) paused: Option<String>,
+    /// Why a person should look at it.
+    pub(crate) escalated: Option<String>,
+    pub(crate) parent: Option<Parent>,
+    /// How it ends once nothing is under way any more.
+    pub(crate) concluded: Option<Ending>,
+    /// Which instance it began with what it did, and before which effect.
+    pub(crate) forked_from: Option<(String, String)>,
 }
 
 impl<S: Default> InstanceState<S> {
@@ -130,6 +79,11 @@ impl<S: Default> InstanceState<S> {
             moved_at: Timestamp::EPOCH,
             correlation_id: Uuid::nil(),
             causation_depth: 0,
+            paused: None,
+            escalated: None,
+            parent: None,
+            concluded: None,
+            forked_from: None,
         }
     }
 }
@@ -163,18 +117,19 @@ impl<S> InstanceState<S> {
         })
     }
 
-    /// Where it is.
-    pub fn status(&self) -> SagaStatus {
-        if let Some(ending) = &self.ended {
-            return SagaStatus::Ended(ending.clone());
+    /// Where it is. `waits_for` is what the saga itself says that it waits for.
+    pub(crate) fn status_with(&self, waits_for: impl FnOnce() -> Vec<String>) -> SagaStatus {
+        if let Some(how) = self.ended.clone() {
+            return SagaStatus::Ended { how };
         }
         if !self.is_started() {
             return SagaStatus::Unknown;
         }
-        if let Some(reason) = &self.quarantined {
-            return SagaStatus::Quarantined {
-                reason: reason.clone(),
-            };
+        if let Some(reason) = self.quarantined.clone() {
+            return SagaStatus::Quarantined { reason };
+        }
+        if let Some(reason) = self.paused.clone() {
+            return SagaStatus::Paused { reason };
         }
         if !self.stalled.is_empty() {
             // As a crash in the middle of a release leaves it.
@@ -182,29 +137,22 @@ impl<S> InstanceState<S> {
             return SagaStatus::Quarantined { reason };
         }
         if let Phase::Compensating { reason } | Phase::Closing { reason } = &self.phase {
-            let stuck = self.stuck();
-            if !stuck.is_empty() && !self.has_work() {
-                return SagaStatus::CompensationStuck { stuck };
-            }
-            return SagaStatus::Compensating {
-                reason: reason.clone(),
+            let (stuck, reason) = (self.stuck(), reason.clone());
+            return match stuck.is_empty() || self.has_work() {
+                true => SagaStatus::Compensating { reason },
+                false => SagaStatus::CompensationStuck { stuck },
             };
         }
         for effect in &self.effects {
             let key = effect.spec.key.clone();
             match &effect.state {
                 EffectState::Parked { reason } => {
-                    return SagaStatus::Parked {
-                        key,
-                        reason: reason.clone(),
-                    };
+                    let reason = reason.clone();
+                    return SagaStatus::Parked { key, reason };
                 }
-                EffectState::Pending { attempt, next } if *attempt > 0 => {
-                    return SagaStatus::Retrying {
-                        key,
-                        attempt: *attempt,
-                        next: *next,
-                    };
+                EffectState::Pending { attempt, next } if *attempt > 0 || *next > self.moved_at => {
+                    let (attempt, next) = (*attempt, *next);
+                    return SagaStatus::Retrying { key, attempt, next };
                 }
                 _ => {}
             }
@@ -212,12 +160,20 @@ impl<S> InstanceState<S> {
         if self.has_work() {
             return SagaStatus::Running;
         }
-        let timers = self
-            .timers
-            .iter()
-            .map(|(key, due)| (key.clone(), *due))
+        let is_awaited = |effect: &&EffectView| effect.state == EffectState::Awaited;
+        let children = self.effects.iter().filter(is_awaited);
+        let mut on: Vec<_> = children
+            .map(|child| child.spec.request.describe())
+            .chain(waits_for())
             .collect();
-        SagaStatus::Waiting { timers }
+        if on.is_empty() {
+            on = self.timers.keys().cloned().collect();
+        }
+        SagaStatus::Waiting {
+            on,
+            since: self.moved_at,
+            until: self.timers.values().min().copied(),
+        }
     }
 
     /// What keeps a compensation from its end: effects whose undo is stuck, or of which nobody knows yet whether they
@@ -247,7 +203,7 @@ impl<S> InstanceState<S> {
 
     /// How many attempts failed and when the next is due, for an effect or undo that is to be carried out.
     pub(crate) fn pending(&self, index: u32, is_undo: bool) -> Option<(u32, Timestamp)> {
-        let effect = self.effect(index)?;
+        let effect = self.effect(index).filter(|_| self.ended.is_none())?;
         match (is_undo, &effect.state, &effect.undo) {
             (false, EffectState::Pending { attempt, next }, _) => Some((*attempt, *next)),
             (true, _, UndoState::Pending { attempt, next }) => Some((*attempt, *next)),
@@ -285,21 +241,43 @@ impl<S> InstanceState<S> {
         }
     }
 
-    /// The effect whose undo is next: the latest that was done, or may have been, and is not undone yet. `None`
-    /// while something is still under way, or when nothing is left.
-    pub(crate) fn next_undo(&self) -> Option<u32> {
-        if self.has_work() {
-            return None;
+    /// Whether something was decided whose end is not known, and which no person has to see to.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.has_work() || self.effects.iter().any(EffectView::is_under_way)
+    }
+
+    /// The effects whose undos are next: of those that were done, or may have been, the latest, and whatever may be
+    /// undone beside it. None while an effect is still under way.
+    pub(crate) fn next_undos(&self) -> Vec<u32> {
+        if self.effects.iter().any(EffectView::is_under_way) {
+            return Vec::new();
         }
-        let due = |effect: &EffectView| {
-            effect.spec.undo.is_some()
-                && effect.undo == UndoState::Idle
-                && matches!(effect.state, EffectState::Done | EffectState::Unknown)
-        };
-        self.effects
-            .iter()
-            .rposition(due)
-            .and_then(|index| u32::try_from(index).ok())
+        let mut next = Vec::new();
+        // The later ones that are not undone yet; one stands for all that are of its place.
+        let mut later: Vec<&EffectView> = Vec::new();
+        for index in self.indices().rev() {
+            let Some(effect) = self.effect(index) else {
+                continue;
+            };
+            let is_due = effect.is_to_be_undone();
+            let is_undone_now = matches!(effect.undo, UndoState::Pending { .. });
+            // What is parked may have been done: what came before it is not undone under it.
+            let is_parked = matches!(effect.state, EffectState::Parked { .. });
+            if !is_due && !is_undone_now && !is_parked {
+                continue;
+            }
+            if is_due && later.iter().all(|other| other.is_beside(effect)) {
+                next.push(index);
+            }
+            if effect.is_beside_nothing() {
+                break;
+            }
+            let is_of_its_place = |other: &&EffectView| other.is_where(effect);
+            if !later.iter().any(is_of_its_place) {
+                later.push(effect);
+            }
+        }
+        next
     }
 
     /// Changes the state as an entry of its journal says.
@@ -316,6 +294,9 @@ impl<S> InstanceState<S> {
                 undo: UndoState::Idle,
                 undo_round: 0,
                 decided_at: None,
+                terms: Terms::default(),
+                together: None,
+                skipped: false,
             }),
             Entry::Answered { effect, answer } => {
                 self.with(*effect, |effect| {
@@ -332,7 +313,7 @@ impl<S> InstanceState<S> {
             }
             Entry::UndoDecided { effect, undo } => {
                 self.with(*effect, |effect| {
-                    effect.spec.undo = Some(undo.as_ref().clone())
+                    effect.spec.undo = (!effect.skipped).then(|| undo.as_ref().clone());
                 });
             }
             Entry::Pivoting { effect } => self.pivoting = Some(*effect),
@@ -414,7 +395,64 @@ impl<S> InstanceState<S> {
             Entry::Ended(ending) => {
                 self.ended = Some(ending.clone());
                 self.timers.clear();
+                self.escalated = None;
             }
+            Entry::Terms { effect, terms } => self.with(*effect, |effect| {
+                effect.terms = terms.as_ref().clone();
+            }),
+            Entry::Together { first } => {
+                for effect in self.effects.iter_mut().skip(*first as usize) {
+                    effect.together = Some(*first);
+                }
+            }
+            Entry::Held {
+                effect, is_undo, ..
+            } => {
+                let never = Timestamp::MAX;
+                self.with(*effect, |effect| match (is_undo, &mut effect.undo) {
+                    (true, UndoState::Pending { next, .. }) => *next = never,
+                    (true, _) => {}
+                    (false, _) => {
+                        if let EffectState::Pending { next, .. } = &mut effect.state {
+                            *next = never;
+                        }
+                    }
+                });
+            }
+            Entry::Escalated { reason } => self.escalated.clone_from(reason),
+            Entry::Operated { .. } | Entry::Reported { .. } => {}
+            Entry::Forked { from, before } => {
+                self.forked_from = Some((from.clone(), before.clone()));
+            }
+            Entry::Paused { reason } => self.paused = Some(reason.clone()),
+            Entry::Resumed => self.paused = None,
+            Entry::Edited {
+                effect,
+                is_undo,
+                request,
+            } => self.with(*effect, |effect| {
+                let request = request.as_ref().clone();
+                match (*is_undo, &mut effect.spec.undo) {
+                    (false, _) => effect.spec.request = request,
+                    (true, Some(undo)) => {
+                        undo.if_unknown = undo.if_unknown.as_ref().map(|_| request.clone());
+                        undo.if_done = request;
+                    }
+                    (true, None) => {}
+                }
+            }),
+            Entry::Abandoned { effect } => {
+                self.with(*effect, |effect| effect.undo = UndoState::Abandoned);
+            }
+            Entry::Skipped { effect } => self.with(*effect, |effect| {
+                (effect.skipped, effect.spec.undo) = (true, None);
+            }),
+            Entry::Child { parent, .. } => self.parent = Some(parent.clone()),
+            Entry::Begun { effect } => {
+                self.with(*effect, |effect| effect.state = EffectState::Awaited);
+            }
+            Entry::Concluded(ending) => self.concluded = Some(ending.clone()),
+            Entry::Migrated { saga_version } => self.saga_version = Some(*saga_version),
         }
     }
 

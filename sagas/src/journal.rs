@@ -4,11 +4,15 @@ use chronicler_domain::{Event, GlobalPosition, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
-use crate::effect::{EffectSpec, Undo};
+use crate::effect::{EffectSpec, Request, Undo};
 use crate::status::Ending;
+use crate::terms::Terms;
 
 /// Type names of the executor's own events begin with this; a saga's must not.
 pub(crate) const OWN_PREFIX: char = '$';
+
+/// The type name of the entry that tells a parent.
+pub(crate) const REPORTED: &str = "$Reported";
 
 /// What the executor remembers of an instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +105,81 @@ pub(crate) enum Entry {
     /// It is over.
     #[serde(rename = "$Ended")]
     Ended(Ending),
+    /// What governs an effect beyond the options of the application; stands behind the decision.
+    #[serde(rename = "$Terms")]
+    Terms { effect: u32, terms: Box<Terms> },
+    /// The last so many effects were decided as one: they are undone side by side.
+    #[serde(rename = "$Together")]
+    Together { first: u32 },
+    /// No attempt is made for the time being: the service does not answer anybody.
+    #[serde(rename = "$Held")]
+    Held {
+        effect: u32,
+        is_undo: bool,
+        reason: String,
+    },
+    /// A person should look at it; `None` when that is over.
+    #[serde(rename = "$Escalated")]
+    Escalated { reason: Option<String> },
+    /// A person has it changed in a way that stands behind this: what, about which key, who and why.
+    #[serde(rename = "$Operated")]
+    Operated {
+        verb: String,
+        about: String,
+        by: String,
+        reason: String,
+    },
+    /// Inputs wait, and no further attempt begins.
+    #[serde(rename = "$Paused")]
+    Paused { reason: String },
+    /// They are taken up again.
+    #[serde(rename = "$Resumed")]
+    Resumed,
+    /// What is done for an effect, or to undo it, was changed by a person.
+    #[serde(rename = "$Edited")]
+    Edited {
+        effect: u32,
+        is_undo: bool,
+        request: Box<Request>,
+    },
+    /// An effect is not to be done, nor taken back; what it counts as having given stands behind this.
+    #[serde(rename = "$Skipped")]
+    Skipped { effect: u32 },
+    /// The undo of an effect was given up.
+    #[serde(rename = "$Abandoned")]
+    Abandoned { effect: u32 },
+    /// It was begun by another saga, with this.
+    #[serde(rename = "$Child")]
+    Child {
+        parent: Parent,
+        codec: u8,
+        start: Vec<u8>,
+    },
+    /// The child of an effect was begun; its end is awaited.
+    #[serde(rename = "$Begun")]
+    Begun { effect: u32 },
+    /// A child has ended: its parent is told.
+    #[serde(rename = "$Reported")]
+    Reported { parent: Parent, ending: Ending },
+    /// It begins with what another instance did until then.
+    #[serde(rename = "$Forked")]
+    Forked { from: String, before: String },
+    /// It ends so as soon as nothing is under way any more.
+    #[serde(rename = "$Concluded")]
+    Concluded(Ending),
+    /// From here on it goes by this version of its definition.
+    #[serde(rename = "$Migrated")]
+    Migrated { saga_version: u32 },
+}
+
+/// Who began a child, and for which effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    /// The key of the parent's stream.
+    pub(crate) stream: String,
+    pub(crate) effect: u32,
+    /// How many causes lie before the decision that began it.
+    pub(crate) depth: u16,
 }
 
 impl Event for Entry {}
@@ -116,4 +195,12 @@ pub(crate) enum StalledInput {
     Timer(String),
     /// The end of compensation.
     Compensated { reason: String },
+    /// A signal that a person gave.
+    Signal {
+        name: String,
+        codec: u8,
+        payload: Vec<u8>,
+    },
+    /// The beginning of a child.
+    Begin { codec: u8, start: Vec<u8> },
 }

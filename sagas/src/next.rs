@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::effect::{EffectSpec, Request, Undo};
 use crate::saga::Saga;
+use crate::terms::{Orphan, Terms, Tries};
 
 /// What a saga decided to do next. All of it is committed together with the input, before any of it is done.
 #[must_use = "a decision that is not returned is not taken"]
@@ -24,6 +25,12 @@ pub(crate) enum Action<E> {
     Effect(Box<EffectSpec>),
     /// The effect just added is the pivot, if it is done.
     Pivoting,
+    /// What governs the effect just added.
+    Terms(Box<Terms>),
+    /// So many effects, those just added, were decided as one.
+    Together(u32),
+    /// A person should look at it; or need not any more.
+    Escalate(Option<String>),
     /// The latest effect under this key is taken back like this.
     UndoOf {
         key: String,
@@ -191,6 +198,81 @@ impl<S: Saga> Next<S> {
         self
     }
 
+    /// How often the effect just added is tried, instead of what [`SagaOptions`](crate::SagaOptions) says. For a call
+    /// this holds for unknown outcomes, too.
+    pub fn tries(self, tries: Tries) -> Self {
+        self.terms(|terms| terms.tries = Some(tries))
+    }
+
+    /// How often the undo of the effect just added is tried.
+    pub fn undo_tries(self, tries: Tries) -> Self {
+        self.terms(|terms| terms.undo_tries = Some(tries))
+    }
+
+    /// How long one attempt of the call just added may take; then its outcome is unknown.
+    pub fn patience(self, patience: Duration) -> Self {
+        self.terms(|terms| terms.patience = Some(patience))
+    }
+
+    /// At most so many effects that need this resource are under way at a time in this process, the effect just added
+    /// being one of them; the others wait. Who names the resource first says how many, at least 1.
+    pub fn at_most(self, count: u32, resource: impl Into<String>) -> Self {
+        let resource = (resource.into(), count.max(1));
+        self.terms(|terms| terms.resource = Some(resource))
+    }
+
+    /// The effect just added lies on this branch of this fork: its undo may run beside those of other branches.
+    pub fn on_branch(self, fork: u32, branch: u32) -> Self {
+        self.terms(|terms| terms.branch.push((fork, branch)))
+    }
+
+    /// Everything that these decide is decided as one: their effects are undone side by side.
+    pub fn together(self, all: impl IntoIterator<Item = Self>) -> Self {
+        let all = all.into_iter().fold(Self::stay(), Self::and);
+        let is_effect = |action: &&Action<S::Event>| matches!(action, Action::Effect(_));
+        let count = all.actions.iter().filter(is_effect).count();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.and(all).were_together(count)
+    }
+
+    /// So many effects, those just added, were decided as one.
+    pub(crate) fn were_together(mut self, count: u32) -> Self {
+        self.actions.push(Action::Together(count));
+        self
+    }
+
+    /// Begin an instance of another saga, as a child: a saga of steps with its [`Start`](crate::steps::StepSaga::Start), any
+    /// other with what it looks for in [`Input::Begin`](crate::Input::Begin). The effect is done when the child is
+    /// completed, and rejected with the reason, a text, when it ends otherwise. The saga has to say
+    /// [`Routes::child`](crate::Routes::child).
+    pub fn start<C: Saga>(
+        self,
+        key: impl Into<String>,
+        id: impl AsRef<str>,
+        start: &impl Serialize,
+    ) -> Self {
+        let key = key.into();
+        let made = child::<C>(id.as_ref(), start);
+        self.made(key, made, Self::effect)
+    }
+
+    /// What becomes of the child just added if this saga is compensated before the child has ended.
+    pub fn orphan(self, orphan: Orphan) -> Self {
+        self.terms(|terms| terms.orphan = orphan)
+    }
+
+    /// A person should look at it, for this reason; it goes on meanwhile.
+    pub fn escalate(mut self, reason: impl Into<String>) -> Self {
+        self.actions.push(Action::Escalate(Some(reason.into())));
+        self
+    }
+
+    /// Nobody need look at it any more.
+    pub fn deescalate(mut self) -> Self {
+        self.actions.push(Action::Escalate(None));
+        self
+    }
+
     /// From here on the saga only goes forward: neither it nor anybody else can compensate it.
     pub fn pivot(mut self) -> Self {
         self.actions.push(Action::Pivot);
@@ -223,6 +305,21 @@ impl<S: Saga> Next<S> {
     pub fn and(mut self, other: Self) -> Self {
         self.actions.extend(other.actions);
         self.mistake = self.mistake.or(other.mistake);
+        self
+    }
+
+    pub(crate) fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        if let Some(Action::Terms(terms)) = self.actions.last_mut() {
+            change(terms);
+            return self;
+        }
+        if !matches!(self.actions.last(), Some(Action::Effect(_))) {
+            let reason = "there is no effect just before this that it could be said of";
+            return self.mistaken("terms", reason.to_owned());
+        }
+        let mut terms = Box::<Terms>::default();
+        change(&mut terms);
+        self.actions.push(Action::Terms(terms));
         self
     }
 
@@ -311,6 +408,18 @@ pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Re
         id: id.to_owned(),
         codec: codec.id().number(),
         command,
+    })
+}
+
+pub(crate) fn child<C: Saga>(id: &str, start: &impl Serialize) -> Result<Request, String> {
+    AggregateId::new(id).map_err(|error| error.to_string())?;
+    let codec = PayloadCodec::default();
+    let start = encode(codec, start).map_err(|error| error.to_string())?;
+    Ok(Request::Start {
+        saga: C::NAME.to_owned(),
+        id: id.to_owned(),
+        codec: codec.id().number(),
+        start: start.to_vec(),
     })
 }
 

@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chronicler_domain::{AggregateId, StreamId, Tenant};
-use chronicler_runtime::Entity;
+use chronicler_domain::{AggregateId, Category, StreamId, Tenant, Timestamp};
+use chronicler_runtime::{Entity, SendOptions};
 use chronicler_store::ReadError;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::handle::{CancelError, SagaHandle};
+use crate::effect_view::EffectView;
+use crate::executor::{AskError, Instance};
+use crate::handle::{CancelError, OpenSaga, SagaHandle};
+use crate::history::HistoryLine;
+use crate::instance::InstanceState;
+use crate::journal::Parent;
 use crate::registry::Sagas;
 use crate::saga::Saga;
-use crate::status::SagaStatus;
+use crate::status::{Ending, SagaStatus};
+use crate::step::SagaCommand;
+use crate::verb::SagaVerb;
 
 /// An instance whose own code failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +42,101 @@ pub(crate) trait AnyHandle: Send + Sync {
         id: &'a AggregateId,
         by: &'a str,
     ) -> BoxFuture<'a, Result<bool, CancelError>>;
+
+    fn open_ones(&self) -> BoxFuture<'_, Result<Vec<OpenSaga>, ReadError>>;
+
+    fn operate_on<'a>(
+        &'a self,
+        instance: Instance,
+        verb: SagaVerb,
+        by: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<SagaStatus, CancelError>>;
+
+    fn show(&self, instance: Instance) -> BoxFuture<'_, Result<SagaShown, CancelError>>;
+
+    /// Begins an instance as the child of another, or finds it begun by the same.
+    fn begin_child(
+        &self,
+        child: Instance,
+        parent: Parent,
+        beginning: (u8, Vec<u8>),
+        options: SendOptions,
+    ) -> BoxFuture<'_, Result<Began, String>>;
+
+    /// Has a child undo what it did, if it can be.
+    fn end_child(&self, child: Instance, parent: Parent) -> BoxFuture<'_, Result<Began, String>>;
+}
+
+/// What a child says when it is begun, or told to end.
+pub(crate) enum Began {
+    /// Its end will be reported.
+    GoesOn,
+    /// It has ended.
+    Ended(Ending),
+    /// There is another instance of this id.
+    Refused(String),
+}
+
+/// One instance of any saga type, for people.
+#[derive(Clone, Debug)]
+pub struct SagaShown {
+    /// Where it is.
+    pub status: SagaStatus,
+    /// The version of the definition that it goes by.
+    pub version: Option<u32>,
+    /// Its effects, in the order in which they were decided.
+    pub effects: Vec<EffectView>,
+    /// Its timers and when they are due.
+    pub timers: Vec<(String, Timestamp)>,
+    /// Whether it has passed its pivot.
+    pub pivoted: bool,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
+    /// The stream of the instance that began it, if it is a child.
+    pub parent: Option<String>,
+    /// Inputs that wait for its release, or until it is resumed.
+    pub stalled: usize,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it last took an input.
+    pub moved_at: Timestamp,
+    /// What remains to be done, for a saga of steps: the ids of the steps ahead.
+    pub remaining: Vec<String>,
+    /// The path of this instance through its definition as a Mermaid diagram, for a saga of steps.
+    pub diagram: Option<String>,
+    /// Everything that happened to it.
+    pub history: Vec<HistoryLine>,
+}
+
+/// An open instance of any saga type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSaga {
+    /// Its stream.
+    pub stream: StreamId,
+    /// What is known of it without waking it.
+    pub open: OpenSaga,
+}
+
+impl<S: Saga> SagaHandle<S> {
+    async fn ask_child(
+        &self,
+        child: Instance,
+        command: SagaCommand,
+        options: SendOptions,
+    ) -> Result<Began, String> {
+        match self.executor.tell(&child, command, options).await {
+            Ok(_) => {}
+            Err(AskError::Refused(refusal)) => return Ok(Began::Refused(refusal.to_string())),
+            Err(AskError::Failed(error)) => return Err(error.to_string()),
+        }
+        let ended = |state: &InstanceState<S::State>, _: _| state.ended.clone();
+        let found = self.executor.handle.query(&child.tenant, &child.id, ended);
+        match found.await {
+            Ok(found) => Ok(found.state.map_or(Began::GoesOn, Began::Ended)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 pub(crate) fn category_of<S: Saga>(handle: &SagaHandle<S>) -> String {
@@ -90,6 +192,71 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         }
         .boxed()
     }
+
+    fn open_ones(&self) -> BoxFuture<'_, Result<Vec<OpenSaga>, ReadError>> {
+        self.open().boxed()
+    }
+
+    fn operate_on<'a>(
+        &'a self,
+        instance: Instance,
+        verb: SagaVerb,
+        by: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<SagaStatus, CancelError>> {
+        async move {
+            let Instance { tenant, id } = instance;
+            self.operate(&tenant, &id, verb, by, reason).await
+        }
+        .boxed()
+    }
+
+    fn show(&self, instance: Instance) -> BoxFuture<'_, Result<SagaShown, CancelError>> {
+        async move {
+            let Instance { tenant, id } = instance;
+            let view = self.get(&tenant, &id).await.map_err(CancelError::failed)?;
+            let history = self.history(&tenant, &id).await;
+            let saga = self.executor.handle.entity().saga();
+            Ok(SagaShown {
+                remaining: saga.remaining(&view.state),
+                diagram: saga.diagram(&view.state, &view.effects),
+                status: view.status,
+                version: view.version,
+                effects: view.effects,
+                timers: view.timers,
+                pivoted: view.pivoted,
+                escalated: view.escalated,
+                parent: view.parent,
+                stalled: view.stalled,
+                started_at: view.started_at,
+                moved_at: view.moved_at,
+                history: history.map_err(CancelError::failed)?,
+            })
+        }
+        .boxed()
+    }
+
+    fn begin_child(
+        &self,
+        child: Instance,
+        parent: Parent,
+        (codec, start): (u8, Vec<u8>),
+        options: SendOptions,
+    ) -> BoxFuture<'_, Result<Began, String>> {
+        let command = SagaCommand::Begin {
+            parent,
+            codec,
+            start,
+        };
+        self.ask_child(child, command, options).boxed()
+    }
+
+    fn end_child(&self, child: Instance, parent: Parent) -> BoxFuture<'_, Result<Began, String>> {
+        let reason = format!("{} is being compensated", parent.stream);
+        let command = SagaCommand::EndChild { parent, reason };
+        self.ask_child(child, command, SendOptions::default())
+            .boxed()
+    }
 }
 
 impl Sagas {
@@ -103,6 +270,62 @@ impl Sagas {
             all.extend(handle.quarantined().await?);
         }
         Ok(all)
+    }
+
+    /// The open instances of all types, without waking any of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(&self) -> Result<Vec<ListedSaga>, ReadError> {
+        let mut all = Vec::new();
+        for (category, handle) in &self.any {
+            let listed = handle.open_ones().await?.into_iter().filter_map(|open| {
+                let tenant = Tenant::try_from(open.tenant.clone()).ok()?;
+                let category = Category::new(category).ok()?;
+                let id = AggregateId::new(&open.id).ok()?;
+                let stream = StreamId::new(&tenant, &category, &id);
+                Some(ListedSaga { stream, open })
+            });
+            all.extend(listed);
+        }
+        Ok(all)
+    }
+
+    /// Has an operator's verb carried out on an instance of any type; `None` if the stream is not one of a saga that is
+    /// registered.
+    ///
+    /// # Errors
+    /// As [`SagaHandle::operate`].
+    pub async fn operate(
+        &self,
+        stream: &StreamId,
+        verb: SagaVerb,
+        by: &str,
+        reason: &str,
+    ) -> Result<Option<SagaStatus>, CancelError> {
+        match self.find(stream) {
+            Some((handle, instance)) => handle
+                .operate_on(instance, verb, by, reason)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at an instance of any type; `None` if the stream is not one of a saga that is registered.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the instance cannot be recovered.
+    pub async fn show(&self, stream: &StreamId) -> Result<Option<SagaShown>, CancelError> {
+        match self.find(stream) {
+            Some((handle, instance)) => handle.show(instance).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn find(&self, stream: &StreamId) -> Option<(&dyn AnyHandle, Instance)> {
+        let handle = self.any.get(stream.category())?;
+        Some((handle.as_ref(), Instance::of(stream)?))
     }
 
     /// Releases an instance of any type from quarantine; `false` if it was not in it, `None` if the stream is not one of

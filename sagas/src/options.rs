@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chronicler_runtime::RestartPolicy;
 
+use crate::circuit::CircuitOptions;
+
 /// Every limit of the saga executor.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -18,6 +20,8 @@ pub struct SagaOptions {
     pub unknown_calls: RestartPolicy,
     /// How long one call may take before its outcome is unknown. Default 30 s.
     pub call_timeout: Duration,
+    /// When attempts at a service that answers nobody wait instead of being spent.
+    pub circuit: CircuitOptions,
     /// Inputs that are delivered at a time. Default 1,024.
     pub deliveries_max: usize,
     /// Instances whose effects are under way at a time. Default 65,536.
@@ -42,6 +46,7 @@ impl Default for SagaOptions {
             undos: tries(10, 100, 30_000),
             unknown_calls: tries(3, 50, 1_000),
             call_timeout: Duration::from_secs(30),
+            circuit: CircuitOptions::default(),
             deliveries_max: 1_024,
             under_way_max: 65_536,
             causation_depth_max: 64,

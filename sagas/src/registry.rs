@@ -12,12 +12,13 @@ use chronicler_store::{Append, AppendError, FactKind, ReadError, SideRecord};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::circuit::Circuits;
 use crate::entity::SagaEntity;
-use crate::executor::{Alarm, Executor, Services};
+use crate::executor::{Alarm, AllHandles, Executor, Shared};
 use crate::external::ExternalService;
 use crate::handle::SagaHandle;
 use crate::journal::OWN_PREFIX;
-use crate::operate::{AnyHandles, category_of};
+use crate::operate::{AnyHandle, AnyHandles, category_of};
 use crate::options::SagaOptions;
 use crate::quiet::Quiet;
 use crate::router::Router;
@@ -84,6 +85,9 @@ impl SagasBuilder {
         let problems = saga.problems().into_iter();
         self.problems
             .extend(problems.map(|problem| format!("saga {}: {problem}", S::NAME)));
+        for doubt in saga.doubts() {
+            tracing::info!(saga = S::NAME, doubt, "worth a look");
+        }
         if let Err(problems) = check_events::<S::Event>() {
             let named = problems
                 .into_iter()
@@ -130,19 +134,19 @@ impl SagasBuilder {
     /// # Errors
     /// [`SagaStartError`].
     pub async fn start(self, runtime: &Runtime) -> Result<Sagas, SagaStartError> {
-        let services: Services = Arc::new(self.services);
+        let shared = Shared {
+            services: Arc::new(self.services),
+            circuits: Arc::new(Circuits::new(self.options.circuit)),
+            resources: Arc::default(),
+            all: Arc::default(),
+        };
         let mut started = Sagas {
             runtime: Some(runtime.clone()),
             ..Sagas::default()
         };
         for saga in self.sagas {
-            saga.start(
-                runtime.clone(),
-                Arc::clone(&services),
-                self.options,
-                &mut started,
-            )
-            .await?;
+            saga.start(runtime.clone(), shared.clone(), self.options, &mut started)
+                .await?;
         }
         Ok(started)
     }
@@ -168,9 +172,11 @@ impl Sagas {
         self.handles.get(&TypeId::of::<S>())?.downcast_ref()
     }
 
-    fn add<S: Saga>(&mut self, handle: SagaHandle<S>) {
-        self.any
-            .insert(category_of(&handle), Arc::new(handle.clone()));
+    fn add<S: Saga>(&mut self, handle: SagaHandle<S>, all: &AllHandles) {
+        let category = category_of(&handle);
+        let any: Arc<dyn AnyHandle> = Arc::new(handle.clone());
+        all.write().insert(S::NAME.to_owned(), Arc::downgrade(&any));
+        self.any.insert(category, any);
         self.handles.insert(TypeId::of::<S>(), Box::new(handle));
     }
 
@@ -211,7 +217,7 @@ trait AnySaga: Send + Sync {
     fn start<'a>(
         &'a self,
         runtime: Runtime,
-        services: Services,
+        shared: Shared,
         options: SagaOptions,
         started: &'a mut Sagas,
     ) -> BoxFuture<'a, Result<(), SagaStartError>>;
@@ -234,7 +240,7 @@ impl<S: Saga> AnySaga for Typed<S> {
     fn start<'a>(
         &'a self,
         runtime: Runtime,
-        services: Services,
+        shared: Shared,
         options: SagaOptions,
         started: &'a mut Sagas,
     ) -> BoxFuture<'a, Result<(), SagaStartError>> {
@@ -243,8 +249,11 @@ impl<S: Saga> AnySaga for Typed<S> {
             let handle = handle
                 .ok_or(SagaStartError::NotHosted { name: S::NAME })?
                 .clone();
-            let executor = Arc::new(Executor::new(runtime.clone(), handle, services, options));
             let routes = Arc::new(Routes::<S>::of_saga());
+            let children = routes.children.clone();
+            let all = Arc::clone(&shared.all);
+            let executor = Executor::new(runtime.clone(), handle, shared, children, options);
+            let executor = Arc::new(executor);
             let name = format!("saga:{}", S::NAME);
             let router = Arc::new(Router {
                 executor: Arc::clone(&executor),
@@ -252,7 +261,7 @@ impl<S: Saga> AnySaga for Typed<S> {
                 name,
             });
             if options.paused {
-                started.add(SagaHandle { executor, router });
+                started.add(SagaHandle { executor, router }, &all);
                 return Ok(());
             }
             started.quiet.push(Arc::clone(&executor.quiet));
@@ -278,7 +287,7 @@ impl<S: Saga> AnySaga for Typed<S> {
             started
                 .workers
                 .push(runtime.workers().spawn(spec("executor"), effects));
-            started.add(SagaHandle { executor, router });
+            started.add(SagaHandle { executor, router }, &all);
             Ok(())
         }
         .boxed()

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chronicler_domain::{AggregateId, GlobalPosition, Tenant};
+use chronicler_domain::{AggregateId, GlobalPosition, StreamId, Tenant};
 use chronicler_runtime::{
     Batch, DispatchError, SendOptions, SubscriptionOptions, WorkerContext, WorkerError,
 };
-use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
+use chronicler_store::codec::{CodecId, EventDecoder, PayloadCodec, decode, encode};
 use chronicler_store::{Append, EventRef, FactKind, Filter, SideRecord};
 use futures::stream::{self, StreamExt};
 
+use crate::entity::CATEGORY_PREFIX;
 use crate::executor::{AskError, Executor, Instance};
+use crate::journal::{Entry, REPORTED};
 use crate::routes::{Delivery, EventInfo, Route, Routes};
 use crate::saga::{RoutedEvent, Saga};
 use crate::step::{SagaCommand, said};
@@ -33,9 +35,7 @@ pub(crate) struct Router<S: Saga> {
 
 /// One event on its way to one instance.
 struct Delivered {
-    position: GlobalPosition,
-    delivery: Delivery,
-    events: Vec<RoutedEvent>,
+    command: SagaCommand,
     options: SendOptions,
 }
 
@@ -46,9 +46,16 @@ impl<S: Saga> Router<S> {
     pub(crate) async fn run(self: Arc<Self>, context: WorkerContext) -> Result<(), WorkerError> {
         let wrong = |error: &dyn std::fmt::Display| WorkerError(error.to_string());
         let mut committed = self.cursor().await.map_err(|error| wrong(&error))?;
-        let categories = self.routes.entries.keys().cloned().collect();
+        let children = self.routes.children.iter();
+        let children = children.map(|name| format!("{CATEGORY_PREFIX}{name}"));
         let filter = Filter {
-            categories,
+            categories: self
+                .routes
+                .entries
+                .keys()
+                .cloned()
+                .chain(children)
+                .collect(),
             ..Filter::default()
         };
         let runtime = &self.executor.runtime;
@@ -126,10 +133,17 @@ impl<S: Saga> Router<S> {
 
     /// Brings a batch to its instances: many at a time, each in order. Ends when all have committed it.
     async fn deliver(&self, batch: Batch) -> Result<(), String> {
-        let mut order: Vec<(Instance, Vec<Delivered>)> = Vec::new();
-        let mut places: HashMap<(Tenant, String), usize> = HashMap::new();
+        let mut order = Order::default();
         for commit in &batch.commits {
             for event in commit.events() {
+                if self.routes.is_of_a_child(event.part().category()) {
+                    if let Some((parent, delivered)) = self.report(&event)
+                        && let Some(waiting) = order.of(parent)
+                    {
+                        waiting.push(delivered);
+                    }
+                    continue;
+                }
                 let routed = match self.route(&event) {
                     Ok(routed) => routed,
                     Err(reason) => {
@@ -140,32 +154,23 @@ impl<S: Saga> Router<S> {
                 let tenant = Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default();
                 for (route, input) in routed {
                     for (id, delivery) in route.0 {
-                        let Ok(aggregate_id) = AggregateId::new(&id) else {
+                        let Ok(id) = AggregateId::new(&id) else {
                             self.park(&event, &format!("{id:?} is no saga id")).await?;
                             continue;
                         };
-                        let place = *places.entry((tenant.clone(), id)).or_insert_with(|| {
-                            let instance = Instance {
-                                tenant: tenant.clone(),
-                                id: aggregate_id,
-                            };
-                            order.push((instance, Vec::new()));
-                            order.len() - 1
-                        });
-                        let Some((_, waiting)) = order.get_mut(place) else {
-                            continue;
-                        };
-                        push(waiting, &event, delivery, input.clone());
+                        let tenant = tenant.clone();
+                        order.push(Instance { tenant, id }, &event, delivery, input.clone());
                     }
                 }
             }
         }
-        let deliveries = stream::iter(order.into_iter().map(|(instance, waiting)| async move {
-            for delivered in waiting {
-                self.bring(&instance, delivered).await?;
-            }
-            Ok::<(), String>(())
-        }));
+        let deliveries =
+            stream::iter(order.all.into_iter().map(|(instance, waiting)| async move {
+                for delivered in waiting {
+                    self.bring(&instance, delivered).await?;
+                }
+                Ok::<(), String>(())
+            }));
         let mut deliveries = deliveries.buffer_unordered(self.executor.options.deliveries_max);
         while let Some(delivered) = deliveries.next().await {
             delivered?;
@@ -174,17 +179,7 @@ impl<S: Saga> Router<S> {
     }
 
     async fn bring(&self, instance: &Instance, delivered: Delivered) -> Result<(), String> {
-        let Delivered {
-            position,
-            delivery,
-            events,
-            options,
-        } = delivered;
-        let command = SagaCommand::Deliver {
-            position,
-            delivery,
-            events,
-        };
+        let Delivered { command, options } = delivered;
         match self.executor.tell(instance, command, options).await {
             Ok(_) => Ok(()),
             // It is journaled as quarantined: its events wait in the log until it is released.
@@ -192,6 +187,24 @@ impl<S: Saga> Router<S> {
             Err(AskError::Refused(refusal)) => Err(refusal.to_string()),
             Err(AskError::Failed(error)) => Err(error.to_string()),
         }
+    }
+
+    /// What the end of a child says to the instance that began it, if that is one of this saga.
+    fn report(&self, event: &EventRef<'_>) -> Option<(Instance, Delivered)> {
+        if event.event_type() != REPORTED {
+            return None;
+        }
+        let decoded = EventDecoder::<Entry>::new().decode(event).ok()?;
+        let Some(Entry::Reported { parent, ending }) = decoded.into_iter().next() else {
+            return None;
+        };
+        let stream = StreamId::from_key(&parent.stream)?;
+        let own = stream.category().strip_prefix(CATEGORY_PREFIX)?;
+        let instance = Instance::of(&stream).filter(|_| own == S::NAME)?;
+        let effect = parent.effect;
+        let command = SagaCommand::ChildEnded { effect, ending };
+        let options = options_of(event, parent.depth);
+        Some((instance, Delivered { command, options }))
     }
 
     pub(crate) fn route(&self, event: &EventRef<'_>) -> Routed {
@@ -239,28 +252,60 @@ impl<S: Saga> Router<S> {
     }
 }
 
-/// Adds an event to what waits for an instance; several at one position go together.
-fn push(
-    waiting: &mut Vec<Delivered>,
-    event: &EventRef<'_>,
-    delivery: Delivery,
-    input: RoutedEvent,
-) {
-    let position = event.position();
-    if let Some(last) = waiting.last_mut().filter(|last| last.position == position) {
-        return last.events.push(input);
+/// What waits to be brought, by instance.
+#[derive(Default)]
+struct Order {
+    all: Vec<(Instance, Vec<Delivered>)>,
+    places: HashMap<(Tenant, AggregateId), usize>,
+}
+
+impl Order {
+    fn of(&mut self, instance: Instance) -> Option<&mut Vec<Delivered>> {
+        let key = (instance.tenant.clone(), instance.id.clone());
+        let place = *self.places.entry(key).or_insert(self.all.len());
+        if place == self.all.len() {
+            self.all.push((instance, Vec::new()));
+        }
+        self.all.get_mut(place).map(|(_, waiting)| waiting)
     }
+
+    /// Adds an event; several at one position go together.
+    fn push(
+        &mut self,
+        instance: Instance,
+        event: &EventRef<'_>,
+        delivery: Delivery,
+        input: RoutedEvent,
+    ) {
+        let position = event.position();
+        let Some(waiting) = self.of(instance) else {
+            return;
+        };
+        if let Some(SagaCommand::Deliver {
+            position: last,
+            events,
+            ..
+        }) = waiting.last_mut().map(|last| &mut last.command)
+            && *last == position
+        {
+            return events.push(input);
+        }
+        let command = SagaCommand::Deliver {
+            position,
+            delivery,
+            events: vec![input],
+        };
+        let options = options_of(event, event.commit().metadata().causation_depth);
+        waiting.push(Delivered { command, options });
+    }
+}
+
+fn options_of(event: &EventRef<'_>, depth: u16) -> SendOptions {
     let metadata = event.commit().metadata();
-    let options = SendOptions {
+    SendOptions {
         correlation_id: Some(metadata.correlation_id),
-        causation: Some((event.id(), metadata.causation_depth)),
+        causation: Some((event.id(), depth)),
         principal: metadata.principal,
         ..SendOptions::default()
-    };
-    waiting.push(Delivered {
-        position,
-        delivery,
-        events: vec![input],
-        options,
-    });
+    }
 }

@@ -1,7 +1,7 @@
 //! Which events concern which instances.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use chronicler_domain::{Aggregate, GlobalPosition, StreamVersion, Tenant, Timest
 use chronicler_store::EventRef;
 use chronicler_store::codec::{CodecError, EventDecoder};
 
+use crate::entity::CATEGORY_PREFIX;
 use crate::saga::{RoutedEvent, Saga};
 
 /// Where an event stands, for routing by more than its content.
@@ -76,6 +77,8 @@ pub(crate) struct Entry {
 /// The routes of one saga, by the category of the events.
 pub struct Routes<S: ?Sized> {
     pub(crate) entries: HashMap<String, Entry>,
+    /// The names of the sagas that it begins as children.
+    pub(crate) children: HashSet<String>,
     saga: PhantomData<fn() -> S>,
 }
 
@@ -83,10 +86,22 @@ impl<S: Saga> Routes<S> {
     pub(crate) fn of_saga() -> Self {
         let mut routes = Self {
             entries: HashMap::new(),
+            children: HashSet::new(),
             saga: PhantomData,
         };
         S::routes(&mut routes);
         routes
+    }
+
+    pub(crate) fn is_of_a_child(&self, category: &str) -> bool {
+        let name = category.strip_prefix(CATEGORY_PREFIX);
+        name.is_some_and(|name| self.children.contains(name))
+    }
+
+    /// Says that it begins instances of another saga as its children, and hears how they end.
+    pub fn child<C: Saga>(&mut self) -> &mut Self {
+        self.children.insert(C::NAME.to_owned());
+        self
     }
 
     /// Says where the events of an aggregate type go. `find` must be pure; a panic in it parks the event.

@@ -4,10 +4,12 @@ use std::any::Any;
 use std::sync::Arc;
 
 use chronicler_domain::{Aggregate, Event, Tenant, Timestamp};
+use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::answer::Outcome;
+use crate::effect_view::EffectView;
 use crate::next::Next;
 use crate::routes::Routes;
 
@@ -47,8 +49,33 @@ pub trait Saga: Send + Sync + 'static {
         Next::stay()
     }
 
+    /// What an instance waits for that has nothing under way, for people: `the approval`. Nothing by default; then the
+    /// keys of its timers are shown.
+    fn waits_for(&self, state: &Self::State) -> Vec<String> {
+        let _ = state;
+        Vec::new()
+    }
+
+    /// The ids of what an instance has still to do, if the saga knows them, as one of steps does.
+    fn remaining(&self, state: &Self::State) -> Vec<String> {
+        let _ = state;
+        Vec::new()
+    }
+
+    /// The path of an instance through its definition as a Mermaid diagram, if the saga can draw it.
+    fn diagram(&self, state: &Self::State, effects: &[EffectView]) -> Option<String> {
+        let _ = (state, effects);
+        None
+    }
+
     /// What is wrong with its definition: the application then does not start, and says so. Nothing by default.
     fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What of its definition may be as it is meant, and is worth a look: it is logged when the application starts.
+    /// Nothing by default.
+    fn doubts(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -77,6 +104,22 @@ pub enum Input {
     Outcome(Outcome),
     /// A timer came due.
     Timer(String),
+    /// Somebody says something to this instance; see [`signal_of`](Self::signal_of).
+    Signal(Said),
+    /// Another saga begins this instance as its child; see [`begins_with`](Self::begins_with).
+    Begin(Said),
+    /// Somebody cancels it. It can take note; when this was decided, it is compensated.
+    Cancelled {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// It began under another version of its definition, and is now to go by this one.
+    Migrate {
+        /// The version that it began under, or was migrated to last.
+        from: u32,
+    },
     /// All undos have been run. What it sends now is still carried out; then it ends.
     Compensated {
         /// Why it compensated.
@@ -84,9 +127,51 @@ pub enum Input {
     },
 }
 
+/// Something said under a name, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub(crate) name: String,
+    pub(crate) codec: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Said {
+    /// Something said, for tests of a saga without a runtime.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn new<T: Serialize>(name: impl Into<String>, said: &T) -> Result<Self, CodecError> {
+        let codec = PayloadCodec::default();
+        Ok(Self {
+            name: name.into(),
+            codec: codec.id().number(),
+            payload: encode(codec, said)?.to_vec(),
+        })
+    }
+
+    /// Under which name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was said.
+    ///
+    /// # Errors
+    /// When it is not of this type.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        decode(CodecId::new(self.codec), &self.payload)
+    }
+}
+
 /// An event of any aggregate, decoded.
 #[derive(Clone)]
 pub struct RoutedEvent(pub(crate) Arc<dyn Any + Send + Sync>);
+
+impl RoutedEvent {
+    pub(crate) fn new<E: Event>(event: E) -> Self {
+        Self(Arc::new(event))
+    }
+}
 
 impl std::fmt::Debug for RoutedEvent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,7 +182,7 @@ impl std::fmt::Debug for RoutedEvent {
 impl Input {
     /// An event as an input, for tests of a saga without a runtime.
     pub fn of_event<E: Event>(event: E) -> Self {
-        Self::Event(RoutedEvent(Arc::new(event)))
+        Self::Event(RoutedEvent::new(event))
     }
 
     /// The event, if it is one of this aggregate.
@@ -124,6 +209,28 @@ impl Input {
         }
     }
 
+    /// What was said under this name, if it is a signal of it.
+    ///
+    /// # Errors
+    /// When it is not of this type.
+    pub fn signal_of<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CodecError> {
+        match self {
+            Self::Signal(said) if said.name == name => said.decode().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// What a child begins with, if another saga begins it.
+    ///
+    /// # Errors
+    /// When it is not of this type.
+    pub fn begins_with<T: DeserializeOwned>(&self) -> Result<Option<T>, CodecError> {
+        match self {
+            Self::Begin(said) => said.decode().map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// What kind it is, in words.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -131,6 +238,10 @@ impl Input {
             Self::Outcome(outcome) => format!("the outcome of {:?}", outcome.key()),
             Self::Timer(key) => format!("timer {key:?}"),
             Self::Compensated { .. } => "the end of compensation".to_owned(),
+            Self::Signal(said) => format!("signal {:?}", said.name),
+            Self::Begin(_) => "its beginning".to_owned(),
+            Self::Cancelled { .. } => "its cancellation".to_owned(),
+            Self::Migrate { from } => format!("its migration from version {from}"),
         }
     }
 }

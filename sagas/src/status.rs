@@ -18,6 +18,44 @@ pub enum Ending {
         /// Why.
         reason: String,
     },
+    /// Somebody ended it as it was, without undoing anything.
+    Terminated {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// It undid what could be undone; somebody gave up the rest.
+    Abandoned {
+        /// Why it was compensated.
+        reason: String,
+        /// The effects that were not undone.
+        left: Vec<String>,
+    },
+}
+
+impl Ending {
+    /// In a word: `completed`, `compensated`, `failed`, `terminated`, `abandoned`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Compensated { .. } => "compensated",
+            Self::Failed { .. } => "failed",
+            Self::Terminated { .. } => "terminated",
+            Self::Abandoned { .. } => "abandoned",
+        }
+    }
+
+    /// Why, unless it did what it was for.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Completed => None,
+            Self::Compensated { reason }
+            | Self::Failed { reason }
+            | Self::Terminated { reason, .. }
+            | Self::Abandoned { reason, .. } => Some(reason),
+        }
+    }
 }
 
 /// Where a saga instance is.
@@ -28,10 +66,19 @@ pub enum SagaStatus {
     Unknown,
     /// Effects are under way.
     Running,
-    /// It waits for an event or a timer.
+    /// It waits for an event, a signal or a timer.
     Waiting {
-        /// The timers that are armed, and when they are due.
-        timers: Vec<(String, Timestamp)>,
+        /// For what, as the saga itself says it; else the keys of its timers.
+        on: Vec<String>,
+        /// When it last took an input.
+        since: Timestamp,
+        /// When the first of its timers is due.
+        until: Option<Timestamp>,
+    },
+    /// Somebody paused it. Inputs wait until it is resumed.
+    Paused {
+        /// Why.
+        reason: String,
     },
     /// An effect failed for reasons that are not the domain's, and is tried again.
     Retrying {
@@ -65,5 +112,27 @@ pub enum SagaStatus {
         reason: String,
     },
     /// It is over.
-    Ended(Ending),
+    Ended {
+        /// How.
+        how: Ending,
+    },
+}
+
+impl SagaStatus {
+    /// In a word or two: `unknown`, `running`, `waiting`, `paused`, `retrying`, `parked`, `compensating`,
+    /// `compensation stuck`, `quarantined`, `ended`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Running => "running",
+            Self::Waiting { .. } => "waiting",
+            Self::Paused { .. } => "paused",
+            Self::Retrying { .. } => "retrying",
+            Self::Parked { .. } => "parked",
+            Self::Compensating { .. } => "compensating",
+            Self::CompensationStuck { .. } => "compensation stuck",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Ended { .. } => "ended",
+        }
+    }
 }

@@ -394,7 +394,9 @@ impl Life {
     }
 
     async fn until_ended(&self, order: &str, ending: &Ending) {
-        let expected = SagaStatus::Ended(ending.clone());
+        let expected = SagaStatus::Ended {
+            how: ending.clone(),
+        };
         self.until_status(order, |status| *status == expected).await;
     }
 

@@ -1,31 +1,22 @@
 //! A decision becomes entries of the journal, and what follows from them by itself.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use chronicler_domain::Timestamp;
-use chronicler_store::codec::{PayloadCodec, encode_event};
 
 use super::Step;
-use super::decide::said;
 use crate::answer::Answer;
 use crate::effect::Request;
-use crate::instance::{EffectState, Phase};
+use crate::effect_view::{EffectState, EffectView, UndoState};
+use crate::instance::Phase;
 use crate::journal::{Entry, StalledInput};
 use crate::next::{Action, When};
 use crate::saga::{Input, Saga};
 use crate::status::Ending;
+use crate::terms::Orphan;
 
 impl<S: Saga> Step<'_, S> {
     pub(super) fn act(&mut self, action: Action<S::Event>) -> Result<(), String> {
         match action {
-            Action::Record(event) => {
-                let encoded = encode_event(PayloadCodec::default(), &event);
-                self.events
-                    .push(encoded.map_err(|error| error.to_string())?);
-                let user = &mut self.state.user;
-                let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(user, &event)));
-                evolved.map_err(|panic| format!("evolve panicked: {}", said(panic.as_ref())))?;
-            }
+            Action::Record(event) => self.record(&event)?,
             Action::Effect(spec) => {
                 let index = u32::try_from(self.state.effects.len()).unwrap_or(u32::MAX);
                 let is_done = spec.request == Request::Nothing;
@@ -38,11 +29,25 @@ impl<S: Saga> Step<'_, S> {
                 }
             }
             Action::Pivoting => {
-                if let Some(effect) = u32::try_from(self.state.effects.len())
-                    .ok()
-                    .and_then(|count| count.checked_sub(1))
-                {
+                if let Some(effect) = self.last_effect() {
                     self.enter(Entry::Pivoting { effect });
+                }
+            }
+            Action::Terms(terms) => {
+                if let Some(effect) = self.last_effect() {
+                    self.enter(Entry::Terms { effect, terms });
+                }
+            }
+            Action::Together(count) => {
+                let all = u32::try_from(self.state.effects.len()).unwrap_or(u32::MAX);
+                if count > 1 {
+                    let first = all.saturating_sub(count);
+                    self.enter(Entry::Together { first });
+                }
+            }
+            Action::Escalate(reason) => {
+                if self.state.escalated != reason {
+                    self.enter(Entry::Escalated { reason });
                 }
             }
             Action::UndoOf { key, undo } => {
@@ -71,6 +76,11 @@ impl<S: Saga> Step<'_, S> {
         Ok(())
     }
 
+    fn last_effect(&self) -> Option<u32> {
+        let count = u32::try_from(self.state.effects.len()).ok()?;
+        count.checked_sub(1)
+    }
+
     pub(super) fn compensate(&mut self, reason: String, by: Option<String>) {
         if self.state.phase != Phase::Forward {
             return;
@@ -78,36 +88,58 @@ impl<S: Saga> Step<'_, S> {
         self.enter(Entry::Compensating { reason, by });
         // What is under way is waited for: an undo that overtakes it would find nothing to undo. A call that is parked, or
         // waits for its next attempt, may or may not have been done, and is not tried again. A parked command is tried
-        // once more; if that does not help, it is for a person.
+        // once more; if that does not help, it is for a person. A child is cancelled, awaited or left alone, as its terms
+        // say.
         for index in self.state.indices() {
             let Some(effect) = self.state.effect(index) else {
                 break;
             };
-            let parked = matches!(effect.state, EffectState::Parked { .. });
+            let is_parked = matches!(effect.state, EffectState::Parked { .. });
             // Who waits asks before the attempt (`SagaCommand::Attempt`): either it is asked after this and refused, or
             // it was asked before, and then its time had come.
             let waits =
                 matches!(effect.state, EffectState::Pending { next, .. } if next > self.now);
-            if (parked || waits) && effect.spec.request.is_call() {
-                let reason = "compensation began before it was answered".to_owned();
-                self.enter(Entry::Answered {
-                    effect: index,
-                    answer: Answer::Unknown { reason },
-                });
-            } else if matches!(effect.state, EffectState::Parked { .. }) {
-                let by = "compensation".to_owned();
-                self.enter(Entry::Unparked {
-                    effect: index,
-                    is_undo: false,
-                    by,
-                });
-                self.due.push((index, false));
+            let is_call = effect.spec.request.is_call();
+            match (&effect.state, effect.terms.orphan) {
+                (EffectState::Awaited, Orphan::Wait) => {}
+                (EffectState::Awaited, Orphan::Abandon) => {
+                    let answer = Answer::rejected(&"it was left alone");
+                    let effect = index;
+                    self.enter(Entry::Answered { effect, answer });
+                }
+                (EffectState::Awaited, Orphan::Cancel) => self.end_effect(index),
+                _ if is_call && (is_parked || waits) => {
+                    let reason = "compensation began before it was answered".to_owned();
+                    self.enter(Entry::Answered {
+                        effect: index,
+                        answer: Answer::Unknown { reason },
+                    });
+                }
+                _ if is_parked => self.end_effect(index),
+                _ => {}
             }
         }
     }
 
     pub(super) fn end(&mut self, ending: Ending) {
+        let left: Vec<_> = self
+            .state
+            .effects
+            .iter()
+            .filter(|effect| effect.undo == UndoState::Abandoned)
+            .collect();
+        let left: Vec<_> = left
+            .into_iter()
+            .map(|effect| effect.spec.key.clone())
+            .collect();
         let ending = match (&self.state.phase, ending) {
+            (
+                Phase::Compensating { reason } | Phase::Closing { reason },
+                Ending::Completed | Ending::Compensated { .. },
+            ) if !left.is_empty() => Ending::Abandoned {
+                reason: reason.clone(),
+                left,
+            },
             // A saga that says it is done after it was undone has been undone.
             (Phase::Compensating { reason } | Phase::Closing { reason }, Ending::Completed) => {
                 Ending::Compensated {
@@ -116,9 +148,18 @@ impl<S: Saga> Step<'_, S> {
             }
             (_, ending) => ending,
         };
-        if self.state.stuck().is_empty() {
-            self.enter(Entry::Ended(ending));
+        if !self.state.stuck().is_empty() {
+            return;
         }
+        let is_parked = |effect: &EffectView| matches!(effect.state, EffectState::Parked { .. });
+        if self.state.is_under_way() || self.state.effects.iter().any(is_parked) {
+            // What it decided last is still carried out.
+            if self.state.phase == Phase::Forward && self.state.concluded.is_none() {
+                self.enter(Entry::Concluded(ending));
+            }
+            return;
+        }
+        self.finish(ending);
     }
 
     /// What follows by itself: the next undo, the end of compensation.
@@ -126,8 +167,11 @@ impl<S: Saga> Step<'_, S> {
         if self.state.ended.is_some() || self.must_wait() {
             return;
         }
+        if let (Phase::Forward, Some(ending)) = (&self.state.phase, self.state.concluded.clone()) {
+            return self.end(ending);
+        }
         if let Phase::Compensating { reason } = self.state.phase.clone() {
-            if let Some(effect) = self.state.next_undo() {
+            for effect in self.state.next_undos() {
                 let (attempt, next) = (0, Timestamp::EPOCH);
                 let reason = "undo begins".to_owned();
                 self.enter(Entry::Retrying {
@@ -138,10 +182,9 @@ impl<S: Saga> Step<'_, S> {
                     reason,
                 });
                 self.due.push((effect, true));
-                return;
             }
             // A parked effect may have been done: a person finds it out before this ends.
-            if self.state.has_work() || !self.state.stuck().is_empty() {
+            if self.state.is_under_way() || !self.state.stuck().is_empty() {
                 return;
             }
             self.enter(Entry::Closing);
@@ -152,7 +195,7 @@ impl<S: Saga> Step<'_, S> {
         }
         if let Phase::Closing { reason } = self.state.phase.clone()
             && !self.must_wait()
-            && !self.state.has_work()
+            && !self.state.is_under_way()
             && self.state.ended.is_none()
         {
             self.end(Ending::Compensated { reason });

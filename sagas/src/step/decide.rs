@@ -16,7 +16,7 @@ impl<S: Saga> Step<'_, S> {
     /// # Errors
     /// What its code did wrong. Nothing of the decision is then in the journal.
     pub(super) fn decide(&mut self, input: &Input) -> Result<(), String> {
-        if self.state.ended.is_some() {
+        if self.state.ended.is_some() || self.state.concluded.is_some() {
             return Ok(());
         }
         let ctx = SagaContext {

@@ -4,7 +4,8 @@ use chronicler_domain::{GlobalPosition, Timestamp};
 
 use super::Step;
 use crate::answer::{Answer, Outcome};
-use crate::instance::{EffectState, Phase, UndoState};
+use crate::effect_view::{EffectState, UndoState};
+use crate::instance::Phase;
 use crate::journal::{Entry, StalledInput};
 use crate::routes::Delivery;
 use crate::saga::{Input, RoutedEvent, Saga};
@@ -68,7 +69,7 @@ impl<S: Saga> Step<'_, S> {
         }
         if !matches!(
             effect.state,
-            EffectState::Pending { .. } | EffectState::Parked { .. }
+            EffectState::Pending { .. } | EffectState::Parked { .. } | EffectState::Awaited
         ) {
             return;
         }

@@ -1,10 +1,14 @@
 //! One step of an instance: an input comes in, entries of the journal come out. Pure.
 
 mod act;
+mod children;
 mod decide;
 mod inputs;
+mod operate;
 mod stalled;
 mod verbs;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use chronicler_store::NewEvent;
@@ -12,11 +16,13 @@ use chronicler_store::codec::{PayloadCodec, encode_event};
 
 use crate::answer::Answer;
 use crate::instance::InstanceState;
-use crate::journal::{Entry, StalledInput};
+use crate::journal::{Entry, Parent, StalledInput};
 use crate::routes::Delivery;
 use crate::saga::{RoutedEvent, Saga};
+use crate::status::Ending;
 
 pub(crate) use decide::said;
+pub(crate) use operate::Wish;
 
 /// What is asked of an instance.
 #[derive(Clone)]
@@ -45,12 +51,35 @@ pub(crate) enum SagaCommand {
     },
     /// A timer came due.
     Fire { key: String, due: Timestamp },
-    /// Somebody wants it undone.
-    Cancel { reason: String, by: String },
-    /// Somebody wants parked effects and stuck undos tried again.
-    RetryNow { by: String },
-    /// Somebody releases it from quarantine.
-    Release { by: String },
+    /// An operator has something done.
+    Operate(Wish),
+    /// An operator has it begin as a copy of another.
+    Fork(Box<Fork>, Wish),
+    /// Another saga begins it.
+    Begin {
+        parent: Parent,
+        codec: u8,
+        start: Vec<u8>,
+    },
+    /// The child of an effect was begun.
+    Begun {
+        effect: u32,
+        /// It was told to end.
+        was_to_end: bool,
+        decided_at: LogSequence,
+    },
+    /// The child of an effect has ended.
+    ChildEnded { effect: u32, ending: Ending },
+    /// The saga that began it, or was about to, is being compensated.
+    EndChild { parent: Parent, reason: String },
+    /// The service of an effect answers nobody: no attempt was made.
+    Held {
+        effect: u32,
+        is_undo: bool,
+        attempt: u32,
+        reason: String,
+        decided_at: LogSequence,
+    },
     /// This stalled input, the first, is taken up again, with its events if it is one of the log.
     Unstall {
         input: StalledInput,
@@ -74,6 +103,21 @@ pub(crate) enum SagaCommand {
     Resume,
 }
 
+/// What of one instance another begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Fork {
+    pub(crate) from: String,
+    pub(crate) before: String,
+    pub(crate) entries: Vec<Copied>,
+}
+
+/// One event of a stream, decoded.
+#[derive(Clone, Debug)]
+pub(crate) enum Copied {
+    Entry(Entry),
+    Own(RoutedEvent),
+}
+
 /// Why an operator's wish is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SagaRefusal {
@@ -93,6 +137,14 @@ pub(crate) enum SagaRefusal {
         "the outcome of a command is known to its aggregate: say whether it was done or rejected"
     )]
     CannotBeUnknown,
+    #[error("no timer of this key is armed")]
+    NoTimer,
+    #[error("an attempt at this effect is under way: wait for its outcome")]
+    AttemptUnderWay,
+    #[error("effects are under way: wait for their outcomes, or pause it")]
+    UnderWay,
+    #[error("an instance of this id was started before")]
+    StartedBefore,
     #[error("the saga's pivot is under way: whether it can still be undone is not known yet")]
     PivotUnderWay,
 }
@@ -148,12 +200,32 @@ impl<'a, S: Saga> Step<'a, S> {
                 self.failed(effect, is_undo, attempt, next, reason);
             }
             SagaCommand::Fire { key, due } => self.fire(key, due),
-            SagaCommand::Cancel { reason, by } => self.cancel(reason, by)?,
-            SagaCommand::RetryNow { by } => self.retry_now(&by)?,
-            SagaCommand::Release { by } => {
-                if self.state.quarantined.is_some() {
-                    self.enter(Entry::Released { by });
-                }
+            SagaCommand::Operate(wish) => self.operate(wish)?,
+            SagaCommand::Fork(fork, wish) => self.fork(*fork, &wish)?,
+            SagaCommand::Begin {
+                parent,
+                codec,
+                start,
+            } => self.begin(parent, codec, start)?,
+            SagaCommand::ChildEnded { effect, ending } => self.child_ended(effect, &ending),
+            SagaCommand::EndChild { parent, reason } => self.end_child(parent, reason)?,
+            SagaCommand::Begun {
+                effect,
+                was_to_end,
+                decided_at,
+            } => {
+                self.state.know_decided_at(effect, decided_at);
+                self.begun(effect, was_to_end);
+            }
+            SagaCommand::Held {
+                effect,
+                is_undo,
+                attempt,
+                reason,
+                decided_at,
+            } => {
+                self.state.know_decided_at(effect, decided_at);
+                self.held(effect, is_undo, attempt, reason);
             }
             SagaCommand::Unstall { input, events } => self.unstall(&input, events),
             SagaCommand::Settle {
@@ -169,10 +241,20 @@ impl<'a, S: Saga> Step<'a, S> {
                 next,
             } => {
                 let wanted = self.state.pending(effect, is_undo);
-                return match wanted == Some((attempt, next)) {
-                    true => Ok(()),
-                    false => Err(SagaRefusal::NotWanted),
-                };
+                if wanted != Some((attempt, next)) || self.state.paused.is_some() {
+                    return Err(SagaRefusal::NotWanted);
+                }
+                if next == Timestamp::MAX {
+                    // From here on it is under way: a compensation waits for it again.
+                    self.enter(Entry::Retrying {
+                        effect,
+                        is_undo,
+                        attempt,
+                        next: self.now,
+                        reason: "its service answers again".to_owned(),
+                    });
+                }
+                return Ok(());
             }
             SagaCommand::Resume => {}
         }
@@ -185,6 +267,24 @@ impl<'a, S: Saga> Step<'a, S> {
         if self.state.is_open() && self.state.quarantined.is_none() {
             self.enter(Entry::Quarantined { reason });
         }
+    }
+
+    /// It is over; who began it is told.
+    pub(super) fn finish(&mut self, ending: Ending) {
+        self.enter(Entry::Ended(ending.clone()));
+        if let Some(parent) = self.state.parent.clone() {
+            self.enter(Entry::Reported { parent, ending });
+        }
+    }
+
+    /// Remembers an event of the saga's own.
+    pub(super) fn record(&mut self, event: &S::Event) -> Result<(), String> {
+        let encoded = encode_event(PayloadCodec::default(), event);
+        self.events
+            .push(encoded.map_err(|error| error.to_string())?);
+        let user = &mut self.state.user;
+        let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(user, event)));
+        evolved.map_err(|panic| format!("evolve panicked: {}", said(panic.as_ref())))
     }
 
     pub(super) fn enter(&mut self, entry: Entry) {

@@ -4,12 +4,14 @@ use super::Step;
 use crate::answer::{Answer, Outcome};
 use crate::instance::Phase;
 use crate::journal::{Entry, StalledInput};
-use crate::saga::{Input, RoutedEvent, Saga};
+use crate::saga::{Input, RoutedEvent, Saga, Said};
 
 impl<S: Saga> Step<'_, S> {
-    /// Whether inputs wait: it is quarantined, or others wait before them.
+    /// Whether inputs wait: it is quarantined or paused, or others wait before them.
     pub(super) fn must_wait(&self) -> bool {
-        self.state.quarantined.is_some() || !self.state.stalled.is_empty()
+        self.state.quarantined.is_some()
+            || self.state.paused.is_some()
+            || !self.state.stalled.is_empty()
     }
 
     /// Gives an input to the saga, or lets it wait.
@@ -47,7 +49,8 @@ impl<S: Saga> Step<'_, S> {
     pub(super) fn unstall(&mut self, stalled: &StalledInput, events: Vec<RoutedEvent>) {
         // Another may have taken it up meanwhile.
         let is_first = self.state.stalled.front() == Some(stalled);
-        if self.state.quarantined.is_some() || self.state.ended.is_some() || !is_first {
+        let stands = self.state.quarantined.is_some() || self.state.paused.is_some();
+        if stands || self.state.ended.is_some() || !is_first {
             return;
         }
         match self.take_up(stalled, events) {
@@ -85,6 +88,20 @@ impl<S: Saga> Step<'_, S> {
                 ))]
             }
             StalledInput::Timer(key) => vec![Input::Timer(key.clone())],
+            StalledInput::Signal {
+                name,
+                codec,
+                payload,
+            } => vec![Input::Signal(Said {
+                name: name.clone(),
+                codec: *codec,
+                payload: payload.clone(),
+            })],
+            StalledInput::Begin { codec, start } => vec![Input::Begin(Said {
+                name: String::new(),
+                codec: *codec,
+                payload: start.clone(),
+            })],
             StalledInput::Compensated { reason } => {
                 vec![Input::Compensated {
                     reason: reason.clone(),

@@ -1,16 +1,20 @@
-//! What operators wish.
+//! What operators wish: cancel, retry, settle.
 
-use chronicler_store::codec::CodecError;
+use chronicler_domain::Timestamp;
 
 use super::{SagaRefusal, Step};
 use crate::answer::Answer;
-use crate::instance::{EffectState, EffectView, Phase, UndoState};
+use crate::effect_view::{EffectState, EffectView, UndoState};
+use crate::instance::Phase;
 use crate::journal::Entry;
-use crate::saga::Saga;
+use crate::saga::{Input, Saga};
 
 impl<S: Saga> Step<'_, S> {
     pub(super) fn cancel(&mut self, reason: String, by: String) -> Result<(), SagaRefusal> {
         self.open()?;
+        if self.state.concluded.is_some() {
+            return Err(SagaRefusal::Over);
+        }
         if self.state.pivoted {
             return Err(SagaRefusal::PastPivot);
         }
@@ -22,6 +26,25 @@ impl<S: Saga> Step<'_, S> {
         }
         if self.state.quarantined.is_some() {
             self.enter(Entry::Released { by: by.clone() });
+        }
+        if self.state.paused.is_some() {
+            self.enter(Entry::Resumed);
+            // What came due meanwhile was refused.
+            let all = self.state.indices();
+            self.due.extend(all.map(|effect| (effect, false)));
+        }
+        let told = Input::Cancelled {
+            by: by.clone(),
+            reason: reason.clone(),
+        };
+        // What was done is taken back whatever its code makes of it.
+        if self.state.stalled.is_empty()
+            && let Err(error) = self.decide(&told)
+        {
+            tracing::warn!(saga = S::NAME, id = self.state.id, error, "told in vain");
+        }
+        if self.state.ended.is_some() {
+            return Ok(());
         }
         self.compensate(reason, Some(by));
         // What waited is only looked at for what has to be taken back.
@@ -45,8 +68,16 @@ impl<S: Saga> Step<'_, S> {
         self.open()?;
         let waits = |index: &u32| {
             let effect = self.state.effect(*index)?;
-            let is_undo = matches!(effect.undo, UndoState::Stuck { .. });
-            let is_parked = matches!(effect.state, EffectState::Parked { .. });
+            let is_undo = match &effect.undo {
+                UndoState::Stuck { .. } => true,
+                UndoState::Pending { next, .. } => *next == Timestamp::MAX,
+                _ => false,
+            };
+            let is_parked = match &effect.state {
+                EffectState::Parked { .. } => true,
+                EffectState::Pending { next, .. } => *next == Timestamp::MAX,
+                _ => false,
+            };
             (effect.spec.key == key && (is_undo || is_parked)).then_some((*index, is_undo))
         };
         let found = self.state.indices().rev().find_map(|index| waits(&index));
@@ -68,25 +99,25 @@ impl<S: Saga> Step<'_, S> {
         } else {
             self.answer(effect, false, answer);
         }
-        // An answer that the saga's code cannot take is not taken: the effect goes on waiting for another.
-        if let Some(reason) = self.state.quarantined.clone().filter(|_| !was_quarantined) {
-            let type_name = "the answer that it is settled with";
-            self.error = Some(CodecError::Undecodable { type_name, reason });
-        }
+        self.taken(was_quarantined, "the answer that it is settled with");
         Ok(())
     }
 
     pub(super) fn retry_now(&mut self, by: &str) -> Result<(), SagaRefusal> {
         self.open()?;
+        let now = self.now;
         for index in self.state.indices() {
             let Some(effect) = self.state.effect(index) else {
                 break;
             };
             let (is_undo, is_under_way) = match (&effect.state, &effect.undo) {
                 (_, UndoState::Stuck { .. }) => (true, false),
-                (EffectState::Parked { .. }, _) => (false, false),
-                (_, UndoState::Pending { attempt, .. }) => (true, *attempt == 0),
-                (EffectState::Pending { attempt, .. }, _) => (false, *attempt == 0),
+                // A child that has ended says so again.
+                (EffectState::Parked { .. } | EffectState::Awaited, _) => (false, false),
+                (_, UndoState::Pending { attempt, next }) => (true, *attempt == 0 && *next <= now),
+                (EffectState::Pending { attempt, next }, _) => {
+                    (false, *attempt == 0 && *next <= now)
+                }
                 _ => continue,
             };
             // One that is under way for the first time is sent once more, in case its answer got lost: its target

@@ -1,118 +1,127 @@
 //! Writing a definition, step by step.
 
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use chronicler_domain::Aggregate;
 use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::definition::Definition;
 use super::key::StepKey;
-use super::list::{Nil, Perhaps, Ran, StepList};
-use super::node::{Encoded, Kind, Node, Plan};
-use super::phase::{AfterPivot, BeforePivot, Compensable, NeverHappens, Pivoted};
+use super::last::{Begun, Called, CalledEach, Certainly, Decisive, Forked, Sent, Still};
+use super::list::{Before, Both, Branch, Nil, Perhaps, Ran, StepList};
+use super::node::{Encoded, Kind, Node, Plan, Told};
+use super::phase::{AfterPivot, BeforePivot, Compensable, MayPivot, Phase, Pivoted};
 use super::saga::StepSaga;
 use super::seen::{Attempt, Seen};
-use super::state::StepState;
-use super::target::{To, ToService};
-use crate::saga::SagaContext;
+use super::target::{CannotBeRefused, ToAggregate, ToChild, ToService};
+use crate::effect::Request;
+use crate::terms::Terms;
 
-/// A definition that is being written: `L` are the steps so far, `P` whether the pivot is behind them.
+/// A definition that is being written: `L` are the steps so far, `P` whether the pivot is behind them, and `T` what the
+/// step just written is.
 ///
 /// Every function that a step is given is pure: it sees what is known by then and says what is to be done. It is
 /// called once for each instance, and what it said is journaled.
 #[must_use = "a definition ends with `build`"]
-pub struct Define<S: StepSaga, L, P> {
-    nodes: Vec<Node<S>>,
-    written: PhantomData<fn() -> (L, P)>,
+pub struct Define<S: StepSaga, L, P, T = Still> {
+    pub(super) nodes: Vec<Node<S>>,
+    /// The steps that the next one comes right behind.
+    tails: Vec<usize>,
+    written: Written<L, P, T>,
 }
+
+type Written<L, P, T> = PhantomData<fn() -> (L, P, T)>;
 
 impl<S: StepSaga> Define<S, Nil, Compensable> {
     pub(super) fn begin() -> Self {
         Self {
             nodes: Vec::new(),
+            tails: Vec::new(),
             written: PhantomData,
         }
     }
 }
 
-impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
+impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     /// A command to an aggregate of this application, and the command that takes it back once it was done. If it is
     /// rejected, the saga is compensated.
-    pub fn step<K, A, B>(
+    pub fn step<K, C, U>(
         self,
         key: K,
-        command: impl Fn(&Seen<'_, S, L>) -> To<A> + Send + Sync + 'static,
-        undo: impl Fn(&Seen<'_, S, L>, &K::Output) -> To<B> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, &K::Output) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
     where
-        K: StepKey<Output = A::Reply>,
-        A: Aggregate,
-        B: Aggregate,
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+        U: ToAggregate,
         P: BeforePivot,
     {
-        self.command::<K, A>(key, |_| true, command, Kind::Step)
-            .undone(undo)
+        self.command::<K, C>(key, command, Kind::Step)
+            .undone(move |told, output| {
+                let output: K::Output = read(output)?;
+                undo(&Seen::new(told)?, &output).request()
+            })
+            .undo_may_be_refused(U::may_be_refused())
             .next()
     }
 
     /// The same under a condition. If it does not hold, neither the command nor its undo is sent, and the steps behind
     /// this one read its output as `None`.
-    pub fn step_if<K, A, B>(
+    pub fn step_if<K, C, U>(
         self,
         key: K,
         condition: impl Fn(&Seen<'_, S, L>) -> bool + Send + Sync + 'static,
-        command: impl Fn(&Seen<'_, S, L>) -> To<A> + Send + Sync + 'static,
-        undo: impl Fn(&Seen<'_, S, L>, &K::Output) -> To<B> + Send + Sync + 'static,
-    ) -> Define<S, Perhaps<K, L>, P>
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, &K::Output) -> U + Send + Sync + 'static,
+    ) -> Define<S, Perhaps<K, L>, P, Sent<C::Rejection>>
     where
-        K: StepKey<Output = A::Reply>,
-        A: Aggregate,
-        B: Aggregate,
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+        U: ToAggregate,
         P: BeforePivot,
     {
-        self.command::<K, A>(key, condition, command, Kind::Step)
-            .undone(undo)
-            .next()
+        self.step(key, command, undo).only_if(condition)
     }
 
     /// A command to an aggregate that leaves nothing to take back.
-    pub fn step_without_undo<K, A>(
+    pub fn step_without_undo<K, C>(
         self,
         key: K,
-        command: impl Fn(&Seen<'_, S, L>) -> To<A> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
     where
-        K: StepKey<Output = A::Reply>,
-        A: Aggregate,
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
         P: BeforePivot,
     {
-        self.command::<K, A>(key, |_| true, command, Kind::Step)
-            .next()
+        self.command::<K, C>(key, command, Kind::Step).next()
     }
 
-    /// A command for each of a list, all at once, and what takes each of them back once it was done. If one is
-    /// rejected, the others are waited for, and the saga is compensated. The output are the replies, in order.
-    pub fn each<K, A, B>(
+    /// A command for each of a list, all at once, and what takes each of them back once it was done; that happens at
+    /// once as well. If one is rejected, the others are waited for, and the saga is compensated. The output are the
+    /// replies, in order.
+    pub fn each<K, C, U>(
         self,
         key: K,
-        commands: impl Fn(&Seen<'_, S, L>) -> Vec<To<A>> + Send + Sync + 'static,
-        undo: impl Fn(&Seen<'_, S, L>, usize, &A::Reply) -> To<B> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, usize, &C::Reply) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
     where
-        K: StepKey<Output = Vec<A::Reply>>,
-        A: Aggregate,
-        B: Aggregate,
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: ToAggregate,
+        U: ToAggregate,
         P: BeforePivot,
     {
-        let mut defined = self.several::<K, A>(key, commands, Kind::Each);
-        defined.last_undo(move |state, context, item, reply| {
-            let reply: A::Reply = read(reply)?;
-            undo(&Seen::new(state, context)?, item, &reply).request()
-        });
-        defined.next()
+        self.several::<K, C>(key, commands, Kind::Each)
+            .undone(move |told, reply| {
+                let reply: C::Reply = read(reply)?;
+                let item = told.place.item.unwrap_or_default();
+                undo(&Seen::new(told)?, item, &reply).request()
+            })
+            .undo_may_be_refused(U::may_be_refused())
+            .next()
     }
 
     /// A call that leaves the process, and the call that takes it back: once it is known to have been done, and when
@@ -127,46 +136,135 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
         + Send
         + Sync
         + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+    ) -> Define<S, Ran<K, L>, P, Called<R>>
     where
         K: StepKey,
         R: DeserializeOwned + std::fmt::Display + 'static,
         P: BeforePivot,
     {
         let before = undo.clone();
-        let node = Node {
-            id: K::ID,
-            version: K::VERSION,
-            kind: Kind::External,
-            timeout: None,
-            plan: Box::new(move |state, context| {
-                let seen = Seen::new(state, context)?;
-                let if_unknown = before(&seen, Attempt::Unknown).request()?;
-                Ok(Plan::One {
-                    request: call(&seen).request()?,
-                    if_unknown: Some(if_unknown),
-                })
-            }),
-            undo: Some(Box::new(move |state, context, _, output| {
+        let mut node = Node::still::<K>(Kind::External, move |told| {
+            Ok(Plan::One(call(&Seen::new(told)?).request()?))
+        });
+        node.words = Box::new(words::<R>);
+        node.undo_unknown = Some(Box::new(move |told| {
+            before(&Seen::new(told)?, Attempt::Unknown).request()
+        }));
+        self.push(node)
+            .undone(move |told, output| {
                 let output: K::Output = read(output)?;
-                undo(&Seen::new(state, context)?, Attempt::Done(&output)).request()
-            })),
-            join: None,
-            words: Box::new(words::<R>),
-        };
-        self.with(node)
+                undo(&Seen::new(told)?, Attempt::Done(&output)).request()
+            })
+            .next()
+    }
+
+    /// Such a call for each of a list, all at once, with the place of each in its undo. The output are the replies, in
+    /// order.
+    pub fn external_each<K, O, R>(
+        self,
+        _: K,
+        calls: impl Fn(&Seen<'_, S, L>) -> Vec<ToService> + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, usize, Attempt<'_, O>) -> ToService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> Define<S, Ran<K, L>, P, CalledEach<R>>
+    where
+        K: StepKey<Output = Vec<O>>,
+        O: Serialize + DeserializeOwned + 'static,
+        R: DeserializeOwned + std::fmt::Display + 'static,
+        P: BeforePivot,
+    {
+        let before = undo.clone();
+        let mut node = Node::still::<K>(Kind::ExternalEach, move |told| {
+            let calls = calls(&Seen::new(told)?).into_iter();
+            Ok(Plan::Many(
+                calls.map(ToService::request).collect::<Result<_, _>>()?,
+            ))
+        });
+        node.words = Box::new(words::<R>);
+        node.join = Some(Box::new(joined::<O>));
+        node.undo_unknown = Some(Box::new(move |told| {
+            let item = told.place.item.unwrap_or_default();
+            before(&Seen::new(told)?, item, Attempt::Unknown).request()
+        }));
+        self.push(node)
+            .undone(move |told, output| {
+                let output: O = read(output)?;
+                let item = told.place.item.unwrap_or_default();
+                undo(&Seen::new(told)?, item, Attempt::Done(&output)).request()
+            })
+            .next()
+    }
+
+    /// Another saga, which is begun and waited for; made by [`to_child`](super::to_child). The undo is for one that was
+    /// completed. If it ends otherwise, having undone what it did, this one is compensated. What becomes of one that is
+    /// under way when this is compensated says [`orphan`](Self::orphan). The saga's routes have to name it with
+    /// [`Routes::child`](crate::Routes::child).
+    pub fn child<K, U>(
+        self,
+        _: K,
+        begin: impl Fn(&Seen<'_, S, L>) -> ToChild + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Begun>
+    where
+        K: StepKey<Output = ()>,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        let mut node = Node::still::<K>(Kind::Child, move |told| {
+            Ok(Plan::One(begin(&Seen::new(told)?).request()?))
+        });
+        node.words = Box::new(words::<String>);
+        self.push(node)
+            .undone(move |told, _| undo(&Seen::new(told)?).request())
+            .undo_may_be_refused(U::may_be_refused())
+            .next()
+    }
+
+    /// Two branches side by side: neither waits for the other, the step behind them waits for both, and they are undone
+    /// side by side. A branch sees what was before the fork, and its own steps; what is behind it sees both. For three
+    /// branches, fork a branch.
+    pub fn parallel<M, N, V, W>(
+        self,
+        left: impl FnOnce(Define<S, L, P::Branch, Forked>) -> Define<S, M, P::Branch, V>,
+        right: impl FnOnce(Define<S, Before<L>, P::Branch, Forked>) -> Define<S, N, P::Branch, W>,
+    ) -> Define<S, Both<M, N>, P, Forked>
+    where
+        P: Phase,
+        M: StepList,
+        N: Branch,
+    {
+        let tails = self.tails.clone();
+        let first = self.nodes.len();
+        let mut left = left(self.next());
+        let second = left.nodes.len();
+        let left_tails = std::mem::replace(&mut left.tails, tails);
+        let mut right = right(left.next());
+        let fork = u32::try_from(first).unwrap_or(u32::MAX);
+        for (place, node) in right.nodes.iter_mut().enumerate().skip(first) {
+            let branch = (fork, u32::from(place >= second));
+            node.terms.branch.insert(0, branch);
+        }
+        for tail in left_tails {
+            if !right.tails.contains(&tail) {
+                right.tails.push(tail);
+            }
+        }
+        right.next()
     }
 
     /// Waits until an event says [`Heard::signal`](super::Heard::signal) under this key: an approval, an arrival. What was
     /// said before the saga got here counts; what is said again does not. Limit it with [`within`](Self::within).
-    pub fn wait_for<K: StepKey>(self, _: K) -> Define<S, Ran<K, L>, P> {
-        let plan = |state: &StepState<S>, _: &SagaContext| {
-            Ok(match state.signals.get(K::ID) {
+    pub fn wait_for<K: StepKey>(self, _: K) -> Define<S, Ran<K, L>, P, Still> {
+        let plan = |told: Told<'_, S>| {
+            Ok(match told.state.signals.get(K::ID) {
                 Some((codec, said)) => Plan::Settled(written(&read::<K::Output>((*codec, said))?)?),
                 None => Plan::Wait,
             })
         };
-        self.with(Node::still::<K>(Kind::Wait, plan))
+        self.push(Node::still::<K>(Kind::Wait, plan)).next()
     }
 
     /// A look at what is known: the saga goes on with its output, or is compensated for the reason it gives.
@@ -174,108 +272,91 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
         self,
         _: K,
         look: impl Fn(&Seen<'_, S, L>) -> Result<K::Output, R> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+    ) -> Define<S, Ran<K, L>, P, Still>
     where
         K: StepKey,
         R: std::fmt::Display,
         P: BeforePivot,
     {
-        let plan = move |state: &_, context: &_| {
-            Ok(match look(&Seen::new(state, context)?) {
+        let plan = move |told: Told<'_, S>| {
+            Ok(match look(&Seen::new(told)?) {
                 Ok(output) => Plan::Settled(written(&output)?),
                 Err(reason) => Plan::Refused(reason.to_string()),
             })
         };
-        self.with(Node::still::<K>(Kind::Check, plan))
+        self.push(Node::still::<K>(Kind::Check, plan)).next()
     }
 
     /// Nothing to do, only something to take back if the saga is compensated from here on: for what was done before the
     /// saga began.
-    pub fn on_undo<K, B>(
+    pub fn on_undo<K, U>(
         self,
         _: K,
-        undo: impl Fn(&Seen<'_, S, L>) -> To<B> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+        undo: impl Fn(&Seen<'_, S, L>) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Still>
     where
         K: StepKey<Output = ()>,
-        B: Aggregate,
+        U: ToAggregate,
         P: BeforePivot,
     {
-        let plan = move |state: &_, context: &_| {
-            Ok(Plan::UndoOnly(undo(&Seen::new(state, context)?).request()?))
-        };
-        self.with(Node::still::<K>(Kind::Undo, plan))
+        let plan = move |told: Told<'_, S>| Ok(Plan::UndoOnly(undo(&Seen::new(told)?).request()?));
+        self.push(Node::still::<K>(Kind::Undo, plan))
+            .undo_may_be_refused(U::may_be_refused())
+            .next()
     }
 
     /// The command that decides: once it was done the saga only goes forward, and nobody can cancel it. While it is
     /// under way nobody can either. If it is rejected, the saga is compensated.
-    pub fn pivot<K, A>(
+    pub fn pivot<K, C>(
         self,
         key: K,
-        command: impl Fn(&Seen<'_, S, L>) -> To<A> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, Pivoted>
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, Pivoted, Decisive>
     where
-        K: StepKey<Output = A::Reply>,
-        A: Aggregate,
-        P: BeforePivot,
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+        P: MayPivot,
     {
-        self.command::<K, A>(key, |_| true, command, Kind::Pivot)
-            .next()
+        self.command::<K, C>(key, command, Kind::Pivot).next()
     }
 
     /// From here on the saga only goes forward, and nobody can cancel it.
-    pub fn pivot_here<K>(self, _: K) -> Define<S, Ran<K, L>, Pivoted>
+    pub fn pivot_here<K>(self, _: K) -> Define<S, Ran<K, L>, Pivoted, Forked>
     where
         K: StepKey<Output = ()>,
-        P: BeforePivot,
+        P: MayPivot,
     {
-        let plan = |_: &_, _: &_| Ok(Plan::Settled(written(&())?));
-        self.with(Node::still::<K>(Kind::Mark, plan))
+        let plan = |_: Told<'_, S>| Ok(Plan::Settled(written(&())?));
+        self.push(Node::still::<K>(Kind::Mark, plan)).next()
     }
 
-    /// A command behind the pivot. It cannot be rejected; what else goes wrong is tried again, and then parked for a
-    /// person.
-    pub fn then<K, A>(
+    /// A command behind the pivot. It cannot be rejected, as its aggregate rejects nothing, or says so of the command
+    /// ([`surely`](super::surely)). What else goes wrong is tried again, and then parked for a person.
+    pub fn then<K, C>(
         self,
         key: K,
-        command: impl Fn(&Seen<'_, S, L>) -> To<A> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Certainly>
     where
-        K: StepKey<Output = A::Reply>,
-        A: Aggregate,
-        A::Rejection: NeverHappens,
+        K: StepKey<Output = C::Reply>,
+        C: CannotBeRefused,
         P: AfterPivot,
     {
-        self.command::<K, A>(key, |_| true, command, Kind::Then)
-            .next()
+        self.command::<K, C>(key, command, Kind::Then).next()
     }
 
     /// A command for each of a list behind the pivot, all at once.
-    pub fn then_each<K, A>(
+    pub fn then_each<K, C>(
         self,
         key: K,
-        commands: impl Fn(&Seen<'_, S, L>) -> Vec<To<A>> + Send + Sync + 'static,
-    ) -> Define<S, Ran<K, L>, P>
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Certainly>
     where
-        K: StepKey<Output = Vec<A::Reply>>,
-        A: Aggregate,
-        A::Rejection: NeverHappens,
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: CannotBeRefused,
         P: AfterPivot,
     {
-        self.several::<K, A>(key, commands, Kind::ThenEach).next()
-    }
-
-    /// How long the step just written may take, all its attempts included; then the saga is compensated. A call that
-    /// is under way then may or may not have been done, and is taken back so; a command is waited for first. The pivot
-    /// and what lies behind it cannot be limited.
-    pub fn within(mut self, limit: Duration) -> Self
-    where
-        P: BeforePivot,
-    {
-        if let Some(last) = self.nodes.last_mut() {
-            last.timeout = Some(limit);
-        }
-        self
+        self.several::<K, C>(key, commands, Kind::ThenEach).next()
     }
 
     /// The definition, whole.
@@ -286,101 +367,71 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
         Definition::new(self.nodes)
     }
 
-    fn command<K, A>(
+    fn command<K, C>(
         self,
         _: K,
-        condition: impl Fn(&Seen<'_, S, L>) -> bool + Send + Sync + 'static,
-        command: impl Fn(&Seen<'_, S, L>) -> To<A> + Send + Sync + 'static,
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
         kind: Kind,
     ) -> Self
     where
-        K: StepKey<Output = A::Reply>,
-        A: Aggregate,
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
     {
-        let plan = move |state: &_, context: &_| {
-            let seen = Seen::new(state, context)?;
-            if !condition(&seen) {
-                return Ok(Plan::Skip);
-            }
-            Ok(Plan::One {
-                request: command(&seen).request()?,
-                if_unknown: None,
-            })
-        };
+        let plan = move |told: Told<'_, S>| Ok(Plan::One(command(&Seen::new(told)?).request()?));
         let mut node = Node::still::<K>(kind, plan);
-        node.words = Box::new(words::<A::Rejection>);
+        node.words = Box::new(words::<C::Rejection>);
         self.push(node)
     }
 
-    fn several<K, A>(
+    fn several<K, C>(
         self,
         _: K,
-        commands: impl Fn(&Seen<'_, S, L>) -> Vec<To<A>> + Send + Sync + 'static,
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
         kind: Kind,
     ) -> Self
     where
-        K: StepKey<Output = Vec<A::Reply>>,
-        A: Aggregate,
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: ToAggregate,
     {
-        let plan = move |state: &_, context: &_| {
-            let commands = commands(&Seen::new(state, context)?);
-            let requests = commands.into_iter().map(To::request);
+        let plan = move |told: Told<'_, S>| {
+            let commands = commands(&Seen::new(told)?);
+            let requests = commands.into_iter().map(C::request);
             Ok(Plan::Many(requests.collect::<Result<_, _>>()?))
         };
         let mut node = Node::still::<K>(kind, plan);
-        node.words = Box::new(words::<A::Rejection>);
-        node.join = Some(Box::new(|replies| {
-            let replies = replies.iter();
-            let replies = replies.map(|(codec, reply)| read::<A::Reply>((*codec, reply)));
-            written(&replies.collect::<Result<Vec<_>, _>>()?)
-        }));
+        node.words = Box::new(words::<C::Rejection>);
+        node.join = Some(Box::new(joined::<C::Reply>));
         self.push(node)
     }
 
-    fn undone<O, B>(
+    /// How the step just written is taken back.
+    fn undone(
         mut self,
-        undo: impl Fn(&Seen<'_, S, L>, &O) -> To<B> + Send + Sync + 'static,
-    ) -> Self
-    where
-        O: DeserializeOwned,
-        B: Aggregate,
-    {
-        self.last_undo(move |state, context, _, output| {
-            let output: O = read(output)?;
-            undo(&Seen::new(state, context)?, &output).request()
-        });
-        self
-    }
-
-    fn last_undo(
-        &mut self,
-        undo: impl Fn(
-            &StepState<S>,
-            &SagaContext,
-            usize,
-            Encoded<'_>,
-        ) -> Result<crate::effect::Request, String>
-        + Send
-        + Sync
-        + 'static,
-    ) {
+        undo: impl Fn(Told<'_, S>, Encoded<'_>) -> Result<Request, String> + Send + Sync + 'static,
+    ) -> Self {
         if let Some(last) = self.nodes.last_mut() {
             last.undo = Some(Box::new(undo));
         }
+        self
     }
 
-    fn push(mut self, node: Node<S>) -> Self {
+    fn undo_may_be_refused(mut self, may_be: bool) -> Self {
+        if let Some(last) = self.nodes.last_mut() {
+            last.undo_may_be_refused = may_be;
+        }
+        self
+    }
+
+    fn push(mut self, mut node: Node<S>) -> Self {
+        node.after = std::mem::replace(&mut self.tails, vec![self.nodes.len()]);
         self.nodes.push(node);
         self
     }
 
-    fn with<M, Q>(self, node: Node<S>) -> Define<S, M, Q> {
-        self.push(node).next()
-    }
-
-    fn next<M, Q>(self) -> Define<S, M, Q> {
+    pub(super) fn next<M, Q, V>(self) -> Define<S, M, Q, V> {
         Define {
             nodes: self.nodes,
+            tails: self.tails,
             written: PhantomData,
         }
     }
@@ -389,22 +440,36 @@ impl<S: StepSaga, L: StepList, P> Define<S, L, P> {
 impl<S: StepSaga> Node<S> {
     fn still<K: StepKey>(
         kind: Kind,
-        plan: impl Fn(&StepState<S>, &SagaContext) -> Result<Plan, String> + Send + Sync + 'static,
+        plan: impl Fn(Told<'_, S>) -> Result<Plan, String> + Send + Sync + 'static,
     ) -> Self {
         Self {
             id: K::ID,
             version: K::VERSION,
             kind,
+            after: Vec::new(),
             timeout: None,
+            terms: Terms::default(),
+            condition: None,
             plan: Box::new(plan),
             undo: None,
+            undo_unknown: None,
+            undo_may_be_refused: false,
             join: None,
             words: Box::new(|_| "it was rejected".to_owned()),
+            alternative: None,
+            probe: None,
         }
     }
 }
 
-fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, String> {
+/// The output of several from their replies.
+fn joined<O: Serialize + DeserializeOwned>(replies: &[(u8, Vec<u8>)]) -> Result<Vec<u8>, String> {
+    let replies = replies.iter();
+    let replies = replies.map(|(codec, reply)| read::<O>((*codec, reply)));
+    written(&replies.collect::<Result<Vec<_>, _>>()?)
+}
+
+pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, String> {
     decode(CodecId::new(codec), payload).map_err(|error| error.to_string())
 }
 

@@ -1,13 +1,13 @@
 //! One decision of a step saga: what an input means, and how far the saga then goes.
 
-use chronicler_store::codec::PayloadCodec;
+use std::collections::BTreeSet;
 
+use super::advance::timer_of;
 use super::definition::Definition;
-use super::node::{Encoded, Kind, Node, Plan};
+use super::node::{EffectKey, Encoded, Kind, Late, Node, Place, Plan};
 use super::saga::{Signal, StepSaga, Steps};
 use super::state::{StepEvent, StepState};
 use crate::answer::{Answer, Outcome};
-use crate::effect::{Request, Undo};
 use crate::next::Next;
 use crate::saga::SagaContext;
 
@@ -17,9 +17,25 @@ pub(super) struct Course<'a, S: StepSaga> {
     pub(super) context: &'a SagaContext,
     pub(super) state: StepState<S>,
     pub(super) next: Next<Steps<S>>,
+    /// The steps that were begun in this decision.
+    pub(super) begun: BTreeSet<&'static str>,
 }
 
-impl<S: StepSaga> Course<'_, S> {
+impl<'a, S: StepSaga> Course<'a, S> {
+    pub(super) fn new(
+        definition: &'a Definition<S>,
+        context: &'a SagaContext,
+        state: StepState<S>,
+    ) -> Self {
+        Self {
+            definition,
+            context,
+            state,
+            next: Next::stay(),
+            begun: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn begin(mut self, start: S::Start) -> Next<Steps<S>> {
         let steps = self.definition.steps().map(str::to_owned).collect();
         let fingerprint = self.definition.fingerprint;
@@ -35,16 +51,14 @@ impl<S: StepSaga> Course<'_, S> {
     pub(super) fn changed(self) -> Next<Steps<S>> {
         let now: Vec<_> = self.definition.steps().collect();
         let reason = format!(
-            "it began under another definition, of the steps {:?}; this application has {now:?}: release it with the application that began it",
+            "it began under another definition, of the steps {:?}; this application has {now:?}: name the earlier one in `StepSaga::older`, migrate the instance, or release it with the application that began it",
             self.state.steps
         );
         self.mistaken(reason)
     }
 
     pub(super) fn cancel(mut self, reason: String) -> Next<Steps<S>> {
-        let pivot_begun =
-            self.current().is_none_or(|node| node.kind == Kind::Pivot) || self.is_past_pivot();
-        if pivot_begun {
+        if self.has_pivot_begun() {
             self.note(StepEvent::CancelRefused { reason });
             return self.next;
         }
@@ -53,7 +67,7 @@ impl<S: StepSaga> Course<'_, S> {
 
     pub(super) fn told(mut self, signal: Signal) -> Next<Steps<S>> {
         let Signal { step, said } = signal;
-        let said = match said {
+        let (codec, said) = match said {
             Ok(said) => said,
             Err(reason) => return self.mistaken(format!("the signal for {step:?}: {reason}")),
         };
@@ -64,87 +78,192 @@ impl<S: StepSaga> Course<'_, S> {
                 "a signal for {step:?}, and no step of this id waits for one"
             ));
         };
-        if !self.is_ahead(node) || self.state.signals.contains_key(step) {
+        if !self.is_ahead(node) || self.state.signals.contains_key(&step) {
             // It was told before.
             return self.next;
         }
-        let codec = PayloadCodec::default().id().number();
-        let is_current = self.current().is_some_and(|current| current.id == step);
-        self.note(StepEvent::Signalled {
-            step: step.to_owned(),
-            codec,
-            said,
-        });
+        let is_current = self.is_next(node);
+        self.note(StepEvent::Signalled { step, codec, said });
         if !is_current {
             return self.next;
         }
-        if node.timeout.is_some() {
-            self.next = self.next.cancel_timer(timer(step));
-        }
+        // It is begun once more, and finds what it waits for.
+        self.state.entered.remove(node.id);
+        self = self.unlimited(node);
         self.go_on()
     }
 
+    /// A timer came due.
     pub(super) fn late(self, key: &str) -> Next<Steps<S>> {
-        let current = self.current();
-        match current {
-            // A timer of a step that was answered meanwhile is disarmed; this is for one that fired just then.
-            Some(node) if timer(node.id) == key && !self.is_past_pivot() => {
-                let reason = format!("step {:?} took too long", node.id);
-                self.next.compensate(reason)
+        let definition = self.definition;
+        let is_its = |node: &&Node<S>| timer_of(node.id) == key;
+        // A timer of a step that was answered meanwhile is disarmed; this is for one that fired just then.
+        let node = definition.nodes.iter().find(is_its);
+        let Some(node) = node.filter(|node| self.is_next(node)) else {
+            return self.next;
+        };
+        match node.timeout {
+            Some((limit, Late::Escalate)) => {
+                let reason = format!("step {:?} is not done after {limit:?}", node.id);
+                self.next.escalate(reason)
             }
-            _ => self.next,
+            _ if self.is_past_pivot() => self.next,
+            _ => {
+                let place = self.state.place_of(node.id);
+                match self.probed(node, place) {
+                    Ok(next) => next,
+                    Err(course) => {
+                        let reason = format!("step {:?} took too long", node.id);
+                        course.next.compensate(reason)
+                    }
+                }
+            }
         }
     }
 
+    /// Asks what became of a call, if it can be asked and was not yet.
+    fn probed(mut self, node: &Node<S>, place: Place) -> Result<Next<Steps<S>>, Box<Self>> {
+        let Some(probe) = &node.probe else {
+            return Err(Box::new(self));
+        };
+        let key = EffectKey {
+            step: node.id,
+            place,
+            is_probe: false,
+        };
+        if self.state.probed.contains(&key.written()) {
+            return Err(Box::new(self));
+        }
+        let request = match probe(self.at(place)) {
+            Ok(request) => request,
+            Err(reason) => return Ok(self.mistaken(format!("the probe of {key:?}: {reason}"))),
+        };
+        self.note(StepEvent::Probed { key: key.written() });
+        let key = EffectKey {
+            is_probe: true,
+            ..key
+        };
+        Ok(self.next.effect(key.written(), request))
+    }
+
     pub(super) fn answered(mut self, outcome: &Outcome) -> Next<Steps<S>> {
-        let (id, item) = split(outcome.key());
+        let EffectKey {
+            step,
+            place,
+            is_probe,
+        } = EffectKey::read(outcome.key());
         let definition = self.definition;
-        let Some(node) = definition.node(id) else {
-            let reason = format!("an outcome of step {id:?}, which the definition does not have");
+        let Some(node) = definition.node(step) else {
+            let reason = format!("an outcome of step {step:?}, which the definition does not have");
             return self.mistaken(reason);
         };
+        if !self.is_ahead(node) {
+            // A probe was quicker, or the call itself.
+            return match outcome.answer() {
+                Answer::Done { .. } if !is_probe => self.undone_late(outcome),
+                _ => self.next,
+            };
+        }
         match outcome.answer() {
-            Answer::Done { codec, payload } => self.done(node, item, *codec, payload),
+            Answer::Done { codec, payload } => self.done(node, place, *codec, payload),
             Answer::Rejected { codec, payload } => {
+                let again = node.alternative.as_ref().map(|again| {
+                    let rejection = (*codec, payload.as_slice());
+                    again(self.at(place), rejection)
+                });
+                match again {
+                    Some(Ok(true)) if !self.is_past_pivot() => {
+                        return self.alternative(node, place);
+                    }
+                    Some(Err(reason)) => {
+                        return self.mistaken(format!("the alternative of {step:?}: {reason}"));
+                    }
+                    _ => {}
+                }
                 let said = (node.words)((*codec, payload));
                 let reason = match self.state.cancel_refused.take() {
                     Some(asked) => {
-                        format!("step {id:?} was rejected ({said}), and before that: {asked}")
+                        format!("step {step:?} was rejected ({said}), and before that: {asked}")
                     }
-                    None => format!("step {id:?} was rejected: {said}"),
+                    None => format!("step {step:?} was rejected: {said}"),
                 };
                 self.given_up(node, reason)
             }
             Answer::Unknown { reason } => {
-                let reason = format!("what became of step {id:?} is unknown: {reason}");
-                self.given_up(node, reason)
+                let course = match is_probe {
+                    true => Box::new(self),
+                    false => match self.probed(node, place) {
+                        Ok(next) => return next,
+                        Err(course) => course,
+                    },
+                };
+                let is_asked = !is_probe && node.probe.is_some();
+                if is_asked {
+                    // The answer to the question decides.
+                    return course.next;
+                }
+                let reason = format!("what became of step {step:?} is unknown: {reason}");
+                course.given_up(node, reason)
             }
         }
     }
 
-    /// Only says how a step is taken back that was done after compensation had begun.
+    /// Makes a step that was refused anew, as its alternative.
+    fn alternative(mut self, node: &Node<S>, place: Place) -> Next<Steps<S>> {
+        let place = Place {
+            tried: place.tried + 1,
+            ..place
+        };
+        self.note(StepEvent::Again {
+            step: node.id.to_owned(),
+            item: place.item.and_then(|item| u32::try_from(item).ok()),
+            tried: place.tried,
+        });
+        let request = match ((node.plan)(self.at(place)), place.item) {
+            (Ok(Plan::One(request)), None) => Ok(request),
+            (Ok(Plan::Many(requests)), Some(item)) => requests
+                .into_iter()
+                .nth(item)
+                .ok_or_else(|| format!("its alternative has no item {item}")),
+            (Ok(_), _) => Err("its alternative is of another kind".to_owned()),
+            (Err(reason), _) => Err(reason),
+        };
+        match request.and_then(|request| self.sent(node, place, request)) {
+            Ok(next) => self.next = next,
+            Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
+        }
+        self.next
+    }
+
+    /// Only says how a step is taken back that was done after compensation had begun, or after it was known otherwise.
     pub(super) fn undone_late(self, outcome: &Outcome) -> Next<Steps<S>> {
-        let (id, item) = split(outcome.key());
+        let EffectKey { step, place, .. } = EffectKey::read(outcome.key());
         let Answer::Done { codec, payload } = outcome.answer() else {
             return self.next;
         };
-        let Some(node) = self.definition.node(id) else {
+        let Some(node) = self.definition.node(step) else {
             let reason =
-                format!("step {id:?} is to be taken back, and the definition does not have it");
+                format!("step {step:?} is to be taken back, and the definition does not have it");
             return self.mistaken(reason);
         };
-        self.undoable(node, item, (*codec, payload)).next
+        self.undoable(node, place, (*codec, payload)).next
     }
 
     /// Says how a step that was done is taken back, now that its output is known; or why that cannot be said, which
     /// makes the whole decision a mistake. What is registered before the outcome of a call is known stands for an
     /// unknown one.
-    fn undoable(mut self, node: &Node<S>, item: Option<usize>, output: Encoded<'_>) -> Self {
+    fn undoable(mut self, node: &Node<S>, place: Place, output: Encoded<'_>) -> Self {
         let Some(undo) = &node.undo else {
             return self;
         };
-        self.next = match undo(&self.state, self.context, item.unwrap_or_default(), output) {
-            Ok(request) => self.next.undone_later(key_of(node.id, item), request),
+        let key = EffectKey {
+            step: node.id,
+            place,
+            is_probe: false,
+        };
+        let undone = undo(self.at(place), output);
+        self.next = match undone {
+            Ok(request) => self.next.undone_later(key.written(), request),
             Err(reason) => {
                 let reason = format!("the undo of {:?}: {reason}", node.id);
                 self.next.mistaken(S::NAME, reason)
@@ -157,33 +276,24 @@ impl<S: StepSaga> Course<'_, S> {
         if self.is_past_pivot() {
             return self.mistaken(format!("after its pivot: {reason}"));
         }
-        let next = match node.timeout {
-            Some(_) => self.next.cancel_timer(timer(node.id)),
-            None => self.next,
-        };
-        next.compensate(reason)
+        self.unlimited(node).next.compensate(reason)
     }
 
-    fn done(
-        mut self,
-        node: &Node<S>,
-        item: Option<usize>,
-        codec: u8,
-        payload: &[u8],
-    ) -> Next<Steps<S>> {
-        self = self.undoable(node, item, (codec, payload));
+    fn done(mut self, node: &Node<S>, place: Place, codec: u8, payload: &[u8]) -> Next<Steps<S>> {
+        self = self.undoable(node, place, (codec, payload));
         let step = node.id.to_owned();
-        if let Some(item) = item {
+        if let Some(item) = place.item {
             self.note(StepEvent::Heard {
                 step,
                 item: u32::try_from(item).unwrap_or(u32::MAX),
                 codec,
                 reply: payload.to_vec(),
             });
-            if self.state.spread.iter().any(Option::is_none) {
+            let spread = self.state.spread.get(node.id);
+            let Some(replies) = spread.and_then(|spread| spread.iter().cloned().collect()) else {
                 return self.next;
-            }
-            let replies: Vec<_> = self.state.spread.iter().flatten().cloned().collect();
+            };
+            let replies: Vec<_> = replies;
             return self.joined(node, &replies);
         }
         self.note(StepEvent::Did {
@@ -210,145 +320,10 @@ impl<S: StepSaga> Course<'_, S> {
     }
 
     fn behind(mut self, node: &Node<S>) -> Next<Steps<S>> {
-        if node.timeout.is_some() {
-            self.next = self.next.cancel_timer(timer(node.id));
-        }
+        self = self.unlimited(node);
         if node.kind.is_pivot() {
             self.next = self.next.pivot();
         }
         self.go_on()
-    }
-
-    /// Goes on until something has to be waited for.
-    fn go_on(mut self) -> Next<Steps<S>> {
-        let definition = self.definition;
-        while let Some(node) = definition.nodes.iter().find(|node| self.is_ahead(node)) {
-            let plan = match (node.plan)(&self.state, self.context) {
-                Ok(plan) => plan,
-                Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
-            };
-            match plan {
-                Plan::Skip => self.note(StepEvent::Skipped {
-                    step: node.id.to_owned(),
-                }),
-                Plan::Settled(output) => {
-                    self.did(node, output);
-                    if node.kind.is_pivot() {
-                        self.next = self.next.pivot();
-                    }
-                }
-                Plan::Wait => return self.limited(node),
-                Plan::Refused(reason) => {
-                    let reason = format!("step {:?}: {reason}", node.id);
-                    return self.next.compensate(reason);
-                }
-                Plan::UndoOnly(request) => {
-                    let undo = Undo {
-                        if_done: request,
-                        if_unknown: None,
-                    };
-                    self.next = self.next.effect(node.id.to_owned(), Request::Nothing);
-                    self.next = self.next.undone_by(undo);
-                    self.did(node, Vec::new());
-                }
-                Plan::One {
-                    request,
-                    if_unknown,
-                } => {
-                    self.next = self.next.effect(node.id.to_owned(), request);
-                    if let Some(request) = if_unknown {
-                        self.next = self.next.undone_by(Undo {
-                            if_done: request.clone(),
-                            if_unknown: Some(request),
-                        });
-                    }
-                    if node.kind == Kind::Pivot {
-                        self.next = self.next.pivoting();
-                    }
-                    return self.limited(node);
-                }
-                Plan::Many(requests) if requests.is_empty() => {
-                    return self.joined(node, &[]);
-                }
-                Plan::Many(requests) => {
-                    let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-                    self.note(StepEvent::Spread {
-                        step: node.id.to_owned(),
-                        count,
-                    });
-                    for (item, request) in requests.into_iter().enumerate() {
-                        self.next = self.next.effect(key_of(node.id, Some(item)), request);
-                    }
-                    return self.limited(node);
-                }
-            }
-        }
-        self.next.complete()
-    }
-
-    fn limited(self, node: &Node<S>) -> Next<Steps<S>> {
-        match node.timeout {
-            Some(limit) => self.next.timer(timer(node.id), limit),
-            None => self.next,
-        }
-    }
-
-    fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
-        self.note(StepEvent::Did {
-            step: node.id.to_owned(),
-            codec: PayloadCodec::default().id().number(),
-            output,
-        });
-    }
-
-    fn note(&mut self, event: StepEvent<S::Start>) {
-        self.state.apply(&event);
-        let next = std::mem::replace(&mut self.next, Next::stay());
-        self.next = next.record(event);
-    }
-
-    pub(super) fn mistaken(self, reason: String) -> Next<Steps<S>> {
-        self.next.mistaken(S::NAME, reason)
-    }
-
-    fn is_ahead(&self, node: &Node<S>) -> bool {
-        !self.state.is_done(node.id) && !self.state.is_skipped(node.id)
-    }
-
-    /// The step that is under way.
-    fn current(&self) -> Option<&Node<S>> {
-        self.definition
-            .nodes
-            .iter()
-            .find(|node| self.is_ahead(node))
-    }
-
-    fn is_past_pivot(&self) -> bool {
-        let pivot = self
-            .definition
-            .nodes
-            .iter()
-            .find(|node| node.kind.is_pivot());
-        pivot.is_some_and(|pivot| !self.is_ahead(pivot))
-    }
-}
-
-fn timer(step: &str) -> String {
-    format!("step:{step}")
-}
-
-/// The key of a step's effect, or of one of its several.
-fn key_of(step: &str, item: Option<usize>) -> String {
-    match item {
-        Some(item) => format!("{step}[{item}]"),
-        None => step.to_owned(),
-    }
-}
-
-fn split(key: &str) -> (&str, Option<usize>) {
-    let several = key.strip_suffix(']').and_then(|key| key.split_once('['));
-    match several.and_then(|(id, item)| Some((id, item.parse().ok()?))) {
-        Some((id, item)) => (id, Some(item)),
-        None => (key, None),
     }
 }

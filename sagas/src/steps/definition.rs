@@ -4,6 +4,7 @@ use std::fmt::{self, Debug};
 
 use super::node::{Kind, Node};
 use super::saga::StepSaga;
+use super::state::StepState;
 
 /// The steps of a saga, in order.
 pub struct Definition<S: StepSaga> {
@@ -19,6 +20,15 @@ impl<S: StepSaga> Definition<S> {
             let version = node.version.to_le_bytes();
             for byte in node.id.bytes().chain([0, node.kind as u8]).chain(version) {
                 hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+            // The branch it lies on; those of a saga without forks lie on none.
+            for number in node
+                .terms
+                .branch
+                .iter()
+                .flat_map(|(fork, branch)| [fork, branch])
+            {
+                hash = (hash ^ u64::from(*number)).wrapping_mul(0x0000_0100_0000_01b3);
             }
         }
         Self {
@@ -43,19 +53,50 @@ impl<S: StepSaga> Definition<S> {
         let mut problems = Vec::new();
         for (place, node) in self.nodes.iter().enumerate() {
             let id = node.id;
-            if id.is_empty() || id.contains(['\0', '[']) {
-                problems.push(format!("step id {id:?} is empty, or contains NUL or '['"));
+            if id.is_empty() || id.contains(['\0', '[', '#', '?']) {
+                problems.push(format!(
+                    "step id {id:?} is empty, or contains NUL, '[', '#' or '?'"
+                ));
             }
             if self.nodes.iter().take(place).any(|other| other.id == id) {
                 problems.push(format!("two steps have the id {id:?}"));
             }
-            if node.kind == Kind::External && node.timeout.is_none() {
+            let is_call = matches!(node.kind, Kind::External | Kind::ExternalEach);
+            if is_call && node.timeout.is_none() {
                 problems.push(format!(
                     "step {id:?} leaves the process without a limit: say how long with `within`"
                 ));
             }
         }
         problems
+    }
+
+    /// What may be as it is meant, and is worth a look.
+    pub(super) fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for node in &self.nodes {
+            let id = node.id;
+            if node.undo_may_be_refused {
+                doubts.push(format!(
+                    "what takes step {id:?} back can be rejected, and is then stuck until a person sees to it: `surely` sends what cannot be"
+                ));
+            }
+            if node.kind == Kind::Wait && node.timeout.is_none() {
+                doubts.push(format!(
+                    "step {id:?} may wait for ever: say how long with `within` or `escalate_after`"
+                ));
+            }
+        }
+        doubts
+    }
+
+    /// Whether it is a step's turn, begun or not: it is ahead, and everything right before it is behind.
+    pub(super) fn is_next(&self, state: &StepState<S>, node: &Node<S>) -> bool {
+        let is_behind = |place: &usize| {
+            let before = self.nodes.get(*place);
+            before.is_none_or(|before| !state.is_ahead(before.id))
+        };
+        state.is_ahead(node.id) && node.after.iter().all(is_behind)
     }
 
     pub(super) fn node(&self, id: &str) -> Option<&Node<S>> {

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::definition::Definition;
-use super::node::{Kind, Node};
+use super::node::{EffectKey, Kind, Late, Node};
 use super::saga::StepSaga;
 use super::state::StepState;
-use crate::instance::{EffectState, EffectView, UndoState};
+use crate::effect_view::{EffectState, EffectView, UndoState};
 
 /// How far a step of an instance has come, as its box is coloured.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,24 +57,45 @@ impl<S: StepSaga> Definition<S> {
         drawn
     }
 
+    /// The steps that no other comes behind.
+    fn last(&self) -> impl Iterator<Item = usize> {
+        let is_last = |place: &usize| !self.nodes.iter().any(|node| node.after.contains(place));
+        (0..self.nodes.len()).filter(is_last)
+    }
+
     fn draw(&self, mark: impl Fn(&Node<S>) -> Option<Mark>) -> String {
         let mut out = String::from("flowchart TD\n    begin([begin])\n");
-        let mut before = "begin".to_owned();
         for (place, node) in self.nodes.iter().enumerate() {
             let name = format!("s{place}");
             let label = escaped(node.id);
             let shape = match node.kind {
                 Kind::Wait => format!("([\"{label}\"])"),
                 Kind::Pivot | Kind::Mark => format!("{{{{\"{label}\"}}}}"),
-                Kind::External => format!("[/\"{label}\"/]"),
+                Kind::External | Kind::ExternalEach => format!("[/\"{label}\"/]"),
+                Kind::Child => format!("[[\"saga {label}\"]]"),
                 Kind::Each | Kind::ThenEach => format!("[[\"{label}\"]]"),
                 Kind::Check => format!("{{\"{label}\"}}"),
                 Kind::Step | Kind::Undo | Kind::Then => format!("[\"{label}\"]"),
             };
             // Writing to a text does not fail.
-            let _ = writeln!(out, "    {name}{shape}\n    {before} --> {name}");
-            if let Some(limit) = node.timeout {
-                let _ = writeln!(out, "    {name} -. \"after {limit:?}\" .-> undo");
+            let _ = writeln!(out, "    {name}{shape}");
+            if node.after.is_empty() {
+                let _ = writeln!(out, "    begin --> {name}");
+            }
+            for before in &node.after {
+                let _ = writeln!(out, "    s{before} --> {name}");
+            }
+            match node.timeout {
+                Some((limit, Late::Compensate)) => {
+                    let _ = writeln!(out, "    {name} -. \"after {limit:?}\" .-> undo");
+                }
+                Some((limit, Late::Escalate)) => {
+                    let _ = writeln!(out, "    {name} -. \"after {limit:?}\" .-> person");
+                }
+                None => {}
+            }
+            if node.alternative.is_some() {
+                let _ = writeln!(out, "    {name} -. \"or else\" .-> {name}");
             }
             if node.undo.is_some() || node.kind == Kind::Undo {
                 let _ = writeln!(out, "    undo -.-> {name}");
@@ -82,21 +103,21 @@ impl<S: StepSaga> Definition<S> {
             if let Some(mark) = mark(node) {
                 let _ = writeln!(out, "    class {name} {}", mark.class());
             }
-            before = name;
         }
-        let _ = writeln!(out, "    {before} --> done([done])\n    undo([undo])");
+        for last in self.last() {
+            let _ = writeln!(out, "    s{last} --> done([done])");
+        }
+        let _ = writeln!(out, "    undo([undo])");
+        let escalates = |node: &Node<S>| matches!(node.timeout, Some((_, Late::Escalate)));
+        if self.nodes.iter().any(escalates) {
+            let _ = writeln!(out, "    person([a person])");
+        }
         out
     }
 }
 
 fn mark<S: StepSaga>(node: &Node<S>, state: &StepState<S>, effects: &[EffectView]) -> Mark {
-    let of_step = |effect: &&EffectView| {
-        let key = effect.spec.key.as_str();
-        key == node.id
-            || key
-                .strip_prefix(node.id)
-                .is_some_and(|rest| rest.starts_with('['))
-    };
+    let of_step = |effect: &&EffectView| EffectKey::read(&effect.spec.key).step == node.id;
     let own: Vec<_> = effects.iter().filter(of_step).collect();
     let any = |is: fn(&EffectView) -> bool| own.iter().any(|effect| is(effect));
     if any(|effect| {
@@ -106,12 +127,14 @@ fn mark<S: StepSaga>(node: &Node<S>, state: &StepState<S>, effects: &[EffectView
         Mark::Stuck
     } else if any(|effect| effect.undo == UndoState::Undone) {
         Mark::Undone
-    } else if any(|effect| effect.state == EffectState::Rejected) {
-        Mark::Refused
     } else if state.is_skipped(node.id) {
         Mark::Skipped
     } else if state.is_done(node.id) {
         Mark::Done
+    } else if any(|effect| effect.is_under_way()) {
+        Mark::UnderWay
+    } else if any(|effect| effect.state == EffectState::Rejected) {
+        Mark::Refused
     } else if own.is_empty() {
         Mark::Ahead
     } else {

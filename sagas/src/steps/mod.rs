@@ -2,15 +2,19 @@
 //!
 //! [`StepSaga`] is what an application writes, [`Steps`] makes a [`Saga`](crate::Saga) of it. ADR 10 has the reasons.
 
+mod advance;
 mod build;
 mod course;
 mod definition;
 mod diagram;
 mod key;
+mod last;
 mod list;
+mod migrate;
 mod node;
 mod phase;
 mod saga;
+mod say;
 mod seen;
 mod state;
 mod target;
@@ -18,9 +22,21 @@ mod target;
 pub use build::Define;
 pub use definition::Definition;
 pub use key::StepKey;
-pub use list::{HasRun, Here, MayHaveRun, Nil, Perhaps, Ran, StepList, There};
-pub use phase::{AfterPivot, BeforePivot, Compensable, NeverHappens, Pivoted};
-pub use saga::{Heard, Signal, StepSaga, Steps};
+pub use last::{
+    AStep, Begun, Called, CalledEach, CanBeRefused, CanBeSkipped, Certainly, Decisive, Forked,
+    Sends, Sent, Still,
+};
+pub use list::{
+    Before, Both, Branch, HasRun, Here, Latest, MayHaveRun, MayHaveRunOn, Nil, OnLeft, OnRight,
+    Perhaps, Ran, RanOn, StepList, There,
+};
+pub use migrate::Migration;
+pub use phase::{
+    AfterPivot, BeforePivot, Branched, Compensable, MayPivot, NeverHappens, Phase, Pivoted,
+};
+pub use saga::{Heard, OlderDefinition, Signal, StepSaga, Steps};
 pub use seen::{Attempt, Seen};
 pub use state::{StepEvent, StepState};
-pub use target::{To, ToService, to, to_service};
+pub use target::{
+    CannotBeRefused, Surely, To, ToAggregate, ToChild, ToService, surely, to, to_child, to_service,
+};

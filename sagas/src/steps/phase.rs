@@ -10,6 +10,38 @@ pub struct Compensable;
 #[derive(Clone, Copy, Debug)]
 pub struct Pivoted;
 
+/// On a branch of a fork before the pivot, where the pivot cannot be.
+#[derive(Clone, Copy, Debug)]
+pub struct Branched;
+
+/// What the branches of a fork are in.
+pub trait Phase {
+    /// The phase of a branch.
+    type Branch: Phase;
+}
+
+impl Phase for Compensable {
+    type Branch = Branched;
+}
+
+impl Phase for Branched {
+    type Branch = Self;
+}
+
+impl Phase for Pivoted {
+    type Branch = Self;
+}
+
+/// A phase in which the pivot can come.
+#[diagnostic::on_unimplemented(
+    message = "the pivot cannot be here: it lies on a branch, or another is before it",
+    label = "no pivot here",
+    note = "a saga has one pivot, which decides for all its branches: put it behind the fork"
+)]
+pub trait MayPivot {}
+
+impl MayPivot for Compensable {}
+
 /// A phase in which steps may be refused, and can be taken back.
 #[diagnostic::on_unimplemented(
     message = "this step comes after the pivot, where nothing can be taken back",
@@ -27,6 +59,7 @@ pub trait BeforePivot {}
 pub trait AfterPivot {}
 
 impl BeforePivot for Compensable {}
+impl BeforePivot for Branched {}
 impl AfterPivot for Pivoted {}
 
 /// The rejection of an aggregate that rejects nothing.

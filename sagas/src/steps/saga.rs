@@ -6,14 +6,18 @@ use chronicler_store::codec::{PayloadCodec, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::advance::timer_of;
 use super::build::Define;
 use super::course::Course;
 use super::definition::Definition;
 use super::key::StepKey;
 use super::list::Nil;
+use super::migrate::Migration;
+use super::node::Kind;
 use super::phase::Compensable;
 use super::state::{StepEvent, StepState};
 use crate::answer::Outcome;
+use crate::effect_view::EffectView;
 use crate::next::Next;
 use crate::routes::Routes;
 use crate::saga::{Input, Saga, SagaContext};
@@ -47,7 +51,29 @@ pub trait StepSaga: Send + Sync + 'static {
     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self>
     where
         Self: Sized;
+
+    /// The earlier definitions that instances may still go by. An instance ends under the one that it began with, found
+    /// by its fingerprint. None by default.
+    fn older() -> Vec<OlderDefinition<Self>>
+    where
+        Self: Sized,
+    {
+        Vec::new()
+    }
+
+    /// How an instance of an earlier definition comes to the newest, when an operator has it migrated. What its steps
+    /// gave is kept by itself where the newest definition has a step of the same id.
+    ///
+    /// # Errors
+    /// Why it cannot be; it then stays as it was.
+    fn migrate(migration: &mut Migration) -> Result<(), String> {
+        let _ = migration;
+        Ok(())
+    }
 }
+
+/// Writes the steps of an earlier definition.
+pub type OlderDefinition<S> = fn(Define<S, Nil, Compensable>) -> Definition<S>;
 
 /// What an event says to an instance that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,19 +94,18 @@ pub enum Heard {
 /// What a step is told that waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
-    pub(super) step: &'static str,
-    pub(super) said: Result<Vec<u8>, String>,
+    pub(super) step: String,
+    pub(super) said: Result<(u8, Vec<u8>), String>,
 }
 
 impl Heard {
     /// Tells the step of this key what it waits for, now or when the saga gets there. Only the first counts.
     pub fn signal<K: StepKey>(_: K, said: &K::Output) -> Self {
-        let said = encode(PayloadCodec::default(), said);
+        let codec = PayloadCodec::default();
+        let said = encode(codec, said).map(|said| (codec.id().number(), said.to_vec()));
         Self::Signal(Signal {
-            step: K::ID,
-            said: said
-                .map(|said| said.to_vec())
-                .map_err(|error| error.to_string()),
+            step: K::ID.to_owned(),
+            said: said.map_err(|error| error.to_string()),
         })
     }
 }
@@ -88,6 +113,7 @@ impl Heard {
 /// A saga made of steps: what is registered with an application.
 pub struct Steps<S: StepSaga> {
     definition: Definition<S>,
+    older: Vec<Definition<S>>,
 }
 
 impl<S: StepSaga> Steps<S> {
@@ -95,7 +121,18 @@ impl<S: StepSaga> Steps<S> {
     pub fn of() -> Self {
         Self {
             definition: S::define(Define::begin()),
+            older: S::older()
+                .into_iter()
+                .map(|define| define(Define::begin()))
+                .collect(),
         }
+    }
+
+    /// The definition that an instance goes by.
+    fn definition_of(&self, state: &StepState<S>) -> Option<&Definition<S>> {
+        let all = std::iter::once(&self.definition).chain(&self.older);
+        all.into_iter()
+            .find(|definition| definition.fingerprint == state.fingerprint)
     }
 
     /// The definition.
@@ -128,31 +165,86 @@ impl<S: StepSaga> Saga for Steps<S> {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.definition.problems()
+        let older = self.older.iter().flat_map(Definition::problems);
+        let mut problems = self.definition.problems();
+        problems.extend(older.map(|problem| format!("in an older definition, {problem}")));
+        for (place, older) in self.older.iter().enumerate() {
+            let is_another = |other: &Definition<S>| other.fingerprint == older.fingerprint;
+            if is_another(&self.definition) || self.older.iter().take(place).any(is_another) {
+                problems.push(format!(
+                    "two of its definitions have the same steps: {:?}",
+                    older.steps().collect::<Vec<_>>()
+                ));
+            }
+        }
+        problems
+    }
+
+    fn doubts(&self) -> Vec<String> {
+        self.definition.doubts()
+    }
+
+    fn waits_for(&self, state: &StepState<S>) -> Vec<String> {
+        let Some(definition) = self.definition_of(state) else {
+            return Vec::new();
+        };
+        let nodes = definition.nodes.iter();
+        nodes
+            .filter(|node| node.kind == Kind::Wait && definition.is_next(state, node))
+            .map(|node| node.id.to_owned())
+            .collect()
+    }
+
+    fn remaining(&self, state: &StepState<S>) -> Vec<String> {
+        let definition = self.definition_of(state).unwrap_or(&self.definition);
+        let nodes = definition.nodes.iter();
+        nodes
+            .filter(|node| state.is_ahead(node.id))
+            .map(|node| node.id.to_owned())
+            .collect()
+    }
+
+    fn diagram(&self, state: &StepState<S>, effects: &[EffectView]) -> Option<String> {
+        let definition = self.definition_of(state).unwrap_or(&self.definition);
+        Some(definition.to_mermaid_of(state, effects))
     }
 
     fn on(&self, state: &StepState<S>, input: &Input, context: &SagaContext) -> Next<Self> {
-        let course = Course {
-            definition: &self.definition,
-            context,
-            state: state.clone(),
-            next: Next::stay(),
+        let known = self.definition_of(state);
+        let definition = known.unwrap_or(&self.definition);
+        let course = Course::new(definition, context, state.clone());
+        let Some(start) = &state.start else {
+            let newest = Course::new(&self.definition, context, state.clone());
+            return match input {
+                Input::Event(_) => match S::begin(input) {
+                    Some(start) => newest.begin(start),
+                    None => {
+                        newest.mistaken("an event was routed here that begins nothing".to_owned())
+                    }
+                },
+                Input::Begin(said) => match said.decode() {
+                    Ok(start) => newest.begin(start),
+                    Err(error) => newest.mistaken(format!("what it is to begin with: {error}")),
+                },
+                _ => newest.next,
+            };
         };
-        match (&state.start, input) {
-            (None, Input::Event(_)) => match S::begin(input) {
-                Some(start) => course.begin(start),
-                None => course.mistaken("an event was routed here that begins nothing".to_owned()),
-            },
+        match input {
             // What is said to a saga that is being compensated changes nothing.
-            (_, Input::Compensated { .. }) | (None, _) => course.next,
-            _ if state.fingerprint != self.definition.fingerprint => course.changed(),
-            (Some(start), Input::Event(_)) => match S::heard(input, start) {
+            Input::Compensated { .. } | Input::Cancelled { .. } | Input::Begin(_) => course.next,
+            Input::Migrate { from } => self.migrated(*from, state, context),
+            _ if known.is_none() => course.changed(),
+            Input::Event(_) => match S::heard(input, start) {
                 Heard::Nothing => course.next,
                 Heard::Signal(signal) => course.told(signal),
                 Heard::Cancel { reason } => course.cancel(reason),
             },
-            (_, Input::Outcome(outcome)) => course.answered(outcome),
-            (_, Input::Timer(key)) => course.late(key),
+            Input::Signal(said) => course.told(Signal {
+                step: said.name.clone(),
+                said: Ok((said.codec, said.payload.clone())),
+            }),
+            Input::Outcome(outcome) => course.answered(outcome),
+            Input::Timer(key) => course.late(key),
         }
     }
 
@@ -162,17 +254,35 @@ impl<S: StepSaga> Saga for Steps<S> {
         outcome: &Outcome,
         context: &SagaContext,
     ) -> Next<Self> {
-        let course = Course {
-            definition: &self.definition,
-            context,
-            state: state.clone(),
-            next: Next::stay(),
-        };
         // Whatever else has changed: a step that is still there knows how it is taken back.
-        course.undone_late(outcome)
+        let definition = self.definition_of(state).unwrap_or(&self.definition);
+        Course::new(definition, context, state.clone()).undone_late(outcome)
     }
 
     fn evolve(state: &mut StepState<S>, event: &StepEvent<S::Start>) {
         state.apply(event);
+    }
+}
+
+impl<S: StepSaga> Steps<S> {
+    /// Takes an instance over to the newest definition.
+    fn migrated(&self, from: u32, state: &StepState<S>, context: &SagaContext) -> Next<Self> {
+        let mut course = Course::new(&self.definition, context, state.clone());
+        if state.fingerprint == self.definition.fingerprint {
+            return course.next;
+        }
+        let mut migration = Migration::of(from, state);
+        let migrated =
+            S::migrate(&mut migration).and_then(|()| migration.into_event(&self.definition));
+        match migrated {
+            Ok(event) => {
+                course.note(event);
+                for step in &state.steps {
+                    course.next = course.next.cancel_timer(timer_of(step));
+                }
+                course.go_on()
+            }
+            Err(reason) => course.mistaken(reason),
+        }
     }
 }

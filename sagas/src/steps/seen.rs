@@ -6,14 +6,15 @@ use chronicler_domain::{Tenant, Timestamp};
 
 use super::key::StepKey;
 use super::list::{HasRun, MayHaveRun, StepList};
+use super::node::Told;
 use super::saga::StepSaga;
-use super::state::StepState;
 use crate::saga::SagaContext;
 
 /// What a step may know: what the saga began with, and what the steps before it gave.
 pub struct Seen<'a, S: StepSaga, L: StepList> {
     start: &'a S::Start,
     context: &'a SagaContext,
+    tried: u32,
     values: L::Values,
 }
 
@@ -27,12 +28,13 @@ pub enum Attempt<'a, T> {
 }
 
 impl<'a, S: StepSaga, L: StepList> Seen<'a, S, L> {
-    pub(super) fn new(state: &'a StepState<S>, context: &'a SagaContext) -> Result<Self, String> {
-        let start = state.start.as_deref().ok_or("it has not begun")?;
-        let values = L::read(&state.outputs).map_err(|error| error.to_string())?;
+    pub(super) fn new(told: Told<'a, S>) -> Result<Self, String> {
+        let start = told.state.start.as_deref().ok_or("it has not begun")?;
+        let values = L::read(&told.state.outputs).map_err(|error| error.to_string())?;
         Ok(Self {
             start,
-            context,
+            context: told.context,
+            tried: told.place.tried,
             values,
         })
     }
@@ -55,6 +57,12 @@ impl<'a, S: StepSaga, L: StepList> Seen<'a, S, L> {
     /// When the input was taken that led here.
     pub fn now(&self) -> Timestamp {
         self.context.now
+    }
+
+    /// How many alternatives of this step were refused before, see [`or_else`](super::Define::or_else); 0 at first. In
+    /// its undo, how many were before the one that is taken back.
+    pub fn tried(&self) -> u32 {
+        self.tried
     }
 
     /// What a step before this one gave.

@@ -7,10 +7,14 @@ use chronicler_domain::Event;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::node::Place;
 use super::saga::StepSaga;
 
 /// What steps gave, encoded, by their ids: codec and payload.
 pub(crate) type Outputs = BTreeMap<String, (u8, Vec<u8>)>;
+
+/// The replies to several commands, as far as they have come: codec and payload.
+type Replies = Vec<Option<(u8, Vec<u8>)>>;
 
 /// What an instance of a step saga remembers. The names and fields are on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +74,36 @@ pub enum StepEvent<T> {
         /// What was said.
         reason: String,
     },
+    /// A step on a branch was begun.
+    Entered {
+        /// Its id.
+        step: String,
+    },
+    /// A step, or one of its several commands, was refused, and is made in another way.
+    Again {
+        /// The step's id.
+        step: String,
+        /// Which of several.
+        item: Option<u32>,
+        /// How many ways were refused.
+        tried: u32,
+    },
+    /// A service was asked what became of a call.
+    Probed {
+        /// The key of the call's effect.
+        key: String,
+    },
+    /// It goes by another definition from here on.
+    Migrated {
+        /// The fingerprint of that definition.
+        fingerprint: u64,
+        /// The steps of the definition, in order.
+        steps: Vec<String>,
+        /// What the steps gave that are done under it, with their codecs.
+        outputs: BTreeMap<String, (u8, Vec<u8>)>,
+        /// The steps that count as skipped.
+        skipped: BTreeSet<String>,
+    },
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Event for StepEvent<T> {}
@@ -83,8 +117,14 @@ pub struct StepState<S: StepSaga> {
     pub(super) steps: Vec<String>,
     pub(super) outputs: Outputs,
     pub(super) skipped: BTreeSet<String>,
-    /// The answers to the several commands of the step that is under way, once there are any.
-    pub(super) spread: Vec<Option<(u8, Vec<u8>)>>,
+    /// The answers to the several commands of the steps that are under way, by the steps' ids.
+    pub(super) spread: BTreeMap<String, Replies>,
+    /// The steps on branches that were begun.
+    pub(super) entered: BTreeSet<String>,
+    /// How many ways were refused, for the steps that are one command or call.
+    pub(super) again: BTreeMap<String, u32>,
+    /// The keys of the calls of which a service was asked what became of them.
+    pub(super) probed: BTreeSet<String>,
     /// What steps were told that wait for it, by their ids.
     pub(super) signals: Outputs,
     /// Why it is to be compensated if the pivot is rejected, although nobody could cancel it any more.
@@ -107,6 +147,19 @@ impl<S: StepSaga> StepState<S> {
         self.skipped.contains(step)
     }
 
+    /// Whether a step is neither done nor skipped.
+    pub(super) fn is_ahead(&self, step: &str) -> bool {
+        !self.is_done(step) && !self.is_skipped(step)
+    }
+
+    /// Which of its ways a step of one command or call is at.
+    pub(super) fn place_of(&self, step: &str) -> Place {
+        Place {
+            item: None,
+            tried: self.again.get(step).copied().unwrap_or_default(),
+        }
+    }
+
     pub(super) fn apply(&mut self, event: &StepEvent<S::Start>)
     where
         S::Start: Clone,
@@ -121,11 +174,18 @@ impl<S: StepSaga> StepState<S> {
                 self.fingerprint = *fingerprint;
                 self.steps.clone_from(steps);
             }
-            StepEvent::Spread { count, .. } => self.spread = vec![None; *count as usize],
+            StepEvent::Spread { step, count } => {
+                self.spread
+                    .insert(step.clone(), vec![None; *count as usize]);
+            }
             StepEvent::Heard {
-                item, codec, reply, ..
+                step,
+                item,
+                codec,
+                reply,
             } => {
-                if let Some(place) = self.spread.get_mut(*item as usize) {
+                let spread = self.spread.get_mut(step);
+                if let Some(place) = spread.and_then(|spread| spread.get_mut(*item as usize)) {
                     *place = Some((*codec, reply.clone()));
                 }
             }
@@ -135,7 +195,8 @@ impl<S: StepSaga> StepState<S> {
                 output,
             } => {
                 self.outputs.insert(step.clone(), (*codec, output.clone()));
-                self.spread.clear();
+                self.spread.remove(step);
+                self.entered.remove(step);
             }
             StepEvent::Skipped { step } => {
                 self.skipped.insert(step.clone());
@@ -145,6 +206,29 @@ impl<S: StepSaga> StepState<S> {
                 first.or_insert_with(|| (*codec, said.clone()));
             }
             StepEvent::CancelRefused { reason } => self.cancel_refused = Some(reason.clone()),
+            StepEvent::Entered { step } => {
+                self.entered.insert(step.clone());
+            }
+            StepEvent::Again { step, item, tried } => {
+                if item.is_none() {
+                    self.again.insert(step.clone(), *tried);
+                }
+            }
+            StepEvent::Probed { key } => {
+                self.probed.insert(key.clone());
+            }
+            StepEvent::Migrated {
+                fingerprint,
+                steps,
+                outputs,
+                skipped,
+            } => {
+                self.fingerprint = *fingerprint;
+                self.steps.clone_from(steps);
+                self.outputs.clone_from(outputs);
+                self.skipped.clone_from(skipped);
+                self.entered.clear();
+            }
         }
     }
 }
@@ -157,7 +241,10 @@ impl<S: StepSaga> Default for StepState<S> {
             steps: Vec::new(),
             outputs: Outputs::new(),
             skipped: BTreeSet::new(),
-            spread: Vec::new(),
+            spread: BTreeMap::new(),
+            entered: BTreeSet::new(),
+            again: BTreeMap::new(),
+            probed: BTreeSet::new(),
             signals: Outputs::new(),
             cancel_refused: None,
         }
@@ -173,6 +260,9 @@ impl<S: StepSaga> Clone for StepState<S> {
             outputs: self.outputs.clone(),
             skipped: self.skipped.clone(),
             spread: self.spread.clone(),
+            entered: self.entered.clone(),
+            again: self.again.clone(),
+            probed: self.probed.clone(),
             signals: self.signals.clone(),
             cancel_refused: self.cancel_refused.clone(),
         }

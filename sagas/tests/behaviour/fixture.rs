@@ -158,7 +158,9 @@ impl Fixture {
 }
 
 pub(crate) fn compensated(reason: &str) -> SagaStatus {
-    SagaStatus::Ended(Ending::Compensated {
-        reason: reason.into(),
-    })
+    SagaStatus::Ended {
+        how: Ending::Compensated {
+            reason: reason.into(),
+        },
+    }
 }

@@ -78,7 +78,9 @@ async fn m26_a_call_at_the_end_of_a_compensation_is_tried_again() {
     let reason = "at once".to_owned();
     assert_eq!(
         status(&f, "o").await,
-        SagaStatus::Ended(Ending::Compensated { reason })
+        SagaStatus::Ended {
+            how: Ending::Compensated { reason }
+        }
     );
 }
 
@@ -117,7 +119,9 @@ async fn m76_a_pivot_of_which_nobody_knows_waits_for_a_person_and_cannot_be_canc
     f.advance(1).await;
     assert_eq!(
         status(&f, "pivot").await,
-        SagaStatus::Ended(Ending::Completed)
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
     );
     assert_eq!(f.charges("pivot"), (1, 0), "one charge");
 }

@@ -68,7 +68,10 @@ async fn m76_cancel_runs_the_undos_and_is_refused_when_it_is_over() {
         .unwrap_err();
     assert!(refused.is_refusal(), "{refused}");
     let history = handle.history(&Tenant::default(), &id("o")).await.unwrap();
-    let names: Vec<_> = history.iter().map(|(_, name, _)| name.as_str()).collect();
+    let names: Vec<_> = history
+        .iter()
+        .map(|line| line.event_type.as_str())
+        .collect();
     assert!(names.starts_with(&["$Started", "$Consumed", "Began", "$Armed", "$Decided"]));
     assert_eq!(names.last(), Some(&"$Ended"));
 }

@@ -32,7 +32,12 @@ async fn m28_m44_a_saga_in_flight_is_taken_up_after_a_restart_with_the_same_stat
     );
     f.gateway.inner.lock().script = Script::Honest;
     let f = f.restart().await;
-    assert_eq!(f.status("o").await, SagaStatus::Ended(Ending::Completed));
+    assert_eq!(
+        f.status("o").await,
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
+    );
     assert_eq!(f.charges("o"), (500, 0));
 }
 
@@ -131,7 +136,9 @@ async fn crash_at(script: Script, point: CrashPoint) -> bool {
     let status = f.status("o").await;
     let (charged, refunded) = f.charges("o");
     match &status {
-        SagaStatus::Ended(Ending::Completed) => {
+        SagaStatus::Ended {
+            how: Ending::Completed,
+        } => {
             assert_eq!((charged, refunded), (500, 0), "{point:?}");
             assert_eq!(f.stock().await.reserved["o"], 3, "{point:?}");
             assert_eq!(
@@ -140,7 +147,9 @@ async fn crash_at(script: Script, point: CrashPoint) -> bool {
                 "{point:?}"
             );
         }
-        SagaStatus::Ended(Ending::Compensated { .. }) => {
+        SagaStatus::Ended {
+            how: Ending::Compensated { .. },
+        } => {
             assert!(
                 charged == 0 || (charged, refunded) == (500, 1),
                 "{point:?}: {charged}"

@@ -37,7 +37,12 @@ async fn m25_a_panic_in_routing_is_contained_and_parked() {
     let f = fixture().await;
     f.place("unroutable", 1).await;
     f.place("o", 1).await;
-    assert_eq!(f.status("o").await, SagaStatus::Ended(Ending::Completed));
+    assert_eq!(
+        f.status("o").await,
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
+    );
     assert_eq!(f.facts(FactKind::PARKED).await, 1);
 }
 
@@ -59,5 +64,10 @@ async fn a_saga_registered_for_the_first_time_starts_at_the_present_head() {
     let f = over(store, Gateway::default(), ManualClock::default()).await;
     f.place("new", 1).await;
     assert_eq!(f.status("old").await, SagaStatus::Unknown);
-    assert_eq!(f.status("new").await, SagaStatus::Ended(Ending::Completed));
+    assert_eq!(
+        f.status("new").await,
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
+    );
 }

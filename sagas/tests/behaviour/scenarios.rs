@@ -10,7 +10,12 @@ use crate::shop::{OrderCommand, Script, Status};
 async fn m01_the_happy_path() {
     let f = fixture().await;
     f.place("o", 3).await;
-    assert_eq!(f.status("o").await, SagaStatus::Ended(Ending::Completed));
+    assert_eq!(
+        f.status("o").await,
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
+    );
     assert_eq!(f.order_status("o").await, Some(Status::Confirmed));
     assert_eq!(
         (f.charges("o"), f.stock().await.reserved["o"]),
@@ -84,7 +89,12 @@ async fn m05_a_lost_reply_is_found_when_it_is_asked_for_again() {
     f.place("o", 3).await;
     f.gateway.inner.lock().script = Script::Honest;
     f.advance(2).await;
-    assert_eq!(f.status("o").await, SagaStatus::Ended(Ending::Completed));
+    assert_eq!(
+        f.status("o").await,
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
+    );
     assert_eq!(f.charges("o"), (500, 0));
 }
 

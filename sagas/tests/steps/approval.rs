@@ -78,7 +78,9 @@ async fn m60_signals_count_in_any_order_and_once() {
         for signal in signals {
             world.did_something("p", signal).await;
         }
-        let completed = SagaStatus::Ended(Ending::Completed);
+        let completed = SagaStatus::Ended {
+            how: Ending::Completed,
+        };
         assert_eq!(world.status("p").await, completed, "{signals:?}");
         let words = world.words().await;
         let bought: Vec<_> = words
@@ -97,7 +99,9 @@ async fn m56_a_signal_that_does_not_come_in_time_undoes_what_was_done() {
     let world: World<Purchase> = world.restart().await;
     world.advance(3_601).await;
     let reason = "step \"approved\" took too long".to_owned();
-    let ended = SagaStatus::Ended(Ending::Compensated { reason });
+    let ended = SagaStatus::Ended {
+        how: Ending::Compensated { reason },
+    };
     assert_eq!(world.status("p").await, ended);
     assert_eq!(world.words().await, ["reserve it", "reserve it not"]);
     // Too late is too late.

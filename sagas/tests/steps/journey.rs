@@ -122,9 +122,11 @@ const BACK: [&str; 6] = [
 ];
 
 fn compensated(reason: &str) -> SagaStatus {
-    SagaStatus::Ended(Ending::Compensated {
-        reason: reason.to_owned(),
-    })
+    SagaStatus::Ended {
+        how: Ending::Compensated {
+            reason: reason.to_owned(),
+        },
+    }
 }
 
 #[tokio::test]
@@ -133,7 +135,9 @@ async fn m01_every_step_is_taken_once_in_order() {
     world.begin("trip").await;
     assert_eq!(
         world.status("trip").await,
-        SagaStatus::Ended(Ending::Completed)
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
     );
     let after = [
         "book 3 nights, insured: true",
@@ -174,7 +178,9 @@ async fn m15_a_rejection_at_any_step_undoes_what_was_done_the_latest_first() {
         world.begin("trip").await;
         assert!(matches!(
             world.status("trip").await,
-            SagaStatus::Ended(Ending::Compensated { .. })
+            SagaStatus::Ended {
+                how: Ending::Compensated { .. }
+            }
         ));
         assert_eq!(
             world.words().await,
@@ -212,7 +218,9 @@ async fn m05_a_call_of_which_nobody_knows_is_undone_as_unknown() {
     }
     assert!(matches!(
         world.status("trip").await,
-        SagaStatus::Ended(Ending::Compensated { .. })
+        SagaStatus::Ended {
+            how: Ending::Compensated { .. }
+        }
     ));
     let effects = world.service.0.lock().effects();
     assert_eq!(
@@ -231,7 +239,12 @@ async fn m04_a_step_that_takes_too_long_is_undone() {
     world.advance(901).await;
     let status = world.status("trip").await;
     assert!(
-        matches!(status, SagaStatus::Ended(Ending::Compensated { .. })),
+        matches!(
+            status,
+            SagaStatus::Ended {
+                how: Ending::Compensated { .. }
+            }
+        ),
         "{status:?}"
     );
     assert_eq!(world.words().await, [&THERE[..], &BACK].concat());
@@ -286,7 +299,9 @@ async fn m07_m76_cancelled_at_any_moment_all_is_taken_back_or_all_is_carried_thr
                 }
                 assert_eq!(
                     world.status("trip").await,
-                    SagaStatus::Ended(Ending::Completed)
+                    SagaStatus::Ended {
+                        how: Ending::Completed
+                    }
                 );
             }
         }
@@ -343,7 +358,9 @@ async fn m84_another_definition_quarantines_the_instance_alone_and_cancel_undoes
     world.begin("new").await;
     assert_eq!(
         world.status("new").await,
-        SagaStatus::Ended(Ending::Completed)
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
     );
     // What is to be undone lies in the journal.
     world.cancel("old").await.unwrap();
@@ -455,12 +472,14 @@ async fn m84_released_by_the_right_application_the_inputs_that_waited_are_taken_
     let released = world.handle().release(&tenant, &name, "ann").await.unwrap();
     settle().await;
     assert!(
-        matches!(released, SagaStatus::Ended(_) | SagaStatus::Running),
+        matches!(released, SagaStatus::Ended { .. } | SagaStatus::Running),
         "{released:?}"
     );
     assert_eq!(
         world.status("trip").await,
-        SagaStatus::Ended(Ending::Completed)
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
     );
     assert!(world.state("trip").await.is_done("money"));
 }

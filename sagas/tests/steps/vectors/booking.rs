@@ -161,11 +161,15 @@ async fn log(world: &World<Booking>, id: &str) -> Value {
         ]));
     }
     match &view.status {
-        SagaStatus::Ended(Ending::Completed) => {
+        SagaStatus::Ended {
+            how: Ending::Completed,
+        } => {
             assert!(!aborted);
             log.push(json!(["booking", "SagaEnded"]));
         }
-        SagaStatus::Ended(Ending::Compensated { .. }) => {
+        SagaStatus::Ended {
+            how: Ending::Compensated { .. },
+        } => {
             log.push(json!(["booking", "TxAborted"]));
             for part in world.cancelled().await {
                 let effect = view.effects.iter().find(|effect| effect.spec.key == part);

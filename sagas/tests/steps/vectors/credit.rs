@@ -135,8 +135,12 @@ pub(super) async fn hold(name: &str, case: &Value) {
     let words = world.words().await;
     assert_eq!(words.last().map(String::as_str), Some(end), "{name}");
     match world.status("o").await {
-        SagaStatus::Ended(Ending::Completed) => assert_eq!(end, "APPROVED", "{name}"),
-        SagaStatus::Ended(Ending::Compensated { reason }) => {
+        SagaStatus::Ended {
+            how: Ending::Completed,
+        } => assert_eq!(end, "APPROVED", "{name}"),
+        SagaStatus::Ended {
+            how: Ending::Compensated { reason },
+        } => {
             assert!(
                 reason.contains(case["reason"].as_str().unwrap()),
                 "{name}: {reason}"

@@ -73,9 +73,20 @@ pub(super) async fn hold(name: &str, case: &Value) {
     }
     let status = world.status("saga").await;
     match refused {
-        None => assert_eq!(status, SagaStatus::Ended(Ending::Completed), "{name}"),
+        None => assert_eq!(
+            status,
+            SagaStatus::Ended {
+                how: Ending::Completed
+            },
+            "{name}"
+        ),
         Some(_) => assert!(
-            matches!(status, SagaStatus::Ended(Ending::Compensated { .. })),
+            matches!(
+                status,
+                SagaStatus::Ended {
+                    how: Ending::Compensated { .. }
+                }
+            ),
             "{name}: {status:?}"
         ),
     }

@@ -49,8 +49,18 @@ async fn play<S: StepSaga>(name: &str, case: &Value) {
     assert_eq!(sent(&world, &id).await, expected, "{name}");
     let status = world.status(&id).await;
     let is_right = match case["end"].as_str().unwrap() {
-        "completed" => status == SagaStatus::Ended(Ending::Completed),
-        "rolled_back" => matches!(status, SagaStatus::Ended(Ending::Compensated { .. })),
+        "completed" => {
+            status
+                == SagaStatus::Ended {
+                    how: Ending::Completed,
+                }
+        }
+        "rolled_back" => matches!(
+            status,
+            SagaStatus::Ended {
+                how: Ending::Compensated { .. }
+            }
+        ),
         // What nobody declared as a reason to undo is for a person: the instance is set aside as it is.
         "error" => matches!(status, SagaStatus::Quarantined { .. }),
         other => panic!("{name} ends with {other}"),

@@ -1,0 +1,347 @@
+//! One attempt at one effect: when its time has come, its turn, and there is room.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chronicler_domain::{AggregateId, LogSequence, StreamId, Timestamp};
+use chronicler_runtime::{EffectCommand, Entity, SendOptions};
+use chronicler_store::OutcomeResult;
+use chronicler_store::codec::CodecId;
+use chronicler_store::test_points::{CrashPlace, reached};
+use futures::FutureExt;
+use uuid::Uuid;
+
+use crate::answer::Answer;
+use crate::circuit::{Circuit, Pass, Probing};
+use crate::effect::{Request, effect_id};
+use crate::entity::Task;
+use crate::executor::{Executor, Instance, QUICK_ATTEMPTS};
+use crate::external::CallResult;
+use crate::journal::Parent;
+use crate::operate::Began;
+use crate::saga::Saga;
+use crate::status::Ending;
+use crate::step::{SagaCommand, said};
+use crate::terms::Tries;
+use crate::turns::Turn;
+
+/// What an attempt led to.
+enum Attempted {
+    Answered(Answer),
+    /// The child goes its way.
+    Begun,
+    /// The child had ended before.
+    Ended(Ending),
+    /// It was not done, or nobody can say whether; the machinery's reasons.
+    Failed(String),
+}
+
+impl<S: Saga> Executor<S> {
+    /// One attempt at one effect; `None` if it is not wanted any more when its time has come.
+    pub(crate) async fn carry_out(
+        &self,
+        instance: &Instance,
+        task: Task,
+        sequence: LogSequence,
+    ) -> Option<(SagaCommand, SendOptions, Turn)> {
+        let clock = self.runtime.clock();
+        let is_held = task.not_before == Timestamp::MAX;
+        if !is_held {
+            clock.sleep_until(task.not_before).await;
+        }
+        let (turn, has_waited) = self.turns.take(instance, &task).await;
+        let category = self.handle.entity().category();
+        let stream = StreamId::new(&instance.tenant, category, &instance.id);
+        let id = effect_id(
+            &stream,
+            task.effect,
+            task.is_undo.then_some(task.undo_round),
+        );
+        let options = SendOptions {
+            correlation_id: Some(task.metadata.correlation_id),
+            // The answer belongs to the decision it is an answer to: it lies no deeper, however many steps follow
+            // one another. What goes round through events of aggregates does get deeper.
+            causation: Some((id, task.metadata.causation_depth.saturating_sub(2))),
+            principal: task.metadata.principal.clone(),
+            ..SendOptions::default()
+        };
+        let decided_at = task.decided_at.unwrap_or(sequence);
+        let (effect, is_undo, attempt) = (task.effect, task.is_undo, task.attempt + 1);
+        let circuit = match &task.request {
+            Request::Call { service, .. } => Some(self.shared.circuits.of(service)),
+            _ => None,
+        };
+        let _probing = match &circuit {
+            None => None,
+            Some(circuit) => match self.pass(circuit, is_held).await {
+                Ok(probing) => probing,
+                Err(reason) => {
+                    let held = SagaCommand::Held {
+                        effect,
+                        is_undo,
+                        attempt,
+                        reason,
+                        decided_at,
+                    };
+                    return Some((held, options, turn));
+                }
+            },
+        };
+        let _room = match &task.terms.resource {
+            Some((name, count)) => self.shared.resources.take(name, *count).await,
+            None => None,
+        };
+        if task.attempt > 0 || has_waited || is_held {
+            let asked = SagaCommand::Attempt {
+                effect,
+                is_undo,
+                attempt: task.attempt,
+                next: task.not_before,
+            };
+            if let Err(error) = self.ask(instance, asked, SendOptions::default()).await {
+                tracing::debug!(saga = S::NAME, id = %instance.id, ?error, "no further attempt");
+                return None;
+            }
+        }
+        reached(CrashPlace::Dispatch);
+        let attempted = match &task.request {
+            Request::Command { .. } => self.command(instance, &task, id, decided_at).await,
+            Request::Call { service, request } => {
+                let patience = task.terms.patience.unwrap_or(self.options.call_timeout);
+                self.call(service, request, id, patience).await
+            }
+            Request::Nothing => Attempted::Answered(Answer::nothing()),
+            Request::Start { .. } => {
+                let parent = Parent {
+                    stream: stream.key().to_owned(),
+                    effect,
+                    depth: task.metadata.causation_depth.saturating_sub(2),
+                };
+                self.child(instance, &task, parent, &options).await
+            }
+        };
+        reached(CrashPlace::Dispatched);
+        if let (Some(circuit), Attempted::Answered(answer)) = (&circuit, &attempted) {
+            let is_answered = !matches!(answer, Answer::Unknown { .. });
+            circuit.ended(is_answered, clock.now());
+        }
+        let command = match attempted {
+            Attempted::Begun => SagaCommand::Begun {
+                effect,
+                was_to_end: task.is_to_end,
+                decided_at,
+            },
+            Attempted::Ended(ending) => SagaCommand::ChildEnded { effect, ending },
+            Attempted::Answered(Answer::Unknown { reason }) => {
+                let wait = self.tries_of(&task, true).wait_after(attempt);
+                match wait {
+                    None if !is_undo => SagaCommand::Answer {
+                        effect,
+                        is_undo,
+                        answer: Answer::Unknown { reason },
+                    },
+                    wait => SagaCommand::Failed {
+                        effect,
+                        is_undo,
+                        attempt,
+                        next: wait.map(|wait| clock.now().plus(wait)),
+                        reason,
+                        decided_at,
+                    },
+                }
+            }
+            Attempted::Answered(answer) => SagaCommand::Answer {
+                effect,
+                is_undo,
+                answer,
+            },
+            Attempted::Failed(reason) => {
+                let wait = self.tries_of(&task, false).wait_after(attempt);
+                SagaCommand::Failed {
+                    effect,
+                    is_undo,
+                    attempt,
+                    next: wait.map(|wait| clock.now().plus(wait)),
+                    reason,
+                    decided_at,
+                }
+            }
+        };
+        Some((command, options, turn))
+    }
+
+    /// How often it is tried: as its own terms say, else as the options do.
+    fn tries_of(&self, task: &Task, is_unknown: bool) -> Tries {
+        let (own, policy) = match (task.is_undo, is_unknown) {
+            (true, _) => (task.terms.undo_tries, self.options.undos),
+            (false, true) => (task.terms.tries, self.options.unknown_calls),
+            (false, false) => (task.terms.tries, self.options.effects),
+        };
+        own.unwrap_or(Tries {
+            budget: policy.budget,
+            first: policy.backoff_min,
+            longest: policy.backoff_max,
+        })
+    }
+
+    /// Waits until the circuit lets an attempt through.
+    ///
+    /// # Errors
+    /// Why it does not, for an attempt of which that is not journaled yet.
+    async fn pass(&self, circuit: &Arc<Circuit>, is_held: bool) -> Result<Option<Probing>, String> {
+        let clock = self.runtime.clock();
+        let mut changes = circuit.changes();
+        loop {
+            changes.mark_unchanged();
+            let until = match circuit.pass(clock.now()) {
+                Pass::Go => return Ok(None),
+                Pass::Probe => return Ok(Some(circuit.probing())),
+                Pass::Wait(_) if !is_held => {
+                    return Err("its service answers nobody: it waits until it does".to_owned());
+                }
+                Pass::Wait(until) => until,
+            };
+            let probe_at = async {
+                match until {
+                    Timestamp::MAX => std::future::pending().await,
+                    until => clock.sleep_until(until).await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // It lives as long as the circuit does.
+                _ = changes.changed() => {}
+                () = probe_at => {}
+            }
+        }
+    }
+
+    async fn command(
+        &self,
+        instance: &Instance,
+        task: &Task,
+        effect_id: Uuid,
+        decided_at: LogSequence,
+    ) -> Attempted {
+        let Request::Command { codec, command, .. } = &task.request else {
+            return Attempted::Failed("it is not a command".to_owned());
+        };
+        let Some(target) = task.request.target(&instance.tenant) else {
+            return Attempted::Failed(format!("{} is no target", task.request.describe()));
+        };
+        let effect = EffectCommand {
+            target,
+            codec: CodecId::new(*codec),
+            command: Bytes::copy_from_slice(command),
+            effect_id,
+            decided_at,
+            metadata: task.metadata.clone(),
+            deadline: None,
+        };
+        let mut quick = 0;
+        loop {
+            match self.runtime.effects().dispatch(effect.clone()).await {
+                Ok(outcome) => {
+                    let (codec, payload) = (outcome.codec.number(), outcome.payload.to_vec());
+                    return Attempted::Answered(match outcome.result {
+                        OutcomeResult::Reply => Answer::Done { codec, payload },
+                        OutcomeResult::Rejection => Answer::Rejected { codec, payload },
+                    });
+                }
+                Err(error) if error.is_retryable() && quick < QUICK_ATTEMPTS => {
+                    quick += 1;
+                    self.pause(quick).await;
+                }
+                Err(error) => return Attempted::Failed(error.to_string()),
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        service: &str,
+        request: &[u8],
+        key: Uuid,
+        patience: Duration,
+    ) -> Attempted {
+        let Some(found) = self.shared.services.get(service) else {
+            return Attempted::Failed(format!("no service {service:?} is registered"));
+        };
+        let clock = self.runtime.clock();
+        let (called, request) = (Arc::clone(found), request.to_vec());
+        let call = AssertUnwindSafe(async move { called.call(key, request).await }).catch_unwind();
+        let result = tokio::select! {
+            biased;
+            result = call => result.unwrap_or_else(|panic| {
+                CallResult::Unknown(format!("the call panicked: {}", said(panic.as_ref())))
+            }),
+            () = clock.sleep_until(clock.now().plus(patience)) => {
+                CallResult::Unknown(format!("no answer in {} s", patience.as_secs_f64()))
+            }
+        };
+        let codec = CodecId::BINCODE.number();
+        Attempted::Answered(match result {
+            CallResult::Done(payload) => Answer::Done { codec, payload },
+            CallResult::Rejected(payload) => Answer::Rejected { codec, payload },
+            CallResult::Unknown(reason) => Answer::Unknown { reason },
+        })
+    }
+
+    /// Begins a child, or has it end.
+    async fn child(
+        &self,
+        instance: &Instance,
+        task: &Task,
+        parent: Parent,
+        options: &SendOptions,
+    ) -> Attempted {
+        let Request::Start {
+            saga,
+            id,
+            codec,
+            start,
+        } = &task.request
+        else {
+            return Attempted::Failed("it is no child".to_owned());
+        };
+        if !self.children.contains(saga) {
+            return Attempted::Failed(format!(
+                "saga {} does not say in its routes that {saga} can be its child",
+                S::NAME
+            ));
+        }
+        let found = self
+            .shared
+            .all
+            .read()
+            .get(saga)
+            .and_then(|all| all.upgrade());
+        let Some(handle) = found else {
+            return Attempted::Failed(format!("no saga {saga:?} is registered"));
+        };
+        let id = match AggregateId::new(id) {
+            Ok(id) => id,
+            Err(error) => return Attempted::Failed(error.to_string()),
+        };
+        let child = Instance {
+            tenant: instance.tenant.clone(),
+            id,
+        };
+        let began = match task.is_to_end {
+            true => handle.end_child(child, parent).await,
+            false => {
+                let beginning = (*codec, start.clone());
+                let options = options.clone();
+                handle.begin_child(child, parent, beginning, options).await
+            }
+        };
+        match began {
+            Ok(Began::GoesOn) => Attempted::Begun,
+            Ok(Began::Ended(ending)) => Attempted::Ended(ending),
+            Ok(Began::Refused(reason)) => Attempted::Answered(Answer::rejected(&reason)),
+            Err(reason) => Attempted::Failed(reason),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A circuit for each service: when it answers nobody, attempts wait instead of being spent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chronicler_domain::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// When a circuit opens, and how it closes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitOptions {
+    /// Attempts in a row, of any saga, whose outcome is unknown; then the circuit opens. Default 10.
+    pub opens_after: u32,
+    /// The wait before one attempt is let through, as a probe; it doubles with each that fails. Default 1 s.
+    pub probe_after: Duration,
+    /// The longest such wait. Default 60 s.
+    pub probe_longest: Duration,
+}
+
+impl Default for CircuitOptions {
+    fn default() -> Self {
+        Self {
+            opens_after: 10,
+            probe_after: Duration::from_secs(1),
+            probe_longest: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The circuits of all services, by name.
+pub(crate) struct Circuits {
+    options: CircuitOptions,
+    all: Mutex<HashMap<String, Arc<Circuit>>>,
+}
+
+/// The circuit of one service.
+pub(crate) struct Circuit {
+    options: CircuitOptions,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Attempts go through; so many in a row ended unknown.
+    Closed { unknown: u32 },
+    /// Attempts wait; so many probes failed, the next may go then.
+    Open { probes: u32, probe_at: Timestamp },
+    /// One attempt is under way as a probe.
+    Probing { probes: u32 },
+}
+
+/// What an attempt may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    Go,
+    /// It goes as the probe: whatever becomes of it has to be said.
+    Probe,
+    /// It waits, at least until then.
+    Wait(Timestamp),
+}
+
+impl Circuits {
+    pub(crate) fn new(options: CircuitOptions) -> Self {
+        Self {
+            options,
+            all: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn of(&self, service: &str) -> Arc<Circuit> {
+        let mut all = self.all.lock();
+        if let Some(circuit) = all.get(service) {
+            return Arc::clone(circuit);
+        }
+        let circuit = Arc::new(Circuit {
+            options: self.options,
+            state: watch::Sender::new(State::Closed { unknown: 0 }),
+        });
+        all.insert(service.to_owned(), Arc::clone(&circuit));
+        circuit
+    }
+}
+
+impl Circuit {
+    /// Asks to go through. Who is let go as the probe has to say how it went, or drop what [`probing`](Self::probing)
+    /// gives.
+    pub(crate) fn pass(&self, now: Timestamp) -> Pass {
+        let mut pass = Pass::Go;
+        self.state.send_if_modified(|state| match *state {
+            State::Closed { .. } => false,
+            State::Open { probes, probe_at } if probe_at <= now => {
+                pass = Pass::Probe;
+                *state = State::Probing { probes };
+                true
+            }
+            State::Open { probe_at, .. } => {
+                pass = Pass::Wait(probe_at);
+                false
+            }
+            State::Probing { .. } => {
+                pass = Pass::Wait(Timestamp::MAX);
+                false
+            }
+        });
+        pass
+    }
+
+    /// An attempt ended: was it answered?
+    pub(crate) fn ended(&self, answered: bool, now: Timestamp) {
+        self.state.send_if_modified(|state| {
+            let before = *state;
+            *state = match (answered, *state) {
+                (true, _) => State::Closed { unknown: 0 },
+                (false, State::Closed { unknown }) if unknown + 1 < self.options.opens_after => {
+                    State::Closed {
+                        unknown: unknown + 1,
+                    }
+                }
+                (false, State::Closed { .. }) => self.opened(0, now),
+                (false, State::Probing { probes }) => self.opened(probes + 1, now),
+                // One that began before the circuit opened.
+                (false, open @ State::Open { .. }) => open,
+            };
+            *state != before
+        });
+    }
+
+    fn opened(&self, probes: u32, now: Timestamp) -> State {
+        let doubled = 2_u32.saturating_pow(probes.min(16));
+        let wait = self.options.probe_after.saturating_mul(doubled);
+        State::Open {
+            probes,
+            probe_at: now.plus(wait.min(self.options.probe_longest)),
+        }
+    }
+
+    /// Tells when something about it changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<impl Sized + use<>> {
+        self.state.subscribe()
+    }
+
+    /// Watches over a probe: if it ends without a word another may go at once.
+    pub(crate) fn probing(self: &Arc<Self>) -> Probing {
+        Probing(Arc::clone(self))
+    }
+}
+
+/// A probe that is under way.
+pub(crate) struct Probing(Arc<Circuit>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.state.send_if_modified(|state| {
+            let State::Probing { probes } = *state else {
+                return false;
+            };
+            let probe_at = Timestamp::EPOCH;
+            *state = State::Open { probes, probe_at };
+            true
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn it_opens_after_unknown_outcomes_in_a_row_and_lets_one_through_at_a_time() {
+        let circuits = Circuits::new(CircuitOptions::default());
+        let circuit = circuits.of("bank");
+        for _ in 0..9 {
+            circuit.ended(false, at(0));
+        }
+        circuit.ended(true, at(0));
+        for _ in 0..9 {
+            circuit.ended(false, at(0));
+            assert_eq!(circuit.pass(at(0)), Pass::Go);
+        }
+        circuit.ended(false, at(0));
+        assert_eq!(circuit.pass(at(0)), Pass::Wait(at(1)));
+        assert_eq!(circuits.of("post").pass(at(0)), Pass::Go);
+        assert_eq!(circuit.pass(at(1)), Pass::Probe);
+        assert_eq!(circuit.pass(at(1)), Pass::Wait(Timestamp::MAX));
+        circuit.ended(false, at(1));
+        assert_eq!(circuit.pass(at(2)), Pass::Wait(at(3)));
+        assert_eq!(circuit.pass(at(3)), Pass::Probe);
+        circuit.ended(true, at(3));
+        assert_eq!(circuit.pass(at(3)), Pass::Go);
+    }
+
+    #[test]
+    fn after_a_probe_that_is_dropped_another_may_go() {
+        let circuit = Circuits::new(CircuitOptions::default()).of("bank");
+        for _ in 0..10 {
+            circuit.ended(false, at(0));
+        }
+        assert_eq!(circuit.pass(at(1)), Pass::Probe);
+        drop(circuit.probing());
+        assert_eq!(circuit.pass(at(1)), Pass::Probe);
+    }
+}

@@ -1,0 +1,322 @@
+//! What operators change in one instance: each change stands behind an entry that says who wanted it and why.
+
+use chronicler_domain::Timestamp;
+use chronicler_store::codec::CodecId;
+
+use super::{SagaRefusal, Step};
+use crate::answer::Answer;
+use crate::effect::Request;
+use crate::effect_view::{EffectState, EffectView, UndoState};
+use crate::instance::Phase;
+use crate::journal::{Entry, StalledInput};
+use crate::saga::{Input, Saga, Said};
+use crate::status::Ending;
+use crate::verb::{SagaVerb, Settled};
+
+/// A verb, who wants it, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) verb: SagaVerb,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+}
+
+fn json(payload: &str) -> (u8, Vec<u8>) {
+    (CodecId::JSON.number(), payload.as_bytes().to_vec())
+}
+
+impl<S: Saga> Step<'_, S> {
+    pub(super) fn operate(&mut self, wish: Wish) -> Result<(), SagaRefusal> {
+        if let (SagaVerb::Terminate, Some(Ending::Terminated { .. })) =
+            (&wish.verb, &self.state.ended)
+        {
+            return Ok(());
+        }
+        self.open()?;
+        let Wish { verb, by, reason } = wish.clone();
+        match verb {
+            SagaVerb::RetryNow => self.retry_now(&by)?,
+            SagaVerb::Cancel => self.cancel(reason, by)?,
+            SagaVerb::Release => {
+                if self.state.quarantined.is_some() {
+                    self.enter(Entry::Released { by });
+                }
+            }
+            SagaVerb::Settle { key, outcome } => {
+                let answer = match outcome {
+                    Settled::Done(reply) => {
+                        let (codec, payload) = json(&reply);
+                        Answer::Done { codec, payload }
+                    }
+                    Settled::Rejected(why) => {
+                        let (codec, payload) = json(&why);
+                        Answer::Rejected { codec, payload }
+                    }
+                    Settled::Unknown(reason) => Answer::Unknown { reason },
+                };
+                self.settle(&key, answer, by, reason)?;
+            }
+            SagaVerb::Pause if self.state.paused.is_none() => {
+                self.operated(&wish);
+                self.enter(Entry::Paused { reason });
+            }
+            SagaVerb::Resume if self.state.paused.is_some() => {
+                self.operated(&wish);
+                self.enter(Entry::Resumed);
+                let all = self.state.indices();
+                self.due
+                    .extend(all.flat_map(|effect| [(effect, false), (effect, true)]));
+            }
+            SagaVerb::Pause | SagaVerb::Resume => {}
+            SagaVerb::Terminate => {
+                self.operated(&wish);
+                self.finish(Ending::Terminated { by, reason });
+            }
+            SagaVerb::Abandon { key } => self.abandon(&key, &wish)?,
+            SagaVerb::Skip { key, output } => self.skip(&key, &output, &wish)?,
+            SagaVerb::Edit { key, payload } => self.edit(&key, &payload, &wish)?,
+            SagaVerb::MoveTimer { key, due } => match self.state.timers.get(&key) {
+                None => return Err(SagaRefusal::NoTimer),
+                Some(before) if *before == due => {}
+                Some(_) => {
+                    self.operated(&wish);
+                    self.enter(Entry::Armed { key, due });
+                }
+            },
+            SagaVerb::CancelTimer { key } => {
+                if self.state.timers.contains_key(&key) {
+                    self.operated(&wish);
+                    self.enter(Entry::Disarmed { key });
+                }
+            }
+            SagaVerb::Signal { name, payload } => {
+                let (codec, payload) = json(&payload);
+                self.operated(&wish);
+                self.signal(name, codec, payload);
+            }
+            SagaVerb::Migrate => self.migrate(&wish)?,
+            // The other instance is asked, not this one.
+            SagaVerb::Fork { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Says something to the saga; once it is being compensated that is only noted.
+    pub(super) fn signal(&mut self, name: String, codec: u8, payload: Vec<u8>) {
+        if self.state.phase != Phase::Forward || self.state.ended.is_some() {
+            return;
+        }
+        let said = Said {
+            name: name.clone(),
+            codec,
+            payload: payload.clone(),
+        };
+        let stalled = StalledInput::Signal {
+            name,
+            codec,
+            payload,
+        };
+        self.input(Input::Signal(said), stalled);
+    }
+
+    fn operated(&mut self, wish: &Wish) {
+        self.enter(Entry::Operated {
+            verb: wish.verb.name().to_owned(),
+            about: wish.verb.about().to_owned(),
+            by: wish.by.clone(),
+            reason: wish.reason.clone(),
+        });
+    }
+
+    /// The latest effect of this key for which `is` holds.
+    fn find(&self, key: &str, is: impl Fn(&EffectState, &UndoState) -> bool) -> Option<u32> {
+        self.state.indices().rev().find(|index| {
+            let effect = self.state.effect(*index);
+            effect.is_some_and(|effect| effect.spec.key == key && is(&effect.state, &effect.undo))
+        })
+    }
+
+    fn abandon(&mut self, key: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+        if self
+            .find(key, |_, undo| *undo == UndoState::Abandoned)
+            .is_some()
+        {
+            return Ok(());
+        }
+        let is_stuck = |_: &_, undo: &UndoState| match undo {
+            UndoState::Stuck { .. } => true,
+            UndoState::Pending { next, .. } => *next == Timestamp::MAX,
+            _ => false,
+        };
+        let effect = self
+            .find(key, is_stuck)
+            .ok_or(SagaRefusal::NothingToSettle)?;
+        self.operated(wish);
+        self.enter(Entry::Abandoned { effect });
+        Ok(())
+    }
+
+    fn skip(&mut self, key: &str, output: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+        let latest = self
+            .state
+            .latest(key)
+            .and_then(|index| self.state.effect(index));
+        if latest.is_some_and(|effect| effect.skipped) {
+            return Ok(());
+        }
+        let now = self.now;
+        let waits = |state: &EffectState, _: &_| match state {
+            EffectState::Parked { .. } | EffectState::Awaited => true,
+            EffectState::Pending { next, .. } => *next > now,
+            _ => false,
+        };
+        let Some(effect) = self.find(key, waits) else {
+            let is_pending =
+                |state: &EffectState, _: &_| matches!(state, EffectState::Pending { .. });
+            return Err(match self.find(key, is_pending) {
+                Some(_) => SagaRefusal::AttemptUnderWay,
+                None => SagaRefusal::NothingToSettle,
+            });
+        };
+        let was_quarantined = self.state.quarantined.is_some();
+        self.operated(wish);
+        self.enter(Entry::Skipped { effect });
+        let (codec, payload) = json(output);
+        self.answer(effect, false, Answer::Done { codec, payload });
+        self.taken(was_quarantined, "the output that it goes on with");
+        Ok(())
+    }
+
+    fn edit(&mut self, key: &str, payload: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+        let waits = |state: &EffectState, undo: &UndoState| {
+            matches!(undo, UndoState::Stuck { .. }) || matches!(state, EffectState::Parked { .. })
+        };
+        let effect = self.find(key, waits).ok_or(SagaRefusal::NothingToSettle)?;
+        let is_undo = self
+            .state
+            .effect(effect)
+            .is_some_and(|effect| matches!(effect.undo, UndoState::Stuck { .. }));
+        let (json_codec, bytes) = json(payload);
+        let request = match self.state.request(effect, is_undo).cloned() {
+            Some(Request::Command { category, id, .. }) => Request::Command {
+                category,
+                id,
+                codec: json_codec,
+                command: bytes,
+            },
+            Some(Request::Call { service, .. }) => Request::Call {
+                service,
+                request: bytes,
+            },
+            Some(Request::Start { saga, id, .. }) => Request::Start {
+                saga,
+                id,
+                codec: json_codec,
+                start: bytes,
+            },
+            Some(Request::Nothing) | None => return Err(SagaRefusal::NothingToSettle),
+        };
+        self.operated(wish);
+        self.enter(Entry::Edited {
+            effect,
+            is_undo,
+            request: Box::new(request),
+        });
+        self.enter(Entry::Unparked {
+            effect,
+            is_undo,
+            by: wish.by.clone(),
+        });
+        self.due.push((effect, is_undo));
+        Ok(())
+    }
+
+    fn migrate(&mut self, wish: &Wish) -> Result<(), SagaRefusal> {
+        let is_open = |effect: &EffectView| {
+            effect.is_under_way() || matches!(effect.state, EffectState::Parked { .. })
+        };
+        let has_outcomes =
+            self.state.stalled.iter().any(|input| {
+                !matches!(input, StalledInput::Event(_) | StalledInput::Signal { .. })
+            });
+        if has_outcomes || self.state.effects.iter().any(is_open) {
+            return Err(SagaRefusal::UnderWay);
+        }
+        if self.state.phase != Phase::Forward {
+            return Err(SagaRefusal::Compensating);
+        }
+        let Some(from) = self.state.saga_version else {
+            return Err(SagaRefusal::NotStarted);
+        };
+        self.operated(wish);
+        // What failed under the old definition may be what it is migrated for.
+        if self.state.quarantined.is_some() {
+            let by = wish.by.clone();
+            self.enter(Entry::Released { by });
+        }
+        self.enter(Entry::Migrated {
+            saga_version: S::VERSION,
+        });
+        let decided = self.decide(&Input::Migrate { from });
+        if let Err(reason) = decided {
+            // Nothing of it is taken: it goes on waiting as it was.
+            self.fail("the migration", reason);
+        }
+        Ok(())
+    }
+
+    /// Begins it as a copy of another: with its entries and events, the last of them the decision of an effect.
+    pub(super) fn fork(&mut self, fork: super::Fork, wish: &Wish) -> Result<(), SagaRefusal> {
+        if self.state.is_started() {
+            let is_this = self.state.forked_from.as_ref() == Some(&(fork.from, fork.before));
+            return match is_this {
+                true => Ok(()),
+                false => Err(SagaRefusal::StartedBefore),
+            };
+        }
+        let mut entries = fork.entries.into_iter();
+        for copied in entries.by_ref() {
+            match copied {
+                super::Copied::Entry(started @ Entry::Started { .. }) => {
+                    self.enter(started);
+                    self.operated(wish);
+                    let (from, before) = (fork.from.clone(), fork.before.clone());
+                    self.enter(Entry::Forked { from, before });
+                    break;
+                }
+                other => self.copy(other),
+            }
+        }
+        for copied in entries {
+            self.copy(copied);
+        }
+        let all = self.state.indices();
+        self.due.extend(all.map(|effect| (effect, false)));
+        Ok(())
+    }
+
+    fn copy(&mut self, copied: super::Copied) {
+        match copied {
+            super::Copied::Entry(entry) => self.enter(entry),
+            super::Copied::Own(event) => {
+                if let Some(event) = event.0.downcast_ref::<S::Event>()
+                    && let Err(reason) = self.record(event)
+                {
+                    self.fail("an event that is copied", reason);
+                }
+            }
+        }
+    }
+
+    /// An answer that the saga's code cannot take is not taken: the effect goes on waiting for another.
+    pub(super) fn taken(&mut self, was_quarantined: bool, what: &'static str) {
+        if let Some(reason) = self.state.quarantined.clone().filter(|_| !was_quarantined) {
+            self.fail(what, reason);
+        }
+    }
+
+    /// The whole step fails, and nothing of it is journaled.
+    pub(super) fn fail(&mut self, type_name: &'static str, reason: String) {
+        self.error = Some(chronicler_store::codec::CodecError::Undecodable { type_name, reason });
+    }
+}

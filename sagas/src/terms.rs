@@ -1,0 +1,87 @@
+//! What governs one effect: how often it is tried, how long, beside how many others, and on which branch it lies.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How often something is tried, and how long the waits between the attempts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tries {
+    pub(crate) budget: u32,
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Tries {
+    /// So many attempts in all, at least 1, with waits of 100 ms to 30 s that double.
+    pub fn times(budget: u32) -> Self {
+        Self {
+            budget: budget.max(1),
+            first: Duration::from_millis(100),
+            longest: Duration::from_secs(30),
+        }
+    }
+
+    /// One attempt, and no other.
+    pub fn once() -> Self {
+        Self::times(1)
+    }
+
+    /// Other waits: the first, and the longest that doubling it leads to.
+    #[must_use]
+    pub fn between(self, first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            ..self
+        }
+    }
+
+    /// How many attempts there are in all.
+    pub fn budget(&self) -> u32 {
+        self.budget
+    }
+
+    /// The wait after this attempt, counted from 1; `None` if it was the last.
+    pub(crate) fn wait_after(&self, attempt: u32) -> Option<Duration> {
+        let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
+        (attempt < self.budget).then(|| self.first.saturating_mul(doubled).min(self.longest))
+    }
+}
+
+/// What becomes of a child saga that is under way when its parent is compensated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Orphan {
+    /// It is cancelled, and its end is waited for. One that has passed its pivot goes on to its end.
+    #[default]
+    Cancel,
+    /// Its end is waited for.
+    Wait,
+    /// It goes on alone: the parent counts it as not done.
+    Abandon,
+}
+
+/// What governs one effect beyond the options of the application. The fields are on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// How often the effect is tried, instead of the options' number.
+    pub tries: Option<Tries>,
+    /// How often its undo is tried.
+    pub undo_tries: Option<Tries>,
+    /// How long one attempt of a call may take.
+    pub patience: Option<Duration>,
+    /// What it needs, and how many effects may use that at a time in this process.
+    pub resource: Option<(String, u32)>,
+    /// The forks it lies behind, and the branch it is on at each.
+    pub branch: Vec<(u32, u32)>,
+    /// What becomes of a child when its parent is compensated.
+    pub orphan: Orphan,
+}
+
+impl Terms {
+    /// Whether two effects lie on different branches of one fork.
+    pub(crate) fn are_apart(left: &[(u32, u32)], right: &[(u32, u32)]) -> bool {
+        let parted = left.iter().zip(right).find(|(left, right)| left != right);
+        parted.is_some_and(|(left, right)| left.0 == right.0)
+    }
+}
