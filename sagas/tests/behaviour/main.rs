@@ -9,7 +9,9 @@
 mod fixture;
 mod process;
 mod shop;
+mod watch;
 
+mod inputs;
 mod letters;
 mod operators;
 mod recovery;
