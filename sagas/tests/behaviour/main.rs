@@ -6,12 +6,17 @@
     reason = "tests fail by panicking"
 )]
 
+mod errand;
 mod fixture;
 mod process;
 mod shop;
+mod watch;
 
+mod attempts;
+mod inputs;
 mod letters;
 mod operators;
 mod recovery;
+mod registered;
 mod routing;
 mod scenarios;
