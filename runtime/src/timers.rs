@@ -135,17 +135,11 @@ impl Timers {
         let mut failing: BTreeMap<Bytes, (u32, Timestamp)> = BTreeMap::new();
         loop {
             let now = inner.clock.now();
-            let (due, mut next) = self.due(now).await.map_err(WorkerError)?;
-            failing.retain(|key, _| due.iter().any(|timer| timer.key == *key));
+            let (due, next) = self
+                .due(now, &busy, &mut failing)
+                .await
+                .map_err(WorkerError)?;
             for timer in due {
-                if busy.contains(&timer.key) {
-                    continue;
-                }
-                if let Some((_, again)) = failing.get(&timer.key).filter(|(_, again)| *again > now)
-                {
-                    next = next.min(*again);
-                    continue;
-                }
                 let handler = inner.handlers.lock().get(&timer.owner).cloned();
                 let Some(handler) = handler else { continue };
                 if at_work.len() >= TIMERS_AT_WORK_MAX {
@@ -165,16 +159,21 @@ impl Timers {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                Some((key, result)) = at_work.next(), if !at_work.is_empty() => {
-                    busy.remove(&key);
-                    match result {
-                        Ok(()) => { failing.remove(&key); }
-                        Err(reason) => {
-                            let (attempts, again) = failing.entry(key).or_insert((0, now));
-                            *attempts += 1;
-                            *again = inner.clock.now().plus(RETRY.backoff(*attempts));
-                            tracing::warn!(reason, attempts = *attempts, "timer handler failed");
+                Some(first) = at_work.next(), if !at_work.is_empty() => {
+                    // Whatever ended meanwhile as well, before it is looked again what is due.
+                    let mut ended = Some(first);
+                    while let Some((key, result)) = ended {
+                        busy.remove(&key);
+                        match result {
+                            Ok(()) => { failing.remove(&key); }
+                            Err(reason) => {
+                                let (attempts, again) = failing.entry(key).or_insert((0, now));
+                                *attempts += 1;
+                                *again = inner.clock.now().plus(RETRY.backoff(*attempts));
+                                tracing::warn!(reason, attempts = *attempts, "timer handler failed");
+                            }
                         }
+                        ended = at_work.next().now_or_never().flatten();
                     }
                 }
                 () = inner.changed.notified() => {}
@@ -185,10 +184,18 @@ impl Timers {
         Ok(())
     }
 
-    /// The timers that are due, and when the next one is.
-    async fn due(&self, now: Timestamp) -> Result<(Vec<FiredTimer>, Timestamp), String> {
-        // Timers whose owner nobody handles are passed over, not in the way: pages go on behind them.
-        let (mut found, mut after) = (Vec::new(), None);
+    /// The timers that are due and to be fired now, and when the next one is. Forgets of those that failed what is not
+    /// there any more.
+    async fn due(
+        &self,
+        now: Timestamp,
+        busy: &HashSet<Bytes>,
+        failing: &mut BTreeMap<Bytes, (u32, Timestamp)>,
+    ) -> Result<(Vec<FiredTimer>, Timestamp), String> {
+        // Timers that nobody handles, that are being handled, or that failed and have to wait are passed over, not in
+        // the way: pages go on behind them.
+        let (mut found, mut after, mut next) = (Vec::new(), None, Timestamp::MAX);
+        let mut still_failing = HashSet::new();
         let owners: HashSet<String> = self.inner.handlers.lock().keys().cloned().collect();
         loop {
             let query = FactQuery {
@@ -212,12 +219,26 @@ impl Timers {
                     continue;
                 }
                 if timer.due > now {
-                    return Ok((found, timer.due));
+                    failing.retain(|key, _| still_failing.contains(key));
+                    return Ok((found, next.min(timer.due)));
                 }
-                found.push(timer);
+                let again = failing.get(&timer.key).map(|(_, again)| *again);
+                if again.is_some() {
+                    still_failing.insert(timer.key.clone());
+                }
+                match again.filter(|again| *again > now) {
+                    _ if busy.contains(&timer.key) => {}
+                    Some(again) => next = next.min(again),
+                    None => found.push(timer),
+                }
             }
             if last_page || found.len() >= TIMERS_READ_MAX {
-                return Ok((found, Timestamp::MAX));
+                // What lies behind the last page was not looked at.
+                failing.retain(|key, _| {
+                    still_failing.contains(key)
+                        || (!last_page && after.as_ref().is_some_and(|after| key > after))
+                });
+                return Ok((found, next));
             }
         }
     }

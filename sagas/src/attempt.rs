@@ -73,7 +73,7 @@ impl<S: Saga> Executor<S> {
             Request::Call { service, .. } => Some(self.shared.circuits.of(service)),
             _ => None,
         };
-        let _probing = match &circuit {
+        let probing = match &circuit {
             None => None,
             Some(circuit) => match self.pass(circuit, is_held).await {
                 Ok(probing) => probing,
@@ -89,6 +89,7 @@ impl<S: Saga> Executor<S> {
                 }
             },
         };
+        let is_probe = probing.is_some();
         let _room = match &task.terms.resource {
             Some((name, count)) => self.shared.resources.take(name, *count).await,
             None => None,
@@ -134,6 +135,14 @@ impl<S: Saga> Executor<S> {
                 decided_at,
             },
             Attempted::Ended(ending) => SagaCommand::ChildEnded { effect, ending },
+            // It was asked for all that wait: that costs none of its own attempts.
+            Attempted::Answered(Answer::Unknown { reason }) if is_probe => SagaCommand::Held {
+                effect,
+                is_undo,
+                attempt,
+                reason,
+                decided_at,
+            },
             Attempted::Answered(Answer::Unknown { reason }) => {
                 let wait = self.tries_of(&task, true).wait_after(attempt);
                 match wait {

@@ -60,9 +60,19 @@ impl Route {
         Self(vec![(id.into(), Delivery::StartOrResume)])
     }
 
-    /// Goes to all of these.
+    /// Goes to all of these, once to each: an instance that is started here and resumed there is started or resumed.
     pub fn each(routes: impl IntoIterator<Item = Self>) -> Self {
-        Self(routes.into_iter().flat_map(|route| route.0).collect())
+        let mut all: Vec<(String, Delivery)> = Vec::new();
+        let mut places = HashMap::new();
+        for (id, delivery) in routes.into_iter().flat_map(|route| route.0) {
+            let place = *places.entry(id.clone()).or_insert(all.len());
+            match all.get_mut(place) {
+                Some((_, before)) if *before != delivery => *before = Delivery::StartOrResume,
+                Some(_) => {}
+                None => all.push((id, delivery)),
+            }
+        }
+        Self(all)
     }
 }
 

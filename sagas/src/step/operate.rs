@@ -91,8 +91,10 @@ impl<S: Saga> Step<'_, S> {
             }
             SagaVerb::Signal { name, payload } => {
                 let (codec, payload) = json(&payload);
+                let was_quarantined = self.state.quarantined.is_some();
                 self.operated(&wish);
                 self.signal(name, codec, payload);
+                self.taken(was_quarantined, "the signal");
             }
             SagaVerb::Migrate => self.migrate(&wish)?,
             // The other instance is asked, not this one.

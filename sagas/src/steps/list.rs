@@ -318,3 +318,17 @@ impl<K: StepKey, O: StepKey, T: MayHaveRunOn<K, At>, At> MayHaveRunOn<K, There<A
         T::own_if_run(&values.1)
     }
 }
+
+impl<K: StepKey, L: MayHaveRunOn<K, At>, R: Branch, At> MayHaveRunOn<K, OnLeft<At>> for Both<L, R> {
+    fn own_if_run(values: &Self::Own) -> Option<&K::Output> {
+        L::own_if_run(&values.0)
+    }
+}
+
+impl<K: StepKey, L: Branch, R: MayHaveRunOn<K, At>, At> MayHaveRunOn<K, OnRight<At>>
+    for Both<L, R>
+{
+    fn own_if_run(values: &Self::Own) -> Option<&K::Output> {
+        R::own_if_run(&values.1)
+    }
+}

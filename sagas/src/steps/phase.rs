@@ -66,7 +66,7 @@ impl AfterPivot for Pivoted {}
 #[diagnostic::on_unimplemented(
     message = "this command can be rejected with `{Self}`, and nothing can be taken back after the pivot",
     label = "it can be rejected",
-    note = "the aggregate's `Rejection` must be `chronicler::domain::Never`; a command that can be rejected belongs before the pivot, or is the pivot"
+    note = "the aggregate's `Rejection` must be `Never`, or the aggregate says with `Certain` that it never refuses this command, which is then sent with `surely`; a command that can be rejected belongs before the pivot, or is the pivot"
 )]
 pub trait NeverHappens {}
 

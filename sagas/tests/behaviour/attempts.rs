@@ -82,7 +82,12 @@ async fn m64_what_is_refused_for_good_is_asked_once() {
         .history(&Tenant::default(), &id("o"))
         .await
         .unwrap();
-    let count = |name: &str| history.iter().filter(|(_, entry, _)| entry == name).count();
+    let count = |name: &str| {
+        history
+            .iter()
+            .filter(|line| line.event_type == name)
+            .count()
+    };
     // `reserve` and `reject`.
     assert_eq!(
         (count("$Decided"), count("$Answered"), count("$Retrying")),
@@ -165,7 +170,13 @@ async fn m80_many_sagas_at_one_aggregate_all_end_and_the_total_is_conserved() {
     );
     for name in &names {
         let expected = match (reserved.get(name), is_liked(name)) {
-            (Some(1), true) => (SagaStatus::Ended(Ending::Completed), Status::Confirmed, 500),
+            (Some(1), true) => (
+                SagaStatus::Ended {
+                    how: Ending::Completed,
+                },
+                Status::Confirmed,
+                500,
+            ),
             (None, true) => (compensated("out of stock"), Status::Rejected, 0),
             (None, false) => {
                 let status = f.status(name).await;

@@ -48,7 +48,9 @@ async fn m11_an_answer_just_before_its_time_out_counts_and_one_just_after_is_und
     world.advance(HOUR).await;
     assert_eq!(
         world.status("a").await,
-        SagaStatus::Ended(Ending::Completed)
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
     );
     assert_eq!(*world.till.asked.lock(), ["pay"]);
 
@@ -115,7 +117,6 @@ async fn m22_one_event_goes_to_many_instances_once_each_killed_at_every_write() 
 }
 
 #[tokio::test]
-#[ignore = "a fault: the event is given to it twice, in one step"]
 async fn m22_an_instance_that_is_named_twice_takes_the_event_once() {
     let world = World::new().await;
     world.ring(&["+a"], "hello").await;
@@ -124,7 +125,6 @@ async fn m22_an_instance_that_is_named_twice_takes_the_event_once() {
 }
 
 #[tokio::test]
-#[ignore = "a fault: only the first of them is looked at, and the event is lost"]
 async fn m22_of_two_ways_to_one_instance_the_one_that_fits_is_taken() {
     let world = World::new().await;
     world.ring(&["+a"], "hello").await;
@@ -208,7 +208,6 @@ async fn m40_many_time_outs_at_once_all_fire_once() {
 }
 
 #[tokio::test]
-#[ignore = "a fault: no more than 1,024 that are due are looked at, and those that fail stay in front"]
 async fn m40_time_outs_that_cannot_be_handled_hold_up_no_others() {
     let world = World::new().await;
     world.ring(&["+a"], "wait").await;
@@ -243,7 +242,9 @@ async fn m41_a_time_out_for_a_finished_saga_is_noted_nowhere_and_changes_nothing
     assert_eq!(after, before);
     assert_eq!(
         world.status("a").await,
-        SagaStatus::Ended(Ending::Completed)
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
     );
     assert_eq!(world.status("b").await, compensated("told to"));
     assert!(
@@ -323,7 +324,9 @@ async fn m54_events_in_any_order_lead_to_the_same_end() {
         let name = &name[1..];
         assert_eq!(
             world.status(name).await,
-            SagaStatus::Ended(Ending::Completed)
+            SagaStatus::Ended {
+                how: Ending::Completed
+            }
         );
         let mut heard = world.heard(name).await;
         let expected = order.iter().map(|part| PARTS[*part]);
@@ -353,7 +356,9 @@ async fn m82_a_timer_that_the_saga_does_not_know_any_more_is_consumed_and_does_n
     world.ring(&["a"], "complete").await;
     assert_eq!(
         world.status("a").await,
-        SagaStatus::Ended(Ending::Completed)
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
     );
     assert_eq!(world.heard("a").await, ["wait", "complete"]);
 }
@@ -388,7 +393,7 @@ async fn m83_finishing_clears_the_timers() {
         world.ring(&["a"], how).await;
         assert!(world.facts(FactKind::TIMER).await.is_empty(), "{how}");
         let view = world.view("a").await;
-        assert!(matches!(view.status, SagaStatus::Ended(_)), "{how}");
+        assert!(matches!(view.status, SagaStatus::Ended { .. }), "{how}");
         assert!(view.timers.is_empty(), "{how}");
         let (journal, head) = (world.journal("a").await, world.runtime.head().position);
         world.advance(2 * HOUR).await;
@@ -398,7 +403,6 @@ async fn m83_finishing_clears_the_timers() {
 }
 
 #[tokio::test]
-#[ignore = "a fault: a saga that is over is not taken up again, and what it decided last is never sent"]
 async fn m87_what_was_decided_with_the_end_is_carried_out_killed_at_every_write() {
     let points =
         (1..10).flat_map(|write| [true, false].map(|durable| CrashPoint { write, durable }));
@@ -413,7 +417,10 @@ async fn m87_what_was_decided_with_the_end_is_carried_out_killed_at_every_write(
         world.advance(HOUR).await;
         let rung = events(&world.store, "bell").await;
         let told = rung.iter().filter(|event| event.stream.id() == "ready");
-        let is_over = world.status("a").await == SagaStatus::Ended(Ending::Completed);
+        let is_over = world.status("a").await
+            == SagaStatus::Ended {
+                how: Ending::Completed,
+            };
         assert_eq!(told.count() == 1, is_over, "{point:?}");
     }
 }

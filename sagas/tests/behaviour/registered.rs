@@ -146,7 +146,9 @@ async fn m91_a_command_whose_aggregate_is_no_longer_registered_is_parked_and_goe
     f.order("e", OrderCommand::Touch).await;
     assert_eq!(
         errand(&f).await,
-        SagaStatus::Ended(Ending::Completed),
+        SagaStatus::Ended {
+            how: Ending::Completed
+        },
         "others go on"
     );
 
@@ -155,7 +157,12 @@ async fn m91_a_command_whose_aggregate_is_no_longer_registered_is_parked_and_goe
     let status = f.status("o").await;
     assert!(matches!(status, SagaStatus::Parked { .. }), "{status:?}");
     retry_now(&f).await;
-    assert_eq!(f.status("o").await, SagaStatus::Ended(Ending::Completed));
+    assert_eq!(
+        f.status("o").await,
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
+    );
     assert_eq!(f.stock().await.reserved, [("o".to_owned(), 3)].into());
     assert_eq!(gateway.inner.lock().charges["o"], (500, 0));
 }
@@ -175,7 +182,12 @@ async fn m91_a_call_whose_service_is_no_longer_registered_is_parked_and_goes_on_
     f.advance(60).await;
     assert_eq!(gateway.inner.lock().calls, 1, "a person has it tried again");
     retry_now(&f).await;
-    assert_eq!(f.status("o").await, SagaStatus::Ended(Ending::Completed));
+    assert_eq!(
+        f.status("o").await,
+        SagaStatus::Ended {
+            how: Ending::Completed
+        }
+    );
     assert_eq!(gateway.inner.lock().charges["o"], (500, 0));
 }
 

@@ -244,7 +244,7 @@ impl World {
     pub(crate) async fn journal(&self, name: &str) -> Vec<String> {
         let handle = self.sagas.saga::<Watch>().unwrap();
         let history = handle.history(&Tenant::default(), &id(name)).await.unwrap();
-        history.into_iter().map(|(_, name, _)| name).collect()
+        history.into_iter().map(|line| line.event_type).collect()
     }
 
     pub(crate) async fn facts(&self, kind: FactKind) -> Vec<FactEntry> {

@@ -18,8 +18,14 @@ macro_rules! keys {
     )*};
 }
 
+mod alternatives;
 mod approval;
+mod branches;
+mod children;
 mod journey;
 mod parts;
+mod providers;
 mod vectors;
+mod verbs;
+mod versions;
 mod world;

@@ -7,7 +7,8 @@ use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, Tenant};
 use chronicler_runtime::{ManualClock, Runtime, RuntimeBuilder, SendOptions, StopOptions};
 use chronicler_sagas::steps::{StepSaga, StepState, Steps};
 use chronicler_sagas::{
-    Route, Routes, SagaHandle, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom,
+    Ending, Route, Routes, SagaHandle, SagaStatus, SagaVerb, SagaView, Sagas, SagasBuilder,
+    StartFrom,
 };
 use chronicler_store::codec::decode;
 use chronicler_store::{AllQuery, EventLog, EventRef, MemoryStore, Start};
@@ -47,7 +48,22 @@ impl<S: StepSaga> World<S> {
     }
 
     pub(crate) async fn over(store: MemoryStore, service: Service, clock: ManualClock) -> Self {
-        let sagas = SagasBuilder::default()
+        Self::with(SagasBuilder::default(), store, service, clock).await
+    }
+
+    /// The same with other sagas beside it.
+    pub(crate) async fn beside(sagas: SagasBuilder) -> Self {
+        let (store, service) = (MemoryStore::new(), Service::default());
+        Self::with(sagas, store, service, ManualClock::default()).await
+    }
+
+    pub(crate) async fn with(
+        sagas: SagasBuilder,
+        store: MemoryStore,
+        service: Service,
+        clock: ManualClock,
+    ) -> Self {
+        let sagas = sagas
             .saga(Steps::<S>::of(), StartFrom::Origin)
             .service("service", Arc::new(service.clone()));
         assert!(sagas.problems().is_empty(), "{:?}", sagas.problems());
@@ -139,6 +155,21 @@ impl<S: StepSaga> World<S> {
         let cancelled = cancelled.await.map_err(|error| error.to_string());
         settle().await;
         cancelled
+    }
+
+    pub(crate) async fn operate(&self, name: &str, verb: SagaVerb) -> Result<SagaStatus, String> {
+        let (tenant, id) = (Tenant::default(), id(name));
+        let done = self.handle().operate(&tenant, &id, verb, "ann", "a reason");
+        let done = done.await.map_err(|error| error.to_string());
+        settle().await;
+        done
+    }
+
+    pub(crate) async fn ended(&self, name: &str) -> Ending {
+        match self.status(name).await {
+            SagaStatus::Ended { how } => how,
+            other => panic!("{name} has not ended: {other:?}"),
+        }
     }
 
     pub(crate) async fn advance(&self, seconds: u64) {

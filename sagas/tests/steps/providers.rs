@@ -1,0 +1,176 @@
+//! Services that are dead, slow or narrow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to_service};
+use chronicler_sagas::{
+    CallResult, Ending, ExternalService, Input, Routes, SagaStatus, SagasBuilder, Tries,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::journey::act;
+use crate::world::{World, settle, start_where_it_begins};
+
+keys! {
+    Print = "print" -> usize;
+    Done = "done" -> u64;
+}
+
+/// One page of a printer that takes three at a time.
+struct Page;
+
+impl StepSaga for Page {
+    const NAME: &'static str = "page";
+    type Start = ();
+
+    fn routes(on: &mut Routes<Steps<Self>>) {
+        start_where_it_begins(on);
+    }
+
+    fn begin(_: &Input) -> Option<()> {
+        Some(())
+    }
+
+    fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
+        steps
+            .external::<Print, String>(
+                Print,
+                |_| to_service("printer", &"print"),
+                |_, _| to_service("printer", &"shred"),
+            )
+            .at_most(3, "printer")
+            .tries(Tries::times(4).between(Duration::from_secs(1), Duration::from_secs(1)))
+            .within(Duration::from_secs(100_000))
+            .pivot(Done, |_| act("desk", "done"))
+            .build()
+    }
+}
+
+/// A printer that prints when it is let to, and is dead when it is told so.
+#[derive(Clone)]
+struct Printer {
+    lets: Arc<Semaphore>,
+    at_work: Arc<Mutex<(usize, usize)>>,
+    is_dead: Arc<Mutex<bool>>,
+    calls: Arc<Mutex<usize>>,
+}
+
+impl ExternalService for Printer {
+    fn call(&self, _: Uuid, _: Vec<u8>) -> BoxFuture<'static, CallResult> {
+        let printer = self.clone();
+        *printer.calls.lock() += 1;
+        async move {
+            if *printer.is_dead.lock() {
+                return CallResult::Unknown("no answer".to_owned());
+            }
+            {
+                let mut at_work = printer.at_work.lock();
+                at_work.0 += 1;
+                at_work.1 = at_work.1.max(at_work.0);
+            }
+            printer.lets.acquire().await.unwrap().forget();
+            printer.at_work.lock().0 -= 1;
+            CallResult::done(&1_usize)
+        }
+        .boxed()
+    }
+}
+
+async fn world() -> (World<Page>, Printer) {
+    let printer = Printer {
+        lets: Arc::new(Semaphore::new(0)),
+        at_work: Arc::default(),
+        is_dead: Arc::default(),
+        calls: Arc::default(),
+    };
+    let sagas = SagasBuilder::default().service("printer", Arc::new(printer.clone()));
+    (World::beside(sagas).await, printer)
+}
+
+#[tokio::test]
+async fn m80_no_more_than_so_many_use_a_resource_at_a_time_and_all_get_their_turn() {
+    let (world, printer) = world().await;
+    for page in 0..10 {
+        world.begin(&format!("p{page}")).await;
+    }
+    assert_eq!(*printer.at_work.lock(), (3, 3));
+    printer.lets.add_permits(10);
+    settle().await;
+    assert_eq!(*printer.at_work.lock(), (0, 3));
+    for page in 0..10 {
+        assert_eq!(world.ended(&format!("p{page}")).await, Ending::Completed);
+    }
+}
+
+#[tokio::test]
+async fn m26_a_dead_provider_costs_no_budget_and_is_asked_by_one_at_a_time() {
+    let (world, printer) = world().await;
+    *printer.is_dead.lock() = true;
+    for page in 0..20 {
+        world.begin(&format!("p{page}")).await;
+    }
+    // Ten attempts open the circuit; the others wait.
+    assert_eq!(*printer.calls.lock(), 10);
+    for page in 0..20 {
+        let status = world.status(&format!("p{page}")).await;
+        assert!(
+            matches!(status, SagaStatus::Retrying { .. }),
+            "{page}: {status:?}"
+        );
+    }
+    // An hour of death: single probes, ever further apart, and nobody gives up.
+    for _ in 0..60 {
+        world.advance(60).await;
+    }
+    let probes = *printer.calls.lock() - 10;
+    assert!((10..=70).contains(&probes), "{probes} probes");
+    *printer.is_dead.lock() = false;
+    printer.lets.add_permits(100);
+    for _ in 0..4 {
+        world.advance(60).await;
+    }
+    for page in 0..20 {
+        let name = format!("p{page}");
+        assert_eq!(world.ended(&name).await, Ending::Completed, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn m65_what_waits_for_a_dead_provider_is_taken_up_after_a_restart_and_can_be_cancelled() {
+    let (world, printer) = world().await;
+    *printer.is_dead.lock() = true;
+    for page in 0..12 {
+        world.begin(&format!("p{page}")).await;
+    }
+    world.sagas.stop().await;
+    let stopped = world
+        .runtime
+        .stop(chronicler_runtime::StopOptions::default());
+    stopped.await;
+    *printer.is_dead.lock() = false;
+    printer.lets.add_permits(100);
+    let sagas = SagasBuilder::default().service("printer", Arc::new(printer.clone()));
+    let world = World::<Page>::with(sagas, world.store, world.service, world.clock).await;
+    settle().await;
+    world.advance(2).await;
+    assert_eq!(world.ended("p11").await, Ending::Completed);
+
+    *printer.is_dead.lock() = true;
+    for page in 20..32 {
+        world.begin(&format!("p{page}")).await;
+    }
+    world.cancel("p31").await.unwrap();
+    *printer.is_dead.lock() = false;
+    for _ in 0..4 {
+        world.advance(60).await;
+    }
+    assert!(matches!(
+        world.ended("p31").await,
+        Ending::Compensated { .. }
+    ));
+}

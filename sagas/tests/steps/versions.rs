@@ -1,0 +1,198 @@
+//! Definitions that change while instances are in flight.
+
+use std::time::Duration;
+
+use chronicler_sagas::steps::{
+    Compensable, Define, Definition, Migration, Nil, OlderDefinition, StepSaga, Steps,
+};
+use chronicler_sagas::{Ending, Input, Routes, SagaStatus, SagaVerb};
+
+use crate::journey::act;
+use crate::world::{World, start_where_it_begins};
+
+keys! {
+    Reserve = "reserve" -> u64;
+    Hold = "hold" -> u64;
+    Checked = "checked" -> u64;
+    Approved = "approved" -> String;
+    Ship = "ship" -> u64;
+}
+
+type Steps0<S> = Define<S, Nil, Compensable>;
+
+fn first<S: StepSaga>(steps: Steps0<S>) -> Definition<S> {
+    steps
+        .step(
+            Reserve,
+            |_| act("stock", "reserve"),
+            |_, _| act("stock", "not reserve"),
+        )
+        .wait_for(Approved)
+        .within(Duration::from_secs(600))
+        .pivot(Ship, |seen| {
+            act("shop", format!("ship {}", seen.output(Approved)))
+        })
+        .build()
+}
+
+/// Reserving is called holding now, and something is checked before it.
+fn second<S: StepSaga>(steps: Steps0<S>) -> Definition<S> {
+    steps
+        .step_without_undo(Checked, |_| act("clerk", "check"))
+        .step(
+            Hold,
+            |_| act("stock", "hold"),
+            |_, _| act("stock", "not hold"),
+        )
+        .wait_for(Approved)
+        .within(Duration::from_secs(600))
+        .pivot(Ship, |seen| {
+            act("shop", format!("ship to {}", seen.output(Approved)))
+        })
+        .build()
+}
+
+fn no_older<S: StepSaga>() -> Vec<OlderDefinition<S>> {
+    Vec::new()
+}
+
+fn the_first<S: StepSaga>() -> Vec<OlderDefinition<S>> {
+    vec![first]
+}
+
+macro_rules! sales {
+    ($($name:ident = $version:literal, $define:ident, $older:expr, $migrate:expr;)*) => {$(
+        struct $name;
+
+        impl StepSaga for $name {
+            const NAME: &'static str = "sale";
+            const VERSION: u32 = $version;
+            type Start = ();
+
+            fn routes(on: &mut Routes<Steps<Self>>) {
+                start_where_it_begins(on);
+            }
+
+            fn begin(_: &Input) -> Option<()> {
+                Some(())
+            }
+
+            fn define(steps: Steps0<Self>) -> Definition<Self> {
+                $define(steps)
+            }
+
+            fn older() -> Vec<OlderDefinition<Self>> {
+                $older()
+            }
+
+            fn migrate(migration: &mut Migration) -> Result<(), String> {
+                let migrate: fn(&mut Migration) -> Result<(), String> = $migrate;
+                migrate(migration)
+            }
+        }
+    )*};
+}
+
+sales! {
+    First = 1, first, no_older, |_| Ok(());
+    Both = 2, second, the_first, |_| Ok(());
+    Moves = 2, second, no_older, |migration| {
+        assert_eq!(migration.version(), 1);
+        if migration.is_done("reserve") {
+            migration.rename("reserve", "hold").supply(Checked, &0);
+        }
+        Ok(())
+    };
+    Forgets = 2, second, no_older, |migration| {
+        migration.rename("reserve", "hold");
+        Ok(())
+    };
+}
+
+async fn approve<S: StepSaga>(world: &World<S>, name: &str) {
+    let verb = SagaVerb::Signal {
+        name: "approved".to_owned(),
+        payload: "\"ann\"".to_owned(),
+    };
+    world.operate(name, verb).await.unwrap();
+}
+
+#[tokio::test]
+async fn m84_definitions_stand_side_by_side_and_each_instance_ends_under_its_own() {
+    let world = World::<First>::new().await;
+    world.begin("old").await;
+    let world: World<Both> = world.restart().await;
+    world.begin("new").await;
+    approve(&world, "old").await;
+    approve(&world, "new").await;
+    assert_eq!(world.ended("old").await, Ending::Completed);
+    assert_eq!(world.ended("new").await, Ending::Completed);
+    let words = world.words().await;
+    assert_eq!(
+        words,
+        ["reserve", "check", "hold", "ship ann", "ship to ann"]
+    );
+}
+
+#[tokio::test]
+async fn m84_an_instance_is_migrated_by_a_function_and_ends_under_the_newest() {
+    let world = World::<First>::new().await;
+    world.begin("old").await;
+    let world: World<Moves> = world.restart().await;
+    let migrated = world.operate("old", SagaVerb::Migrate).await.unwrap();
+    assert!(matches!(migrated, SagaStatus::Waiting { .. }));
+    assert_eq!(world.view("old").await.version, Some(2));
+    // Asked again, nothing changes.
+    world.operate("old", SagaVerb::Migrate).await.unwrap();
+    let world: World<Moves> = world.restart().await;
+    approve(&world, "old").await;
+    assert_eq!(world.ended("old").await, Ending::Completed);
+    assert_eq!(world.words().await, ["reserve", "ship to ann"]);
+}
+
+#[tokio::test]
+async fn m84_migrated_it_still_undoes_what_it_did_before() {
+    let world = World::<First>::new().await;
+    world.begin("old").await;
+    let world: World<Moves> = world.restart().await;
+    world.operate("old", SagaVerb::Migrate).await.unwrap();
+    // The limit counts from the migration.
+    world.advance(601).await;
+    assert!(matches!(
+        world.ended("old").await,
+        Ending::Compensated { .. }
+    ));
+    assert_eq!(world.words().await, ["reserve", "not reserve"]);
+}
+
+#[tokio::test]
+async fn m84_a_migration_that_leaves_a_gap_is_refused_and_changes_nothing() {
+    let world = World::<First>::new().await;
+    world.begin("old").await;
+    let world: World<Forgets> = world.restart().await;
+    let refused = world.operate("old", SagaVerb::Migrate).await.unwrap_err();
+    assert!(refused.contains("\"checked\""), "{refused}");
+    assert_eq!(world.view("old").await.version, Some(1));
+    let world: World<First> = world.restart().await;
+    approve(&world, "old").await;
+    assert_eq!(world.ended("old").await, Ending::Completed);
+}
+
+#[tokio::test]
+async fn m84_quarantined_for_its_definition_it_is_migrated_and_takes_what_waited() {
+    let world = World::<First>::new().await;
+    world.begin("old").await;
+    let world: World<Moves> = world.restart().await;
+    world.advance(601).await;
+    assert!(matches!(
+        world.status("old").await,
+        SagaStatus::Quarantined { .. }
+    ));
+    let refused = world.operate("old", SagaVerb::Migrate).await.unwrap_err();
+    assert!(refused.contains("wait"), "{refused}");
+    world.cancel("old").await.unwrap();
+    assert!(matches!(
+        world.ended("old").await,
+        Ending::Compensated { .. }
+    ));
+}
