@@ -25,6 +25,7 @@ use crate::subscriptions::Subscriptions;
 use crate::tracking::{Tracking, reached};
 use crate::transfer::MoneyTransfer;
 use crate::views::{Balances, Ledger, OrderStatus, Shown, digest, ledger};
+use chronicler::sagas::steps::Steps;
 
 /// An open directory.
 pub(crate) struct Driver {
@@ -263,7 +264,7 @@ impl Driver {
         if let Some(found) = self.saga_of::<MoneyTransfer>(&id).await? {
             return Ok(found);
         }
-        if let Some(found) = self.saga_of::<Checkout>(&id).await? {
+        if let Some(found) = self.saga_of::<Steps<Checkout>>(&id).await? {
             return Ok(found);
         }
         Err(Refused::new(Kind::NotFound, format!("no saga {id}")))
@@ -300,7 +301,7 @@ impl Driver {
         let wanted = request.optional_text("status")?;
         let mut sagas = Vec::new();
         list(self.app.saga::<MoneyTransfer>(), &mut sagas).await?;
-        list(self.app.saga::<Checkout>(), &mut sagas).await?;
+        list(self.app.saga::<Steps<Checkout>>(), &mut sagas).await?;
         sagas.retain(|saga| wanted.is_none_or(|wanted| saga.get("status") == Some(&wanted.into())));
         Ok(json!({ "sagas": sagas }))
     }

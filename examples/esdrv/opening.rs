@@ -26,6 +26,7 @@ use crate::subscriptions::Subscriptions;
 use crate::tracking::Tracking;
 use crate::transfer::{MoneyTransfer, Transfer};
 use crate::views::{Balances, Ledger, OrderStatus};
+use chronicler::sagas::steps::Steps;
 
 /// Where a manual clock begins: 2026-01-02 00:00:00.
 const MANUAL_BEGINS: Timestamp = Timestamp::from_millis(1_767_312_000_000);
@@ -103,7 +104,7 @@ impl Driver {
             .projection(OrderStatus::default())
             .table_with::<Ledger>(table_options)
             .saga(MoneyTransfer)
-            .saga(Checkout)
+            .saga(Steps::<Checkout>::of())
             .service(GATEWAY, Gateway::new(Arc::clone(&book), moods.clone()));
         if let Some(clock) = &clock {
             builder = builder.clock(Arc::new(clock.clone()));

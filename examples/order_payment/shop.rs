@@ -12,6 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::domain::{Feed, GoodsReturn, Inventory, Order, Payment, Shipment};
 use crate::gateway::{Book, GATEWAY, Gateway, Moods};
+use chronicler::sagas::steps::Steps;
+
 use crate::sagas::{Checkout, Marketplace, ReturnHandling};
 use crate::views::{Money, Orders, StockByProduct};
 
@@ -55,7 +57,7 @@ impl Shop {
             .projection(Orders::default())
             .projection(Money::default())
             .table::<StockByProduct>()
-            .saga(Checkout)
+            .saga(Steps::<Checkout>::of())
             .saga(Marketplace)
             .saga(ReturnHandling)
             .saga_options(options)

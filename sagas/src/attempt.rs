@@ -34,6 +34,8 @@ enum Attempted {
     Begun,
     /// The child had ended before.
     Ended(Ending),
+    /// Its service takes no requests.
+    Unavailable(String),
     /// It was not done, or nobody can say whether; the machinery's reasons.
     Failed(String),
 }
@@ -124,9 +126,12 @@ impl<S: Saga> Executor<S> {
             }
         };
         reached(CrashPlace::Dispatched);
-        if let (Some(circuit), Attempted::Answered(answer)) = (&circuit, &attempted) {
-            let is_answered = !matches!(answer, Answer::Unknown { .. });
-            circuit.ended(is_answered, clock.now());
+        if let Some(circuit) = &circuit {
+            match &attempted {
+                Attempted::Answered(_) => circuit.ended(true, clock.now()),
+                Attempted::Unavailable(_) => circuit.ended(false, clock.now()),
+                _ => {}
+            }
         }
         let command = match attempted {
             Attempted::Begun => SagaCommand::Begun {
@@ -136,7 +141,7 @@ impl<S: Saga> Executor<S> {
             },
             Attempted::Ended(ending) => SagaCommand::ChildEnded { effect, ending },
             // It was asked for all that wait: that costs none of its own attempts.
-            Attempted::Answered(Answer::Unknown { reason }) if is_probe => SagaCommand::Held {
+            Attempted::Unavailable(reason) if is_probe => SagaCommand::Held {
                 effect,
                 is_undo,
                 attempt,
@@ -166,7 +171,7 @@ impl<S: Saga> Executor<S> {
                 is_undo,
                 answer,
             },
-            Attempted::Failed(reason) => {
+            Attempted::Failed(reason) | Attempted::Unavailable(reason) => {
                 let wait = self.tries_of(&task, false).wait_after(attempt);
                 SagaCommand::Failed {
                     effect,
@@ -208,7 +213,7 @@ impl<S: Saga> Executor<S> {
                 Pass::Go => return Ok(None),
                 Pass::Probe => return Ok(Some(circuit.probing())),
                 Pass::Wait(_) if !is_held => {
-                    return Err("its service answers nobody: it waits until it does".to_owned());
+                    return Err("its service takes no requests: it waits until it does".to_owned());
                 }
                 Pass::Wait(until) => until,
             };
@@ -295,6 +300,7 @@ impl<S: Saga> Executor<S> {
             CallResult::Done(payload) => Answer::Done { codec, payload },
             CallResult::Rejected(payload) => Answer::Rejected { codec, payload },
             CallResult::Unknown(reason) => Answer::Unknown { reason },
+            CallResult::Unavailable(reason) => return Attempted::Unavailable(reason),
         })
     }
 

@@ -1,4 +1,4 @@
-//! A circuit for each service: when it answers nobody, attempts wait instead of being spent.
+//! A circuit for each service: when it takes no requests, attempts wait instead of being spent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use tokio::sync::watch;
 /// When a circuit opens, and how it closes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitOptions {
-    /// Attempts in a row, of any saga, whose outcome is unknown; then the circuit opens. Default 10.
+    /// Attempts in a row, of any saga, that a service did not take ([`CallResult::Unavailable`](crate::CallResult)); then
+    /// its circuit opens. Default 10.
     pub opens_after: u32,
     /// The wait before one attempt is let through, as a probe; it doubles with each that fails. Default 1 s.
     pub probe_after: Duration,
@@ -43,8 +44,8 @@ pub(crate) struct Circuit {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Attempts go through; so many in a row ended unknown.
-    Closed { unknown: u32 },
+    /// Attempts go through; so many in a row were not taken.
+    Closed { untaken: u32 },
     /// Attempts wait; so many probes failed, the next may go then.
     Open { probes: u32, probe_at: Timestamp },
     /// One attempt is under way as a probe.
@@ -76,7 +77,7 @@ impl Circuits {
         }
         let circuit = Arc::new(Circuit {
             options: self.options,
-            state: watch::Sender::new(State::Closed { unknown: 0 }),
+            state: watch::Sender::new(State::Closed { untaken: 0 }),
         });
         all.insert(service.to_owned(), Arc::clone(&circuit));
         circuit
@@ -107,15 +108,15 @@ impl Circuit {
         pass
     }
 
-    /// An attempt ended: was it answered?
-    pub(crate) fn ended(&self, answered: bool, now: Timestamp) {
+    /// An attempt ended: did the service take it?
+    pub(crate) fn ended(&self, taken: bool, now: Timestamp) {
         self.state.send_if_modified(|state| {
             let before = *state;
-            *state = match (answered, *state) {
-                (true, _) => State::Closed { unknown: 0 },
-                (false, State::Closed { unknown }) if unknown + 1 < self.options.opens_after => {
+            *state = match (taken, *state) {
+                (true, _) => State::Closed { untaken: 0 },
+                (false, State::Closed { untaken }) if untaken + 1 < self.options.opens_after => {
                     State::Closed {
-                        unknown: unknown + 1,
+                        untaken: untaken + 1,
                     }
                 }
                 (false, State::Closed { .. }) => self.opened(0, now),
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_unknown_outcomes_in_a_row_and_lets_one_through_at_a_time() {
+    fn it_opens_after_several_in_a_row_that_were_not_taken_and_lets_one_through_at_a_time() {
         let circuits = Circuits::new(CircuitOptions::default());
         let circuit = circuits.of("bank");
         for _ in 0..9 {

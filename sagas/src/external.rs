@@ -12,6 +12,10 @@ pub enum CallResult {
     Rejected(Vec<u8>),
     /// It may have done it: no answer, a broken connection, an answer that makes no sense.
     Unknown(String),
+    /// It takes no requests just now, and did not do this one: no connection could be made, or it said so. The call is
+    /// tried again; when a service says this to several in a row, the others wait until it is back, see
+    /// [`CircuitOptions`](crate::CircuitOptions).
+    Unavailable(String),
 }
 
 /// A service outside of the process.

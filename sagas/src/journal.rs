@@ -111,7 +111,7 @@ pub(crate) enum Entry {
     /// The last so many effects were decided as one: they are undone side by side.
     #[serde(rename = "$Together")]
     Together { first: u32 },
-    /// No attempt is made for the time being: the service does not answer anybody.
+    /// No attempt is made for the time being: the service takes no requests.
     #[serde(rename = "$Held")]
     Held {
         effect: u32,

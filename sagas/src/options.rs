@@ -20,7 +20,7 @@ pub struct SagaOptions {
     pub unknown_calls: RestartPolicy,
     /// How long one call may take before its outcome is unknown. Default 30 s.
     pub call_timeout: Duration,
-    /// When attempts at a service that answers nobody wait instead of being spent.
+    /// When attempts at a service that takes no requests wait instead of being spent.
     pub circuit: CircuitOptions,
     /// Inputs that are delivered at a time. Default 1,024.
     pub deliveries_max: usize,

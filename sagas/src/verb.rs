@@ -44,7 +44,8 @@ pub enum SagaVerb {
     Edit {
         /// The key of the effect.
         key: String,
-        /// The command or the call's request, as JSON.
+        /// The command as JSON; for a call its request as the service takes it, as text or as `0x` and hexadecimal
+        /// digits.
         payload: String,
     },
     /// Moves a timer that is armed.

@@ -49,8 +49,9 @@ pub fn hold_fingerprint<S: chronicler_sagas::steps::StepSaga>(expected: u64) {
     assert!(
         found == expected,
         "the steps of saga {:?} have changed: their fingerprint is {found:#018x} and was {expected:#018x}. They are {:?}. \
-         Instances that are open began under the old ones: each is quarantined at its next input, and has to be ended by \
-         the application that began it, or cancelled before its pivot. Give changed outputs another `StepKey::VERSION`. \
+         Instances that are open began under the old ones: name the old definition in `StepSaga::older`, and they end \
+         under it, or say in `StepSaga::migrate` how they come to the new one; else each is quarantined at its next \
+         input. Give changed outputs another `StepKey::VERSION`. \
          If that has been thought of, put the new fingerprint here.",
         S::NAME,
         steps.collect::<Vec<_>>()

@@ -7,6 +7,7 @@ mod aggregate;
 mod crash;
 mod fingerprint;
 mod saga;
+mod script;
 
 pub use aggregate::{Accepted, Given, Then, given};
 pub use chronicler_runtime::ManualClock;
@@ -15,3 +16,7 @@ pub use chronicler_store::memory::{AppendFault, CrashPoint, Faults};
 pub use crash::crash_at_every_write;
 pub use fingerprint::hold_fingerprint;
 pub use saga::{GivenSaga, Reaction, done, given_saga, rejected, unknown};
+pub use script::{
+    Durations, Expected, Play, Reply, Script, child_completed, in_any_order, lose, never_answered,
+    ok, reject, script, script_of,
+};

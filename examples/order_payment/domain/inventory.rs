@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chronicler_domain::{Aggregate, Context, Decided, Decision, Event};
+use chronicler_domain::{Aggregate, Certain, Context, Decided, Decision, Event};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,7 +25,7 @@ pub(crate) enum InventoryCommand {
     /// Take a promise back. One that does not stand any more needs no taking back.
     Release { key: ReservationKey },
     /// Hand over what was promised.
-    Commit { key: ReservationKey },
+    Commit(HandOver),
     /// Returned goods. The line counts from 0 within its message.
     Restock {
         message: MessageId,
@@ -39,6 +39,18 @@ pub(crate) enum InventoryCommand {
         reason: String,
         at: SourceTime,
     },
+}
+
+/// The units that are reserved for this line leave the stock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HandOver {
+    pub(crate) key: ReservationKey,
+}
+
+impl From<HandOver> for InventoryCommand {
+    fn from(command: HandOver) -> Self {
+        Self::Commit(command)
+    }
 }
 
 /// What can have happened to the stock of a product.
@@ -83,8 +95,6 @@ pub(crate) enum InventoryRejection {
     OpenedBefore,
     #[error("another quantity is reserved for this line")]
     ReservedOtherwise,
-    #[error("nothing is reserved for this line")]
-    NotReserved,
 }
 
 /// What a stock must know to decide.
@@ -119,7 +129,7 @@ impl Aggregate for Inventory {
     type Reply = ();
     type Rejection = InventoryRejection;
 
-    fn decide(&self, command: InventoryCommand, _: &Context) -> Decided<Self> {
+    fn decide(&self, command: InventoryCommand, ctx: &Context) -> Decided<Self> {
         match command {
             InventoryCommand::Open { units } => self.open(units),
             InventoryCommand::Reserve { key, quantity } => self.reserve(key, quantity),
@@ -129,10 +139,7 @@ impl Aggregate for Inventory {
                 .map_or_else(Decision::nothing, |&quantity| {
                     InventoryEvent::Released { key, quantity }.into()
                 })),
-            InventoryCommand::Commit { key } => match self.reserved.get(&key) {
-                Some(&quantity) => Ok(InventoryEvent::Committed { key, quantity }.into()),
-                None => Err(InventoryRejection::NotReserved),
-            },
+            InventoryCommand::Commit(command) => Ok(self.certain(command, ctx)),
             InventoryCommand::Restock {
                 message,
                 line,
@@ -202,6 +209,16 @@ impl Aggregate for Inventory {
                 self.on_hand += quantity;
                 self.counted.insert((message.clone(), None));
             }
+        }
+    }
+}
+
+/// Handing over what is reserved is never refused; what is not reserved was handed over before.
+impl Certain<HandOver> for Inventory {
+    fn certain(&self, HandOver { key }: HandOver, _: &Context) -> Decision<InventoryEvent> {
+        match self.reserved.get(&key) {
+            Some(&quantity) => InventoryEvent::Committed { key, quantity }.into(),
+            None => Decision::nothing(),
         }
     }
 }
@@ -306,9 +323,7 @@ mod tests {
             },
         ]);
         assert_eq!((given.state().on_hand, given.state().promised), (2, 0));
-        given
-            .when(InventoryCommand::Commit { key: key(0) })
-            .then_rejected(InventoryRejection::NotReserved);
+        given.when(HandOver { key: key(0) }.into()).then_events([]);
     }
 
     #[test]

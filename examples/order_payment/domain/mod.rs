@@ -12,12 +12,12 @@ mod source_time;
 
 pub(crate) use amount::{AMOUNT_MAX, Amount, PaymentPlan};
 pub(crate) use feed::{Feed, FeedCommand};
-pub(crate) use inventory::{Inventory, InventoryCommand, InventoryEvent, ReservationKey};
+pub(crate) use inventory::{HandOver, Inventory, InventoryCommand, InventoryEvent, ReservationKey};
 pub(crate) use order::{
-    Line, MessageId, Order, OrderCommand, OrderEnd, OrderEvent, OrderRejection, Placement, Process,
-    RejectReason, ReportedStatus,
+    CloseOrder, Line, MessageId, Order, OrderCommand, OrderEnd, OrderEvent, OrderRejection,
+    Placement, Process, RejectReason, ReportedStatus,
 };
 pub(crate) use payment::{Charge, Payment, PaymentCommand, PaymentEvent};
 pub(crate) use returns::{GoodsReturn, GoodsReturnCommand, GoodsReturnEvent, Parcel};
-pub(crate) use shipment::{Shipment, ShipmentCommand, ShipmentEvent};
+pub(crate) use shipment::{Deliver, Dispatch, Shipment, ShipmentCommand, ShipmentEvent};
 pub(crate) use source_time::SourceTime;

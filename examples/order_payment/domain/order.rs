@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chronicler_domain::{Aggregate, Context, Decided, Decision, Event};
+use chronicler_domain::{Aggregate, Certain, Context, Decided, Decision, Event};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -145,7 +145,17 @@ pub(crate) enum OrderCommand {
     /// Ended by the customer; money and goods were given back.
     Cancel,
     /// Ended well.
-    Close,
+    Close(CloseOrder),
+}
+
+/// It is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CloseOrder;
+
+impl From<CloseOrder> for OrderCommand {
+    fn from(command: CloseOrder) -> Self {
+        Self::Close(command)
+    }
 }
 
 /// What can have happened to an order.
@@ -211,7 +221,7 @@ impl Aggregate for Order {
     type Reply = ();
     type Rejection = OrderRejection;
 
-    fn decide(&self, command: OrderCommand, _: &Context) -> Decided<Self> {
+    fn decide(&self, command: OrderCommand, ctx: &Context) -> Decided<Self> {
         match command {
             OrderCommand::Place(placement) => self.place(placement),
             OrderCommand::ReportApproved { at } => report(self.approved.as_ref(), &at, || {
@@ -228,7 +238,7 @@ impl Aggregate for Order {
                 OrderEvent::Rejected { message, reason }
             }),
             OrderCommand::Cancel => self.end(OrderEnd::Canceled, |_| OrderEvent::Canceled),
-            OrderCommand::Close => self.end(OrderEnd::Closed, |_| OrderEvent::Closed),
+            OrderCommand::Close(command) => Ok(self.certain(command, ctx)),
         }
     }
 
@@ -245,6 +255,16 @@ impl Aggregate for Order {
             OrderEvent::Rejected { .. } => self.end = Some(OrderEnd::Rejected),
             OrderEvent::Canceled => self.end = Some(OrderEnd::Canceled),
             OrderEvent::Closed => self.end = Some(OrderEnd::Closed),
+        }
+    }
+}
+
+/// An order that was carried out ends well, once; that is never refused.
+impl Certain<CloseOrder> for Order {
+    fn certain(&self, _: CloseOrder, _: &Context) -> Decision<OrderEvent> {
+        match (&self.placed, self.end) {
+            (Some(_), None) => OrderEvent::Closed.into(),
+            _ => Decision::nothing(),
         }
     }
 }

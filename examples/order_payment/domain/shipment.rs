@@ -1,6 +1,6 @@
 //! A shipment: what the carrier reports, in whatever order, and what the order is let to do with it.
 
-use chronicler_domain::{Aggregate, Context, Decided, Decision, Event};
+use chronicler_domain::{Aggregate, Certain, Context, Decided, Decision, Event};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -14,9 +14,33 @@ pub(crate) enum ShipmentCommand {
     /// From the feed: the customer has it. Need not have been dispatched.
     ReportDelivered { at: SourceTime },
     /// It is its turn to go.
-    Dispatch { at: SourceTime },
+    Dispatch(Dispatch),
     /// It is its turn to arrive.
-    Deliver { at: SourceTime },
+    Deliver(Deliver),
+}
+
+/// It is its turn to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dispatch {
+    pub(crate) at: SourceTime,
+}
+
+/// It is its turn to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deliver {
+    pub(crate) at: SourceTime,
+}
+
+impl From<Dispatch> for ShipmentCommand {
+    fn from(command: Dispatch) -> Self {
+        Self::Dispatch(command)
+    }
+}
+
+impl From<Deliver> for ShipmentCommand {
+    fn from(command: Deliver) -> Self {
+        Self::Deliver(command)
+    }
 }
 
 /// What can have happened to a shipment.
@@ -33,8 +57,6 @@ impl Event for ShipmentEvent {}
 /// Why a shipment says no.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub(crate) enum ShipmentRejection {
-    #[error("it was never dispatched")]
-    NotDispatched,
     #[error("another time was reported before: {first}")]
     ReportedOtherwise { first: SourceTime },
 }
@@ -56,7 +78,7 @@ impl Aggregate for Shipment {
     type Reply = ();
     type Rejection = ShipmentRejection;
 
-    fn decide(&self, command: ShipmentCommand, _: &Context) -> Decided<Self> {
+    fn decide(&self, command: ShipmentCommand, ctx: &Context) -> Decided<Self> {
         match command {
             ShipmentCommand::ReportDispatched { at } => once(
                 self.dispatch_reported,
@@ -68,15 +90,8 @@ impl Aggregate for Shipment {
                 at,
                 ShipmentEvent::DeliveryReported { at },
             ),
-            ShipmentCommand::Dispatch { at } => {
-                once(self.dispatched, at, ShipmentEvent::Dispatched { at })
-            }
-            ShipmentCommand::Deliver { .. } if self.dispatched.is_none() => {
-                Err(ShipmentRejection::NotDispatched)
-            }
-            ShipmentCommand::Deliver { at } => {
-                once(self.delivered, at, ShipmentEvent::Delivered { at })
-            }
+            ShipmentCommand::Dispatch(command) => Ok(self.certain(command, ctx)),
+            ShipmentCommand::Deliver(command) => Ok(self.certain(command, ctx)),
         }
     }
 
@@ -87,6 +102,25 @@ impl Aggregate for Shipment {
             ShipmentEvent::Dispatched { at } => self.dispatched = Some(*at),
             ShipmentEvent::Delivered { at } => self.delivered = Some(*at),
         }
+    }
+}
+
+/// The order lets it go once; that is never refused.
+impl Certain<Dispatch> for Shipment {
+    fn certain(&self, Dispatch { at }: Dispatch, _: &Context) -> Decision<ShipmentEvent> {
+        match self.dispatched {
+            None => ShipmentEvent::Dispatched { at }.into(),
+            Some(_) => Decision::nothing(),
+        }
+    }
+}
+
+/// The order lets it arrive once; what arrives has gone.
+impl Certain<Deliver> for Shipment {
+    fn certain(&self, Deliver { at }: Deliver, _: &Context) -> Decision<ShipmentEvent> {
+        let goes = (self.dispatched.is_none()).then_some(ShipmentEvent::Dispatched { at });
+        let arrives = (self.delivered.is_none()).then_some(ShipmentEvent::Delivered { at });
+        Decision::events(goes.into_iter().chain(arrives))
     }
 }
 
@@ -123,10 +157,13 @@ mod tests {
     #[test]
     fn a_report_alone_does_not_make_it_arrive() {
         given::<Shipment>([ShipmentEvent::DispatchReported { at: EARLY }])
-            .when(ShipmentCommand::Deliver { at: LATE })
-            .then_rejected(ShipmentRejection::NotDispatched);
+            .when(Deliver { at: LATE }.into())
+            .then_events([
+                ShipmentEvent::Dispatched { at: LATE },
+                ShipmentEvent::Delivered { at: LATE },
+            ]);
         given::<Shipment>([ShipmentEvent::Dispatched { at: LATE }])
-            .when(ShipmentCommand::Deliver { at: EARLY })
+            .when(Deliver { at: EARLY }.into())
             .then_events([ShipmentEvent::Delivered { at: EARLY }]);
     }
 }

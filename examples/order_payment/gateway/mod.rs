@@ -12,6 +12,7 @@ use chronicler::prelude::*;
 use futures::FutureExt;
 use futures::future::{self, BoxFuture};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use uuid::Uuid;
 
 pub(crate) use book::Book;
@@ -49,7 +50,8 @@ pub(crate) enum GatewayReply {
 }
 
 /// Why it refuses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("declined: {why}")]
 pub(crate) struct Declined {
     pub(crate) why: String,
 }

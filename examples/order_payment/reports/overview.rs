@@ -10,6 +10,8 @@ use chronicler::store::{FactKind, FactQuery};
 
 use super::neutral::stock;
 use crate::domain::{Amount, RejectReason};
+use chronicler::sagas::steps::Steps;
+
 use crate::sagas::{Checkout, Marketplace, ReturnHandling};
 use crate::shop::Shop;
 use crate::views::{Money, Orders, Standing};
@@ -75,7 +77,7 @@ pub(crate) async fn print_status(shop: &Shop) -> Result<(), Box<dyn Error>> {
     print_stock(shop).await?;
     println!("\nOpen processes");
     let open = [
-        (Checkout::NAME, open::<Checkout>(app).await?),
+        (<Steps<Checkout>>::NAME, open::<Steps<Checkout>>(app).await?),
         (Marketplace::NAME, open::<Marketplace>(app).await?),
         (ReturnHandling::NAME, open::<ReturnHandling>(app).await?),
     ];
@@ -104,7 +106,7 @@ pub(crate) async fn print_status(shop: &Shop) -> Result<(), Box<dyn Error>> {
 pub(crate) async fn in_trouble(app: &App) -> Result<Vec<String>, Box<dyn Error>> {
     let mut found = Vec::new();
     let open = [
-        (Checkout::NAME, open::<Checkout>(app).await?),
+        (<Steps<Checkout>>::NAME, open::<Steps<Checkout>>(app).await?),
         (Marketplace::NAME, open::<Marketplace>(app).await?),
         (ReturnHandling::NAME, open::<ReturnHandling>(app).await?),
     ];
@@ -116,7 +118,10 @@ pub(crate) async fn in_trouble(app: &App) -> Result<Vec<String>, Box<dyn Error>>
 }
 
 fn is_stuck(saga: &OpenSaga) -> bool {
-    !matches!(saga.status, "running" | "waiting" | "compensating")
+    !matches!(
+        saga.status,
+        "running" | "waiting" | "retrying" | "compensating"
+    )
 }
 
 async fn open<S: Saga>(app: &App) -> Result<Vec<OpenSaga>, Box<dyn Error>> {

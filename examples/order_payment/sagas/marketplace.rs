@@ -8,10 +8,11 @@ use std::sync::Arc;
 use chronicler::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::steps::{authorize, capture, commit_lines, reserve, stocked};
+use super::steps::{authorization, key_of, stocked};
 use crate::domain::{
-    Order, OrderCommand, OrderEvent, Placement, Process, RejectReason, ReportedStatus, Shipment,
-    ShipmentCommand, ShipmentEvent, SourceTime,
+    CloseOrder, Deliver, Dispatch, HandOver, Inventory, InventoryCommand, Line, Order,
+    OrderCommand, OrderEvent, Payment, PaymentCommand, PaymentPlan, Placement, Process,
+    RejectReason, ReportedStatus, Shipment, ShipmentEvent, SourceTime,
 };
 
 /// The process of an order whose steps the world reports.
@@ -203,12 +204,11 @@ impl MarketplaceState {
             }
             Stage::Confirmed => self.dispatched.map(|at| {
                 let work = commit_lines(next, order, placement);
-                let dispatch = ShipmentCommand::Dispatch { at };
-                let work = work.send::<Shipment>("dispatch", order, dispatch);
+                let work = work.send::<Shipment>("dispatch", order, Dispatch { at }.into());
                 (Stage::Shipped, stocked(placement).count() + 1, work)
             }),
             Stage::Shipped => self.delivered.map(|at| {
-                let work = next.send::<Shipment>("deliver", order, ShipmentCommand::Deliver { at });
+                let work = next.send::<Shipment>("deliver", order, Deliver { at }.into());
                 (Stage::Delivered, 1, work)
             }),
             Stage::Delivered => None,
@@ -225,10 +225,55 @@ impl MarketplaceState {
             ReportedStatus::Canceled => undo("canceled"),
             ReportedStatus::Unavailable => undo("unavailable"),
             ReportedStatus::Delivered => {
-                let close = Next::stay().send::<Order>("close", order, OrderCommand::Close);
+                let close = Next::stay().send::<Order>("close", order, CloseOrder.into());
                 Some((Stage::Closed, 1, close))
             }
             _ => None,
         }
     }
+}
+
+/// Sets the money of one payment aside.
+fn authorize(
+    next: Next<Marketplace>,
+    order: &str,
+    placement: &Placement,
+    plan: &PaymentPlan,
+) -> Next<Marketplace> {
+    let id = plan.payment_id(order);
+    let key = format!("authorize-{}", plan.sequential);
+    next.send::<Payment>(key, &id, authorization(order, placement, plan))
+        .undo::<Payment>(&id, PaymentCommand::Void)
+}
+
+/// Takes the money of one payment.
+fn capture(
+    next: Next<Marketplace>,
+    order: &str,
+    plan: &PaymentPlan,
+    at: SourceTime,
+) -> Next<Marketplace> {
+    let id = plan.payment_id(order);
+    let key = format!("capture-{}", plan.sequential);
+    next.send::<Payment>(key, &id, PaymentCommand::Capture { at })
+        .undo::<Payment>(&id, PaymentCommand::Refund)
+}
+
+/// Promises the units of one line.
+fn reserve(next: Next<Marketplace>, order: &str, place: u32, line: &Line) -> Next<Marketplace> {
+    let key = key_of(order, place);
+    let release = InventoryCommand::Release { key: key.clone() };
+    let quantity = line.quantity;
+    let reserve = InventoryCommand::Reserve { key, quantity };
+    next.send::<Inventory>(format!("reserve-{place}"), &line.sku, reserve)
+        .undo::<Inventory>(&line.sku, release)
+}
+
+/// Hands over the units of every line.
+fn commit_lines(next: Next<Marketplace>, order: &str, placement: &Placement) -> Next<Marketplace> {
+    stocked(placement).fold(next, |next, (place, line)| {
+        let key = key_of(order, place);
+        let command = HandOver { key }.into();
+        next.send::<Inventory>(format!("commit-{place}"), &line.sku, command)
+    })
 }

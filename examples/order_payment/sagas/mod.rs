@@ -1,4 +1,4 @@
-//! How orders and returns are worked off: three process managers over the same aggregates.
+//! How orders and returns are worked off: a saga of steps and two reactive ones over the same aggregates.
 
 pub(crate) mod checkout;
 mod goods_return;

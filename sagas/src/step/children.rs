@@ -1,4 +1,4 @@
-//! Children: how an instance is begun by another, and what that other hears of it. And what waits for a dead service.
+//! Children: how an instance is begun by another, and what that other hears of it. And what waits for a service that takes no requests.
 
 use chronicler_domain::Timestamp;
 
@@ -124,7 +124,7 @@ impl<S: Saga> Step<'_, S> {
         }
     }
 
-    /// An attempt waits for a service that answers nobody.
+    /// An attempt waits for a service that takes no requests.
     pub(super) fn held(&mut self, effect: u32, is_undo: bool, attempt: u32, reason: String) {
         let Some((failed, next)) = self.state.pending(effect, is_undo) else {
             return;

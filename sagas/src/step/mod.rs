@@ -72,7 +72,7 @@ pub(crate) enum SagaCommand {
     ChildEnded { effect: u32, ending: Ending },
     /// The saga that began it, or was about to, is being compensated.
     EndChild { parent: Parent, reason: String },
-    /// The service of an effect answers nobody: no attempt was made.
+    /// The service of an effect takes no requests.
     Held {
         effect: u32,
         is_undo: bool,
@@ -137,6 +137,8 @@ pub(crate) enum SagaRefusal {
         "the outcome of a command is known to its aggregate: say whether it was done or rejected"
     )]
     CannotBeUnknown,
+    #[error("`0x` begins bytes, as pairs of hexadecimal digits, and these are none")]
+    NoBytes,
     #[error("no timer of this key is armed")]
     NoTimer,
     #[error("an attempt at this effect is under way: wait for its outcome")]
@@ -251,7 +253,7 @@ impl<'a, S: Saga> Step<'a, S> {
                         is_undo,
                         attempt,
                         next: self.now,
-                        reason: "its service answers again".to_owned(),
+                        reason: "its service takes requests again".to_owned(),
                     });
                 }
                 return Ok(());

@@ -25,6 +25,20 @@ fn json(payload: &str) -> (u8, Vec<u8>) {
     (CodecId::JSON.number(), payload.as_bytes().to_vec())
 }
 
+/// Text as it is, and bytes as `0x` and their digits.
+fn as_the_service_takes_it(payload: &str) -> Result<Vec<u8>, SagaRefusal> {
+    let Some(digits) = payload.strip_prefix("0x") else {
+        return Ok(payload.as_bytes().to_vec());
+    };
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    bytes
+        .filter(|_| rest.is_empty())
+        .ok_or(SagaRefusal::NoBytes)
+}
+
 impl<S: Saga> Step<'_, S> {
     pub(super) fn operate(&mut self, wish: Wish) -> Result<(), SagaRefusal> {
         if let (SagaVerb::Terminate, Some(Ending::Terminated { .. })) =
@@ -208,7 +222,7 @@ impl<S: Saga> Step<'_, S> {
             },
             Some(Request::Call { service, .. }) => Request::Call {
                 service,
-                request: bytes,
+                request: as_the_service_takes_it(payload)?,
             },
             Some(Request::Start { saga, id, .. }) => Request::Start {
                 saga,

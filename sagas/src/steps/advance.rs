@@ -3,6 +3,7 @@
 use chronicler_store::codec::PayloadCodec;
 
 use super::course::Course;
+use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Kind, Late, Node, Place, Plan, Told};
 use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
@@ -44,8 +45,13 @@ impl<S: StepSaga> Course<'_, S> {
                 }
                 Plan::Wait => self = self.limited(node),
                 Plan::Refused(reason) => {
-                    let reason = format!("step {:?}: {reason}", node.id);
-                    return self.next.compensate(reason);
+                    return self.give_up(GivenUp {
+                        step: node.id.to_owned(),
+                        item: None,
+                        cause: Cause::Checked,
+                        rejection: None,
+                        reason: format!("step {:?}: {reason}", node.id),
+                    });
                 }
                 Plan::UndoOnly(request) => {
                     let undo = Undo {
@@ -86,7 +92,9 @@ impl<S: StepSaga> Course<'_, S> {
                         step: node.id.to_owned(),
                         count,
                     });
-                    for (item, request) in requests.into_iter().enumerate() {
+                    let in_turn = node.kind == Kind::Turns;
+                    let begun = if in_turn { 1 } else { requests.len() };
+                    for (item, request) in requests.into_iter().take(begun).enumerate() {
                         let place = Place {
                             item: Some(item),
                             tried: 0,
@@ -98,7 +106,9 @@ impl<S: StepSaga> Course<'_, S> {
                             }
                         }
                     }
-                    self.next = self.next.were_together(count);
+                    if !in_turn {
+                        self.next = self.next.were_together(count);
+                    }
                     self = self.limited(node);
                 }
             }

@@ -6,12 +6,12 @@ use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::definition::Definition;
+use super::definition::LastWords;
 use super::key::StepKey;
 use super::last::{Begun, Called, CalledEach, Certainly, Decisive, Forked, Sent, Still};
-use super::list::{Before, Both, Branch, Nil, Perhaps, Ran, StepList};
+use super::list::{Nil, Perhaps, Ran, StepList};
 use super::node::{Encoded, Kind, Node, Plan, Told};
-use super::phase::{AfterPivot, BeforePivot, Compensable, MayPivot, Phase, Pivoted};
+use super::phase::{AfterPivot, BeforePivot, Compensable, MayPivot, Pivoted};
 use super::saga::StepSaga;
 use super::seen::{Attempt, Seen};
 use super::target::{CannotBeRefused, ToAggregate, ToChild, ToService};
@@ -27,7 +27,8 @@ use crate::terms::Terms;
 pub struct Define<S: StepSaga, L, P, T = Still> {
     pub(super) nodes: Vec<Node<S>>,
     /// The steps that the next one comes right behind.
-    tails: Vec<usize>,
+    pub(super) tails: Vec<usize>,
+    pub(super) last_words: Option<LastWords<S>>,
     written: Written<L, P, T>,
 }
 
@@ -38,6 +39,7 @@ impl<S: StepSaga> Define<S, Nil, Compensable> {
         Self {
             nodes: Vec::new(),
             tails: Vec::new(),
+            last_words: None,
             written: PhantomData,
         }
     }
@@ -122,6 +124,24 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
             })
             .undo_may_be_refused(U::may_be_refused())
             .next()
+    }
+
+    /// The same one after the other, in the order of the list: if one is rejected, those behind it are not sent. They
+    /// are undone one after the other as well, the latest first.
+    pub fn each_in_turn<K, C, U>(
+        self,
+        key: K,
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, usize, &C::Reply) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
+    where
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: ToAggregate,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        let defined = self.each(key, commands, undo);
+        defined.of_kind(Kind::Turns)
     }
 
     /// A call that leaves the process, and the call that takes it back: once it is known to have been done, and when
@@ -221,38 +241,6 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
             .undone(move |told, _| undo(&Seen::new(told)?).request())
             .undo_may_be_refused(U::may_be_refused())
             .next()
-    }
-
-    /// Two branches side by side: neither waits for the other, the step behind them waits for both, and they are undone
-    /// side by side. A branch sees what was before the fork, and its own steps; what is behind it sees both. For three
-    /// branches, fork a branch.
-    pub fn parallel<M, N, V, W>(
-        self,
-        left: impl FnOnce(Define<S, L, P::Branch, Forked>) -> Define<S, M, P::Branch, V>,
-        right: impl FnOnce(Define<S, Before<L>, P::Branch, Forked>) -> Define<S, N, P::Branch, W>,
-    ) -> Define<S, Both<M, N>, P, Forked>
-    where
-        P: Phase,
-        M: StepList,
-        N: Branch,
-    {
-        let tails = self.tails.clone();
-        let first = self.nodes.len();
-        let mut left = left(self.next());
-        let second = left.nodes.len();
-        let left_tails = std::mem::replace(&mut left.tails, tails);
-        let mut right = right(left.next());
-        let fork = u32::try_from(first).unwrap_or(u32::MAX);
-        for (place, node) in right.nodes.iter_mut().enumerate().skip(first) {
-            let branch = (fork, u32::from(place >= second));
-            node.terms.branch.insert(0, branch);
-        }
-        for tail in left_tails {
-            if !right.tails.contains(&tail) {
-                right.tails.push(tail);
-            }
-        }
-        right.next()
     }
 
     /// Waits until an event says [`Heard::signal`](super::Heard::signal) under this key: an approval, an arrival. What was
@@ -359,14 +347,6 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         self.several::<K, C>(key, commands, Kind::ThenEach).next()
     }
 
-    /// The definition, whole.
-    pub fn build(self) -> Definition<S>
-    where
-        P: AfterPivot,
-    {
-        Definition::new(self.nodes)
-    }
-
     fn command<K, C>(
         self,
         _: K,
@@ -415,6 +395,13 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         self
     }
 
+    fn of_kind(mut self, kind: Kind) -> Self {
+        if let Some(last) = self.nodes.last_mut() {
+            last.kind = kind;
+        }
+        self
+    }
+
     fn undo_may_be_refused(mut self, may_be: bool) -> Self {
         if let Some(last) = self.nodes.last_mut() {
             last.undo_may_be_refused = may_be;
@@ -432,6 +419,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         Define {
             nodes: self.nodes,
             tails: self.tails,
+            last_words: self.last_words,
             written: PhantomData,
         }
     }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::advance::timer_of;
 use super::definition::Definition;
+use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Encoded, Kind, Late, Node, Place, Plan};
 use super::saga::{Signal, StepSaga, Steps};
 use super::state::{StepEvent, StepState};
 use crate::answer::{Answer, Outcome};
+use crate::effect::Request;
 use crate::next::Next;
 use crate::saga::SagaContext;
 
@@ -62,6 +64,32 @@ impl<'a, S: StepSaga> Course<'a, S> {
             self.note(StepEvent::CancelRefused { reason });
             return self.next;
         }
+        self.give_up(GivenUp::cancelled(reason))
+    }
+
+    /// An operator, or who began it, has it undone: only noted.
+    pub(super) fn cancelled(mut self, reason: String) -> Next<Steps<S>> {
+        self.note(given_up(GivenUp::cancelled(reason)));
+        self.next
+    }
+
+    /// All undos were run: its last words.
+    pub(super) fn last_words(self, reason: String) -> Next<Steps<S>> {
+        let definition = self.definition;
+        let Some((id, say)) = &definition.last_words else {
+            return self.next;
+        };
+        let given_up = self.state.given_up.clone();
+        let given_up = given_up.unwrap_or_else(|| GivenUp::cancelled(reason));
+        match say(self.at(Place::default()), &given_up) {
+            Ok(request) => self.next.effect((*id).to_owned(), request),
+            Err(reason) => self.mistaken(format!("{id:?}: {reason}")),
+        }
+    }
+
+    pub(super) fn give_up(mut self, why: GivenUp) -> Next<Steps<S>> {
+        let reason = why.reason.clone();
+        self.note(given_up(why));
         self.next.compensate(reason)
     }
 
@@ -112,10 +140,13 @@ impl<'a, S: StepSaga> Course<'a, S> {
                 let place = self.state.place_of(node.id);
                 match self.probed(node, place) {
                     Ok(next) => next,
-                    Err(course) => {
-                        let reason = format!("step {:?} took too long", node.id);
-                        course.next.compensate(reason)
-                    }
+                    Err(course) => course.give_up(GivenUp {
+                        step: node.id.to_owned(),
+                        item: None,
+                        cause: Cause::TooLong,
+                        rejection: None,
+                        reason: format!("step {:?} took too long", node.id),
+                    }),
                 }
             }
         }
@@ -187,7 +218,8 @@ impl<'a, S: StepSaga> Course<'a, S> {
                     }
                     None => format!("step {step:?} was rejected: {said}"),
                 };
-                self.given_up(node, reason)
+                let rejection = Some((*codec, payload.clone()));
+                self.not_done(node, place, Cause::Rejected, rejection, reason)
             }
             Answer::Unknown { reason } => {
                 let course = match is_probe {
@@ -203,7 +235,7 @@ impl<'a, S: StepSaga> Course<'a, S> {
                     return course.next;
                 }
                 let reason = format!("what became of step {step:?} is unknown: {reason}");
-                course.given_up(node, reason)
+                course.not_done(node, place, Cause::Unknown, None, reason)
             }
         }
     }
@@ -219,20 +251,28 @@ impl<'a, S: StepSaga> Course<'a, S> {
             item: place.item.and_then(|item| u32::try_from(item).ok()),
             tried: place.tried,
         });
-        let request = match ((node.plan)(self.at(place)), place.item) {
-            (Ok(Plan::One(request)), None) => Ok(request),
-            (Ok(Plan::Many(requests)), Some(item)) => requests
-                .into_iter()
-                .nth(item)
-                .ok_or_else(|| format!("its alternative has no item {item}")),
-            (Ok(_), _) => Err("its alternative is of another kind".to_owned()),
-            (Err(reason), _) => Err(reason),
-        };
-        match request.and_then(|request| self.sent(node, place, request)) {
-            Ok(next) => self.next = next,
-            Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
+        match self.item(node, place) {
+            Ok(Some(request)) => self.again(node, place, request),
+            Ok(None) => self.mistaken(format!("step {:?} has no alternative there", node.id)),
+            Err(reason) => self.mistaken(format!("step {:?}: {reason}", node.id)),
         }
-        self.next
+    }
+
+    /// What a step sends at this place, if there is such a place.
+    fn item(&self, node: &Node<S>, place: Place) -> Result<Option<Request>, String> {
+        match ((node.plan)(self.at(place))?, place.item) {
+            (Plan::One(request), None) => Ok(Some(request)),
+            (Plan::Many(requests), Some(item)) => Ok(requests.into_iter().nth(item)),
+            _ => Err("it is of another kind now".to_owned()),
+        }
+    }
+
+    /// Sends one more effect of a step that was begun.
+    fn again(mut self, node: &Node<S>, place: Place, request: Request) -> Next<Steps<S>> {
+        match self.sent(node, place, request) {
+            Ok(next) => next,
+            Err(reason) => self.mistaken(format!("step {:?}: {reason}", node.id)),
+        }
     }
 
     /// Only says how a step is taken back that was done after compensation had begun, or after it was known otherwise.
@@ -272,11 +312,24 @@ impl<'a, S: StepSaga> Course<'a, S> {
         self
     }
 
-    fn given_up(self, node: &Node<S>, reason: String) -> Next<Steps<S>> {
+    fn not_done(
+        self,
+        node: &Node<S>,
+        place: Place,
+        cause: Cause,
+        rejection: Option<(u8, Vec<u8>)>,
+        reason: String,
+    ) -> Next<Steps<S>> {
         if self.is_past_pivot() {
             return self.mistaken(format!("after its pivot: {reason}"));
         }
-        self.unlimited(node).next.compensate(reason)
+        self.unlimited(node).give_up(GivenUp {
+            step: node.id.to_owned(),
+            item: place.item,
+            cause,
+            rejection,
+            reason,
+        })
     }
 
     fn done(mut self, node: &Node<S>, place: Place, codec: u8, payload: &[u8]) -> Next<Steps<S>> {
@@ -289,6 +342,17 @@ impl<'a, S: StepSaga> Course<'a, S> {
                 codec,
                 reply: payload.to_vec(),
             });
+            if node.kind == Kind::Turns {
+                let place = Place {
+                    item: Some(item + 1),
+                    tried: 0,
+                };
+                match self.item(node, place) {
+                    Ok(Some(request)) => return self.again(node, place, request),
+                    Ok(None) => {}
+                    Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
+                }
+            }
             let spread = self.state.spread.get(node.id);
             let Some(replies) = spread.and_then(|spread| spread.iter().cloned().collect()) else {
                 return self.next;
@@ -325,5 +389,22 @@ impl<'a, S: StepSaga> Course<'a, S> {
             self.next = self.next.pivot();
         }
         self.go_on()
+    }
+}
+
+fn given_up<T>(why: GivenUp) -> StepEvent<T> {
+    let GivenUp {
+        step,
+        item,
+        cause,
+        rejection,
+        reason,
+    } = why;
+    StepEvent::GaveUp {
+        step,
+        item: item.and_then(|item| u32::try_from(item).ok()),
+        cause,
+        rejection,
+        reason,
     }
 }

@@ -2,18 +2,26 @@
 
 use std::fmt::{self, Debug};
 
-use super::node::{Kind, Node};
+use super::given_up::GivenUp;
+use super::node::{Kind, Node, Told};
 use super::saga::StepSaga;
 use super::state::StepState;
+use crate::effect::Request;
 
 /// The steps of a saga, in order.
 pub struct Definition<S: StepSaga> {
     pub(super) nodes: Vec<Node<S>>,
     pub(super) fingerprint: u64,
+    /// What is sent when everything was undone, and its key.
+    pub(super) last_words: Option<LastWords<S>>,
 }
 
+/// The key of what is sent last, and how it is made.
+pub(super) type LastWords<S> = (&'static str, Box<LastWordsFn<S>>);
+type LastWordsFn<S> = dyn Fn(Told<'_, S>, &GivenUp) -> Result<Request, String> + Send + Sync;
+
 impl<S: StepSaga> Definition<S> {
-    pub(super) fn new(nodes: Vec<Node<S>>) -> Self {
+    pub(super) fn new(nodes: Vec<Node<S>>, last_words: Option<LastWords<S>>) -> Self {
         // FNV-1a over ids and kinds, in order: small, stable, and nothing that has to be secret.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for node in &nodes {
@@ -34,6 +42,7 @@ impl<S: StepSaga> Definition<S> {
         Self {
             nodes,
             fingerprint: hash,
+            last_words,
         }
     }
 
@@ -51,6 +60,10 @@ impl<S: StepSaga> Definition<S> {
     /// What is wrong with it that the compiler cannot see.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        let last = self.last_words.as_ref().map(|(id, _)| *id);
+        if let Some(node) = self.nodes.iter().find(|node| Some(node.id) == last) {
+            problems.push(format!("its last words have the id of step {:?}", node.id));
+        }
         for (place, node) in self.nodes.iter().enumerate() {
             let id = node.id;
             if id.is_empty() || id.contains(['\0', '[', '#', '?']) {

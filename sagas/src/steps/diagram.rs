@@ -73,7 +73,7 @@ impl<S: StepSaga> Definition<S> {
                 Kind::Pivot | Kind::Mark => format!("{{{{\"{label}\"}}}}"),
                 Kind::External | Kind::ExternalEach => format!("[/\"{label}\"/]"),
                 Kind::Child => format!("[[\"saga {label}\"]]"),
-                Kind::Each | Kind::ThenEach => format!("[[\"{label}\"]]"),
+                Kind::Each | Kind::ThenEach | Kind::Turns => format!("[[\"{label}\"]]"),
                 Kind::Check => format!("{{\"{label}\"}}"),
                 Kind::Step | Kind::Undo | Kind::Then => format!("[\"{label}\"]"),
             };

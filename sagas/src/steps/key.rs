@@ -24,3 +24,27 @@ pub trait StepKey: Copy + Send + Sync + 'static {
     /// What the step gives: the reply of its command.
     type Output: Serialize + DeserializeOwned + Send + Sync + 'static;
 }
+
+/// Writes types that are keys of steps: name, id, and what the step gives.
+///
+/// ```
+/// chronicler_sagas::step_keys! {
+///     /// Takes the units out of the stock.
+///     pub(crate) Reserve = "reserve" -> u64;
+///     Charge = "charge" -> ();
+/// }
+/// # let _ = (Reserve, Charge);
+/// ```
+#[macro_export]
+macro_rules! step_keys {
+    ($($(#[$doc:meta])* $seen:vis $key:ident = $id:literal -> $output:ty;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        $seen struct $key;
+
+        impl $crate::steps::StepKey for $key {
+            const ID: &'static str = $id;
+            type Output = $output;
+        }
+    )*};
+}

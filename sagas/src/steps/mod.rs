@@ -7,6 +7,7 @@ mod build;
 mod course;
 mod definition;
 mod diagram;
+mod given_up;
 mod key;
 mod last;
 mod list;
@@ -18,9 +19,11 @@ mod say;
 mod seen;
 mod state;
 mod target;
+mod whole;
 
 pub use build::Define;
 pub use definition::Definition;
+pub use given_up::{Cause, GivenUp};
 pub use key::StepKey;
 pub use last::{
     AStep, Begun, Called, CalledEach, CanBeRefused, CanBeSkipped, Certainly, Decisive, Forked,

@@ -35,6 +35,8 @@ pub(super) enum Kind {
     ExternalEach = 11,
     /// Another saga.
     Child = 12,
+    /// Several commands, one after the other, that can be taken back.
+    Turns = 13,
 }
 
 /// What a step does when it is its turn.

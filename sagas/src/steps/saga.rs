@@ -99,6 +99,12 @@ pub struct Signal {
 }
 
 impl Heard {
+    /// It is to be undone, for this reason.
+    pub fn cancel(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Cancel { reason }
+    }
+
     /// Tells the step of this key what it waits for, now or when the saga gets there. Only the first counts.
     pub fn signal<K: StepKey>(_: K, said: &K::Output) -> Self {
         let codec = PayloadCodec::default();
@@ -230,8 +236,9 @@ impl<S: StepSaga> Saga for Steps<S> {
             };
         };
         match input {
-            // What is said to a saga that is being compensated changes nothing.
-            Input::Compensated { .. } | Input::Cancelled { .. } | Input::Begin(_) => course.next,
+            Input::Begin(_) => course.next,
+            Input::Cancelled { reason, .. } => course.cancelled(reason.clone()),
+            Input::Compensated { reason } => course.last_words(reason.clone()),
             Input::Migrate { from } => self.migrated(*from, state, context),
             _ if known.is_none() => course.changed(),
             Input::Event(_) => match S::heard(input, start) {

@@ -7,6 +7,7 @@ use chronicler_domain::Event;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::given_up::{Cause, GivenUp};
 use super::node::Place;
 use super::saga::StepSaga;
 
@@ -93,6 +94,19 @@ pub enum StepEvent<T> {
         /// The key of the call's effect.
         key: String,
     },
+    /// It cannot be carried through: everything is undone from here on.
+    GaveUp {
+        /// The step that did not go; empty when nobody's step is to blame.
+        step: String,
+        /// Which of several.
+        item: Option<u32>,
+        /// How.
+        cause: Cause,
+        /// The rejection with its codec, if it was one.
+        rejection: Option<(u8, Vec<u8>)>,
+        /// In words.
+        reason: String,
+    },
     /// It goes by another definition from here on.
     Migrated {
         /// The fingerprint of that definition.
@@ -127,6 +141,8 @@ pub struct StepState<S: StepSaga> {
     pub(super) probed: BTreeSet<String>,
     /// What steps were told that wait for it, by their ids.
     pub(super) signals: Outputs,
+    /// Why it could not be carried through.
+    pub(super) given_up: Option<GivenUp>,
     /// Why it is to be compensated if the pivot is rejected, although nobody could cancel it any more.
     pub(super) cancel_refused: Option<String>,
 }
@@ -217,6 +233,21 @@ impl<S: StepSaga> StepState<S> {
             StepEvent::Probed { key } => {
                 self.probed.insert(key.clone());
             }
+            StepEvent::GaveUp {
+                step,
+                item,
+                cause,
+                rejection,
+                reason,
+            } => {
+                self.given_up.get_or_insert_with(|| GivenUp {
+                    step: step.clone(),
+                    item: item.map(|item| item as usize),
+                    cause: *cause,
+                    rejection: rejection.clone(),
+                    reason: reason.clone(),
+                });
+            }
             StepEvent::Migrated {
                 fingerprint,
                 steps,
@@ -246,6 +277,7 @@ impl<S: StepSaga> Default for StepState<S> {
             again: BTreeMap::new(),
             probed: BTreeSet::new(),
             signals: Outputs::new(),
+            given_up: None,
             cancel_refused: None,
         }
     }
@@ -264,6 +296,7 @@ impl<S: StepSaga> Clone for StepState<S> {
             again: self.again.clone(),
             probed: self.probed.clone(),
             signals: self.signals.clone(),
+            given_up: self.given_up.clone(),
             cancel_refused: self.cancel_refused.clone(),
         }
     }

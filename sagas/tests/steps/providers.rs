@@ -66,7 +66,7 @@ impl ExternalService for Printer {
         *printer.calls.lock() += 1;
         async move {
             if *printer.is_dead.lock() {
-                return CallResult::Unknown("no answer".to_owned());
+                return CallResult::Unavailable("connection refused".to_owned());
             }
             {
                 let mut at_work = printer.at_work.lock();

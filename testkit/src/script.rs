@@ -1,0 +1,433 @@
+//! A script for one saga: what it is given, what it then wants, how that is answered, and how it ends. No runtime, no
+//! store, no time but the one you let pass.
+
+use std::time::Duration;
+
+use chronicler_domain::{Aggregate, Event, Timestamp};
+use chronicler_sagas::{Answer, Ending, Request, Saga, SagaStatus, SagaVerb, Scripted, Wanted};
+use chronicler_store::codec::{CodecId, PayloadCodec, encode};
+use serde::Serialize;
+
+/// How something that a saga wants is answered.
+pub struct Reply(Answered);
+
+enum Answered {
+    Answer(Answer),
+    Lost,
+    Wrong(String),
+}
+
+/// It is done, with this reply.
+pub fn ok<T: Serialize>(reply: &T) -> Reply {
+    answered(reply, |codec, payload| Answer::Done { codec, payload })
+}
+
+/// It is refused, for this reason.
+pub fn reject<R: Serialize>(rejection: &R) -> Reply {
+    answered(rejection, |codec, payload| Answer::Rejected {
+        codec,
+        payload,
+    })
+}
+
+/// Nobody knows whether it was done, and no further attempt finds it out.
+pub fn never_answered() -> Reply {
+    let reason = "no answer".to_owned();
+    Reply(Answered::Answer(Answer::Unknown { reason }))
+}
+
+/// The answer is lost: it is wanted again, one second later.
+pub fn lose() -> Reply {
+    Reply(Answered::Lost)
+}
+
+fn answered<T: Serialize>(value: &T, answer: impl FnOnce(u8, Vec<u8>) -> Answer) -> Reply {
+    let codec = PayloadCodec::default();
+    Reply(match encode(codec, value) {
+        Ok(payload) => Answered::Answer(answer(codec.id().number(), payload.to_vec())),
+        Err(error) => Answered::Wrong(error.to_string()),
+    })
+}
+
+/// Begins a script: of an instance `saga`, at 2023-11-14T22:13:20Z.
+///
+/// After each input the instance is recovered from what it wrote, as after a crash, and the input is repeated, as after
+/// a lost acknowledgement. Neither may make a difference, or the script fails.
+///
+/// ```
+/// # use chronicler_domain::{Aggregate, Context, Decided, Event, Never};
+/// # use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
+/// # use chronicler_sagas::{Input, Route, Routes, step_keys};
+/// # use chronicler_testkit::{Durations, ok, reject, script};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Default, Serialize, Deserialize)]
+/// # struct Shelf;
+/// # #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+/// # #[error("empty")]
+/// # struct Empty;
+/// # #[derive(Serialize, Deserialize)]
+/// # enum ShelfCommand { Take, PutBack, Send }
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Changed;
+/// # impl Event for Changed {}
+/// # impl Aggregate for Shelf {
+/// #     const CATEGORY: &'static str = "shelf";
+/// #     type Command = ShelfCommand;
+/// #     type Event = Changed;
+/// #     type Reply = ();
+/// #     type Rejection = Empty;
+/// #     fn decide(&self, _: ShelfCommand, _: &Context) -> Decided<Self> { Ok(Changed.into()) }
+/// #     fn evolve(&mut self, _: &Changed) {}
+/// # }
+/// # step_keys! { Taken = "take" -> (); Paid = "paid" -> (); Sent = "send" -> (); }
+/// # struct Sale;
+/// # impl StepSaga for Sale {
+/// #     const NAME: &'static str = "sale";
+/// #     type Start = ();
+/// #     fn routes(_: &mut Routes<Steps<Self>>) {}
+/// #     fn begin(_: &Input) -> Option<()> { Some(()) }
+/// #     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
+/// #         steps
+/// #             .step(Taken, |_| to::<Shelf>("pens", ShelfCommand::Take), |_, _| to::<Shelf>("pens", ShelfCommand::PutBack))
+/// #             .wait_for(Paid)
+/// #             .within(15.minutes())
+/// #             .pivot(Sent, |_| to::<Shelf>("pens", ShelfCommand::Send))
+/// #             .build()
+/// #     }
+/// # }
+/// script(Steps::<Sale>::of())
+///     .given(Changed)
+///     .expect::<Shelf>("pens", ShelfCommand::Take)
+///     .reply(ok(&()))
+///     .advance(15.minutes())
+///     .expect_compensated(["take"]);
+/// ```
+pub fn script<S: Saga>(saga: S) -> Script<S> {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    Script {
+        instance: Scripted::new(saga, "saga", now),
+    }
+}
+
+/// The same for an instance of this id.
+pub fn script_of<S: Saga>(saga: S, id: &str) -> Script<S> {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    Script {
+        instance: Scripted::new(saga, id, now),
+    }
+}
+
+/// A script, as far as it was played.
+pub struct Script<S: Saga> {
+    instance: Scripted<S>,
+}
+
+/// Something that the saga wants, and that is to be answered.
+#[must_use = "answer it with `reply`"]
+pub struct Expected<S: Saga> {
+    script: Script<S>,
+    wanted: Wanted,
+}
+
+impl<S: Saga> Script<S> {
+    #[track_caller]
+    fn then(mut self, play: impl FnOnce(&mut Scripted<S>) -> Result<(), String>) -> Self {
+        if let Err(reason) = play(&mut self.instance) {
+            panic!("{}: {reason}", S::NAME);
+        }
+        self
+    }
+
+    /// An event comes; the first starts it.
+    ///
+    /// # Panics
+    /// When, repeated or recovered from, it makes a difference.
+    #[track_caller]
+    pub fn given<E: Event>(self, event: E) -> Self {
+        self.then(|instance| instance.event(event))
+    }
+
+    /// Somebody says this.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn signal(self, name: &str, json: &str) -> Self {
+        let (name, payload) = (name.to_owned(), json.to_owned());
+        self.operate(SagaVerb::Signal { name, payload })
+    }
+
+    /// Somebody cancels it.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn cancel(self) -> Self {
+        self.operate(SagaVerb::Cancel)
+    }
+
+    /// An operator has something done.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn operate(self, verb: SagaVerb) -> Self {
+        self.then(|instance| instance.operate(verb, "the script", "it says so"))
+    }
+
+    /// Time passes; the timers that come due fire in order.
+    ///
+    /// # Panics
+    /// As [`given`](Self::given).
+    #[track_caller]
+    pub fn advance(self, time: Duration) -> Self {
+        self.then(|instance| instance.advance(time))
+    }
+
+    /// It wants this command sent now, or as an undo; whatever else it wants.
+    ///
+    /// # Panics
+    /// When it does not, with what it wants.
+    #[track_caller]
+    pub fn expect<A: Aggregate>(self, id: &str, command: A::Command) -> Expected<S> {
+        let codec = PayloadCodec::default();
+        let command = match encode(codec, &command) {
+            Ok(command) => command.to_vec(),
+            Err(error) => panic!("the command cannot be encoded: {error}"),
+        };
+        self.expect_request(&Request::Command {
+            category: A::CATEGORY.to_owned(),
+            id: id.to_owned(),
+            codec: codec.id().number(),
+            command,
+        })
+    }
+
+    /// It wants this call made now, or as an undo; whatever else it wants.
+    ///
+    /// # Panics
+    /// When it does not, with what it wants.
+    #[track_caller]
+    pub fn expect_call<T: Serialize>(self, service: &str, request: &T) -> Expected<S> {
+        let request = match encode(PayloadCodec::default(), request) {
+            Ok(request) => request.to_vec(),
+            Err(error) => panic!("the request cannot be encoded: {error}"),
+        };
+        self.expect_request(&Request::Call {
+            service: service.to_owned(),
+            request,
+        })
+    }
+
+    #[track_caller]
+    fn expect_request(self, request: &Request) -> Expected<S> {
+        let wanted = self.instance.wanted();
+        let found = wanted.iter().find(|wanted| wanted.request == *request);
+        match found.cloned() {
+            Some(wanted) => Expected {
+                script: self,
+                wanted,
+            },
+            None => panic!(
+                "{} does not want {request:?}. It is {:?}, and wants {wanted:#?}",
+                S::NAME,
+                self.instance.status()
+            ),
+        }
+    }
+
+    /// It wants nothing done now.
+    ///
+    /// # Panics
+    /// When it does.
+    #[track_caller]
+    pub fn expect_nothing(self) -> Self {
+        let wanted = self.instance.wanted();
+        assert!(wanted.is_empty(), "{} wants {wanted:#?}", S::NAME);
+        self
+    }
+
+    /// It has done what it was for.
+    ///
+    /// # Panics
+    /// When it has not.
+    #[track_caller]
+    pub fn expect_completed(self) -> Self {
+        let how = Ending::Completed;
+        self.expect_status(&SagaStatus::Ended { how })
+    }
+
+    /// It is there.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn expect_status(self, expected: &SagaStatus) -> Self {
+        let status = self.instance.status();
+        assert!(
+            status == *expected,
+            "{} is {status:?}, not {expected:?}; it wrote {:?}",
+            S::NAME,
+            self.instance.written()
+        );
+        self
+    }
+
+    /// It is being undone. Every undo is answered as done, and whatever it sends last; then it is over, and has undone
+    /// the effects of these keys, in this order.
+    ///
+    /// # Panics
+    /// When it has undone others, or ends otherwise, or never.
+    #[track_caller]
+    pub fn expect_compensated<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        for _ in 0..1_000_000 {
+            let Some(wanted) = self.instance.wanted().into_iter().next() else {
+                break;
+            };
+            self = Expected {
+                script: self,
+                wanted,
+            }
+            .reply(ok(&()));
+        }
+        let (status, keys) = (self.instance.status(), keys.into_iter().collect::<Vec<_>>());
+        let is_compensated = matches!(
+            status,
+            SagaStatus::Ended {
+                how: Ending::Compensated { .. }
+            }
+        );
+        assert!(
+            is_compensated,
+            "{} is {status:?}, not compensated; it wrote {:?}",
+            S::NAME,
+            self.instance.written()
+        );
+        assert_eq!(self.instance.undone(), keys, "{} has undone", S::NAME);
+        self
+    }
+
+    /// What it knows.
+    pub fn state(&self) -> &S::State {
+        self.instance.state()
+    }
+
+    /// Where it is.
+    pub fn status(&self) -> SagaStatus {
+        self.instance.status()
+    }
+}
+
+impl<S: Saga> Expected<S> {
+    /// It is answered so.
+    ///
+    /// # Panics
+    /// As [`Script::given`].
+    #[track_caller]
+    pub fn reply(self, reply: Reply) -> Script<S> {
+        let Self { script, wanted } = self;
+        script.then(|instance| match reply.0 {
+            Answered::Answer(answer) => instance.answer(&wanted, answer),
+            Answered::Lost => instance.lose(&wanted),
+            Answered::Wrong(error) => Err(format!("the reply cannot be encoded: {error}")),
+        })
+    }
+
+    /// The key of the effect.
+    pub fn key(&self) -> &str {
+        &self.wanted.key
+    }
+}
+
+/// One thing that happens in a script.
+pub type Play<'a, S> = &'a dyn Fn(Script<S>) -> Script<S>;
+
+/// Plays the same things in every order, each time from the beginning, and looks at each end. Seven things are 5,040
+/// orders.
+pub fn in_any_order<S: Saga>(
+    begin: impl Fn() -> Script<S>,
+    plays: &[Play<'_, S>],
+    end: impl Fn(Script<S>),
+) {
+    let mut order: Vec<usize> = (0..plays.len()).collect();
+    loop {
+        let mut script = begin();
+        for play in order.iter().filter_map(|place| plays.get(*place)) {
+            script = play(script);
+        }
+        end(script);
+        if !next_permutation(&mut order) {
+            return;
+        }
+    }
+}
+
+/// The next order in the order of the dictionary; `false` after the last.
+fn next_permutation(order: &mut [usize]) -> bool {
+    let Some(rise) = order
+        .windows(2)
+        .rposition(|pair| pair.first() < pair.last())
+    else {
+        return false;
+    };
+    let Some(&low) = order.get(rise) else {
+        return false;
+    };
+    let Some(above) = order.iter().rposition(|place| *place > low) else {
+        return false;
+    };
+    order.swap(rise, above);
+    if let Some(rest) = order.get_mut(rise + 1..) {
+        rest.reverse();
+    }
+    true
+}
+
+/// Times in words: `15.minutes()`.
+pub trait Durations {
+    /// So many seconds.
+    fn seconds(self) -> Duration;
+    /// So many minutes.
+    fn minutes(self) -> Duration;
+    /// So many hours.
+    fn hours(self) -> Duration;
+}
+
+impl Durations for u64 {
+    fn seconds(self) -> Duration {
+        Duration::from_secs(self)
+    }
+
+    fn minutes(self) -> Duration {
+        Duration::from_secs(self.saturating_mul(60))
+    }
+
+    fn hours(self) -> Duration {
+        Duration::from_secs(self.saturating_mul(3_600))
+    }
+}
+
+/// A child's end, as the answer to its beginning.
+pub fn child_completed() -> Reply {
+    let codec = CodecId::BINCODE.number();
+    let payload = Vec::new();
+    Reply(Answered::Answer(Answer::Done { codec, payload }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_comes_once() {
+        let mut order = vec![0, 1, 2, 3];
+        let mut seen = vec![order.clone()];
+        while next_permutation(&mut order) {
+            seen.push(order.clone());
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 24);
+        assert!(!next_permutation(&mut []));
+    }
+}
