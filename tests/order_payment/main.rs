@@ -7,6 +7,7 @@
 )]
 
 mod generated;
+mod killed;
 mod olist;
 mod orders_file;
 mod processes;

@@ -187,7 +187,8 @@ impl<E: Entity> Turn<E> {
             }
             drop(admitted);
         };
-        store.submit(append, Box::new(done));
+        let done = Answered(Some(done));
+        store.submit(append, Box::new(move |result| done.call(result)));
         self.snapshot_if_due(false);
     }
 
@@ -252,6 +253,26 @@ impl<E: Entity> Turn<E> {
         }
         repeat(&instance, found, *command);
         None
+    }
+}
+
+/// A completion that is called in any case: a log that ends without an answer drops it, and what waits for the commit
+/// would wait for ever.
+struct Answered<F: FnOnce(AppendResult)>(Option<F>);
+
+impl<F: FnOnce(AppendResult)> Answered<F> {
+    fn call(mut self, result: AppendResult) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl<F: FnOnce(AppendResult)> Drop for Answered<F> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(AppendError::Lost));
+        }
     }
 }
 
