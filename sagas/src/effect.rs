@@ -79,8 +79,8 @@ impl Request {
         ))
     }
 
-    /// In words, for people.
-    pub(crate) fn describe(&self) -> String {
+    /// Where it goes, in words, for people.
+    pub fn describe(&self) -> String {
         match self {
             Self::Command { category, id, .. } => format!("{category}/{id}"),
             Self::Call { service, .. } => format!("service {service}"),

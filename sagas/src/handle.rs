@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chronicler_domain::{AggregateId, GlobalPosition, LogSequence, StreamId, Tenant, Timestamp};
 use chronicler_runtime::{DispatchError, Entity, SendOptions};
 use chronicler_store::codec::EventDecoder;
-use chronicler_store::{AllQuery, FactKind, FactQuery, ReadError, Start, StreamQuery};
+use chronicler_store::{AllQuery, ReadError, Start, StreamQuery};
 use futures::StreamExt;
 
 use crate::answer::Answer;
@@ -13,7 +13,7 @@ use crate::effect_view::EffectView;
 use crate::executor::{AskError, Executor, Instance};
 use crate::history::HistoryLine;
 use crate::journal::StalledInput;
-use crate::open_fact::OpenFact;
+use crate::operate::list_open;
 use crate::router::Router;
 use crate::saga::{RoutedEvent, Saga};
 use crate::status::SagaStatus;
@@ -173,29 +173,12 @@ impl<S: Saga> SagaHandle<S> {
     /// # Errors
     /// When the store cannot be read.
     pub async fn open(&self) -> Result<Vec<OpenSaga>, ReadError> {
-        let facts = self
-            .executor
-            .runtime
-            .store()
-            .facts(FactQuery::all(FactKind::OPEN_SAGA))
-            .await?;
         let category = self.executor.handle.entity().category().as_str();
-        let open = facts.iter().filter_map(|fact| {
-            let stream = StreamId::from_key(std::str::from_utf8(&fact.key).ok()?)?;
-            let open = OpenFact::read(&fact.value)?;
-            (stream.category() == category).then(|| OpenSaga {
-                tenant: stream.tenant().to_owned(),
-                id: stream.id().to_owned(),
-                since: open.since,
-                status: open.status.word(),
-                version: open.version,
-                on: open.on,
-                until: open.until,
-                escalated: open.escalated,
-                sequence: fact.sequence,
-            })
-        });
-        Ok(open.collect())
+        let listed = list_open(self.executor.runtime.store().as_ref()).await?;
+        let own = listed
+            .into_iter()
+            .filter(|saga| saga.stream.category() == category);
+        Ok(own.map(|saga| saga.open).collect())
     }
 
     /// The name of the saga.

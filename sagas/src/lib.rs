@@ -44,7 +44,7 @@ pub use handle::{CancelError, OpenSaga, SagaHandle, SagaView};
 pub use history::HistoryLine;
 pub use instance::InstanceState;
 pub use next::Next;
-pub use operate::{ListedSaga, QuarantinedSaga, SagaShown};
+pub use operate::{ListedSaga, QuarantinedSaga, SagaShown, list_open};
 pub use options::SagaOptions;
 pub use registry::{SagaStartError, Sagas, SagasBuilder, StartFrom};
 pub use routes::{EventInfo, Route, Routes};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chronicler_domain::{AggregateId, Category, StreamId, Tenant, Timestamp};
+use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
 use chronicler_runtime::{Entity, SendOptions};
-use chronicler_store::ReadError;
+use chronicler_store::{FactKind, FactQuery, ReadError, Store};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -15,6 +15,7 @@ use crate::handle::{CancelError, OpenSaga, SagaHandle};
 use crate::history::HistoryLine;
 use crate::instance::InstanceState;
 use crate::journal::Parent;
+use crate::open_fact::OpenFact;
 use crate::registry::Sagas;
 use crate::saga::Saga;
 use crate::status::{Ending, SagaStatus};
@@ -42,8 +43,6 @@ pub(crate) trait AnyHandle: Send + Sync {
         id: &'a AggregateId,
         by: &'a str,
     ) -> BoxFuture<'a, Result<bool, CancelError>>;
-
-    fn open_ones(&self) -> BoxFuture<'_, Result<Vec<OpenSaga>, ReadError>>;
 
     fn operate_on<'a>(
         &'a self,
@@ -193,10 +192,6 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         .boxed()
     }
 
-    fn open_ones(&self) -> BoxFuture<'_, Result<Vec<OpenSaga>, ReadError>> {
-        self.open().boxed()
-    }
-
     fn operate_on<'a>(
         &'a self,
         instance: Instance,
@@ -259,6 +254,31 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
     }
 }
 
+/// The open instances of all sagas that a store holds, whether they are registered or not, without waking any of them.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn list_open(store: &dyn Store) -> Result<Vec<ListedSaga>, ReadError> {
+    let facts = store.facts(FactQuery::all(FactKind::OPEN_SAGA)).await?;
+    let listed = facts.iter().filter_map(|fact| {
+        let stream = StreamId::from_key(std::str::from_utf8(&fact.key).ok()?)?;
+        let open = OpenFact::read(&fact.value)?;
+        let open = OpenSaga {
+            tenant: stream.tenant().to_owned(),
+            id: stream.id().to_owned(),
+            since: open.since,
+            status: open.status.word(),
+            version: open.version,
+            on: open.on,
+            until: open.until,
+            escalated: open.escalated,
+            sequence: fact.sequence,
+        };
+        Some(ListedSaga { stream, open })
+    });
+    Ok(listed.collect())
+}
+
 impl Sagas {
     /// The instances of all types whose own code failed, by category.
     ///
@@ -277,18 +297,12 @@ impl Sagas {
     /// # Errors
     /// When the store cannot be read.
     pub async fn list(&self) -> Result<Vec<ListedSaga>, ReadError> {
-        let mut all = Vec::new();
-        for (category, handle) in &self.any {
-            let listed = handle.open_ones().await?.into_iter().filter_map(|open| {
-                let tenant = Tenant::try_from(open.tenant.clone()).ok()?;
-                let category = Category::new(category).ok()?;
-                let id = AggregateId::new(&open.id).ok()?;
-                let stream = StreamId::new(&tenant, &category, &id);
-                Some(ListedSaga { stream, open })
-            });
-            all.extend(listed);
-        }
-        Ok(all)
+        let Some(runtime) = &self.runtime else {
+            return Ok(Vec::new());
+        };
+        let mut listed = list_open(runtime.store().as_ref()).await?;
+        listed.retain(|saga| self.any.contains_key(saga.stream.category()));
+        Ok(listed)
     }
 
     /// Has an operator's verb carried out on an instance of any type; `None` if the stream is not one of a saga that is

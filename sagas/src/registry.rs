@@ -163,7 +163,7 @@ pub struct Sagas {
     pub(crate) any: AnyHandles,
     workers: Vec<WorkerHandle>,
     quiet: Vec<Arc<Quiet>>,
-    runtime: Option<Runtime>,
+    pub(crate) runtime: Option<Runtime>,
 }
 
 impl Sagas {

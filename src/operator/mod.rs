@@ -5,11 +5,13 @@
 
 mod client;
 pub(crate) mod perform;
+mod sagas;
 mod server;
 mod socket;
 mod verb;
 
 pub use client::{AskError, ask};
+pub use sagas::{EffectLine, HappenedLine, SagaDetail, SagaLine};
 pub(crate) use server::listen;
 pub use verb::{
     OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine, Status,

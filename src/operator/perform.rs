@@ -4,10 +4,12 @@ use bytes::Bytes;
 use chronicler_domain::StreamId;
 use chronicler_projections::RebuildError;
 use chronicler_runtime::{Runtime, SubscribeError};
+use chronicler_sagas::SagaVerb;
 use chronicler_store::codec::{PayloadCodec, encode};
 use chronicler_store::{Append, AppendError, FactKind, Health, SideRecord};
 use serde_json::{Value, json};
 
+use super::sagas;
 use super::verb::{
     OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine, Status,
     SubscriptionLine,
@@ -22,6 +24,7 @@ enum Change<'a> {
     Release(StreamId),
     RebuildView(&'a str),
     ForgetSubscription(&'a str),
+    Saga(StreamId, SagaVerb),
 }
 
 pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Value, OperatorError> {
@@ -31,6 +34,9 @@ pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Valu
             return serde_json::to_value(status)
                 .map_err(|error| OperatorError::Failed(error.to_string()));
         }
+        OperatorVerb::Sagas => return sagas::list(app).await,
+        OperatorVerb::Saga { stream } => return sagas::show(app, &parse(stream)?).await,
+        OperatorVerb::ChangeSaga { stream, change } => Change::Saga(parse(stream)?, change.clone()),
         OperatorVerb::Release { stream } => Change::Release(parse(stream)?),
         OperatorVerb::RebuildView { projection } => {
             Change::RebuildView(limited("the projection", projection)?)
@@ -48,6 +54,9 @@ pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Valu
     journal(app.runtime(), request).await?;
     match change {
         Change::Release(stream) => release(app, &stream, &request.by).await,
+        Change::Saga(stream, verb) => {
+            sagas::change(app, &stream, verb, &request.by, &request.why).await
+        }
         Change::RebuildView(projection) => {
             let rebuilt = app.projections().rebuild(projection).await?;
             Ok(json!({ "projection": projection, "position": rebuilt.position.get() }))

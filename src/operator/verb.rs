@@ -1,5 +1,6 @@
 //! The verbs, who asks for them and why, and what they answer.
 
+use chronicler_sagas::SagaVerb;
 use serde::{Deserialize, Serialize};
 
 /// What an operator wants done. Doing it twice is as doing it once; a rebuild that is under way refuses another.
@@ -21,6 +22,20 @@ pub enum OperatorVerb {
         /// The projection's name.
         projection: String,
     },
+    /// Lists the open sagas. Changes nothing, and is not journaled.
+    Sagas,
+    /// Shows one saga, whole. Changes nothing, and is not journaled.
+    Saga {
+        /// The instance: `saga:name/id`, or `tenant:saga:name/id`.
+        stream: String,
+    },
+    /// Has something done with one saga.
+    ChangeSaga {
+        /// The instance.
+        stream: String,
+        /// What.
+        change: SagaVerb,
+    },
     /// Forgets a durable subscription that nobody is following.
     ForgetSubscription {
         /// Its name.
@@ -31,7 +46,7 @@ pub enum OperatorVerb {
 impl OperatorVerb {
     /// Whether it changes something, and is journaled.
     pub fn changes(&self) -> bool {
-        !matches!(self, Self::Status)
+        !matches!(self, Self::Status | Self::Sagas | Self::Saga { .. })
     }
 }
 

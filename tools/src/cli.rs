@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use uuid::Uuid;
 
+use crate::sagas::SagaCommand;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done, and nothing is wrong
@@ -108,6 +110,12 @@ pub enum Verb {
         /// Who and why
         #[command(flatten)]
         reason: Reason,
+    },
+    /// Says what sagas are doing, and has something done with one
+    Saga {
+        /// What
+        #[command(subcommand)]
+        command: SagaCommand,
     },
     /// Has a running application build a view anew, and waits until it has
     RebuildView {

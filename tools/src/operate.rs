@@ -47,14 +47,18 @@ pub(crate) fn change(
     out: &mut Output<'_>,
 ) -> Result<Exit, ToolError> {
     let Reason { why, by } = reason;
-    let request = OperatorRequest { verb, by, why };
-    let answer = match ask(dir, &request) {
-        Err(AskError::NobodyListens(_)) => in_the_directory(dir, &request)?,
-        Err(error) => return Err(refused(error)),
-        Ok(answer) => answer,
-    };
+    let answer = asked(dir, &OperatorRequest { verb, by, why })?;
     out.item(&answer, Words(&answer))?;
     Ok(Exit::Done)
+}
+
+/// Asks the running application; where none runs, one that this makes of the directory.
+pub(crate) fn asked(dir: &Path, request: &OperatorRequest) -> Result<Value, ToolError> {
+    match ask(dir, request) {
+        Err(AskError::NobodyListens(_)) => in_the_directory(dir, request),
+        Err(error) => Err(refused(error)),
+        Ok(answer) => Ok(answer),
+    }
 }
 
 fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, ToolError> {

@@ -11,7 +11,8 @@ use crate::exit::{Exit, ToolError};
 use crate::output::Output;
 use crate::payload::Payloads;
 use crate::{
-    backup, events, export, import, operate, rebuild, repair, restore, stat, streams, tail, verify,
+    backup, events, export, import, operate, rebuild, repair, restore, sagas, stat, streams, tail,
+    verify,
 };
 
 /// How much is printed at once: more than a pipe holds.
@@ -78,6 +79,7 @@ fn perform(verb: Verb, out: &mut Output<'_>, payloads: &dyn Payloads) -> Result<
             let stream = stream.to_string();
             operate::change(&dir, OperatorVerb::Release { stream }, reason, out)
         }
+        Verb::Saga { command } => sagas::perform(command, out),
         Verb::RebuildView {
             dir,
             projection,

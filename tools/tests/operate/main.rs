@@ -11,6 +11,7 @@ mod export;
 mod live;
 mod reading;
 mod repair;
+mod sagas;
 mod tool;
 mod typed;
 mod verbs;

@@ -1,0 +1,258 @@
+//! Sagas as an operator sees them.
+
+use chronicler_domain::{StreamId, Timestamp};
+use chronicler_sagas::{
+    CancelError, EffectState, EffectView, HistoryLine, SagaShown, SagaStatus, SagaVerb, UndoState,
+    list_open,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::verb::OperatorError;
+use crate::app::App;
+
+/// One open saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SagaLine {
+    /// The instance: `saga:name/id`, or `tenant:saga:name/id`.
+    pub stream: String,
+    /// Its status in a word or two.
+    pub status: String,
+    /// The version of the definition that it goes by.
+    pub version: u32,
+    /// When it began.
+    pub since: Timestamp,
+    /// What it waits for, if it waits.
+    pub waits_for: Vec<String>,
+    /// When the first of its timers is due, if it waits.
+    pub until: Option<Timestamp>,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
+}
+
+/// One effect of a saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectLine {
+    /// Its key.
+    pub key: String,
+    /// Where it goes.
+    pub target: String,
+    /// Where it is.
+    pub state: String,
+    /// Where its undo is.
+    pub undo: String,
+}
+
+/// One thing that happened to a saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HappenedLine {
+    /// When.
+    pub at: Timestamp,
+    /// Its place in the log.
+    pub position: u64,
+    /// What: `$` begins the entries of the executor, the others are the saga's own.
+    pub what: String,
+    /// What it says.
+    pub says: String,
+    /// What caused it.
+    pub cause: Option<String>,
+}
+
+/// One saga, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SagaDetail {
+    /// The instance.
+    pub stream: String,
+    /// Its status in a word or two.
+    pub status: String,
+    /// More about its status.
+    pub detail: String,
+    /// The version of the definition that it goes by.
+    pub version: Option<u32>,
+    /// When it began.
+    pub since: Timestamp,
+    /// When it last took an input.
+    pub moved: Timestamp,
+    /// Whether it only goes forward.
+    pub pivoted: bool,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
+    /// The instance that began it.
+    pub parent: Option<String>,
+    /// Inputs that wait until it is released or resumed.
+    pub stalled: usize,
+    /// Its effects, in the order in which they were decided.
+    pub effects: Vec<EffectLine>,
+    /// Its timers and when they are due.
+    pub timers: Vec<(String, Timestamp)>,
+    /// The steps that are ahead.
+    pub remaining: Vec<String>,
+    /// Its path through its definition, as a Mermaid diagram.
+    pub diagram: Option<String>,
+    /// Everything that happened to it.
+    pub history: Vec<HappenedLine>,
+}
+
+/// All open sagas, also of types that are not registered.
+pub(super) async fn list(app: &App) -> Result<Value, OperatorError> {
+    let listed = list_open(app.store().as_ref())
+        .await
+        .map_err(failed)?
+        .into_iter();
+    let lines: Vec<_> = listed
+        .map(|saga| SagaLine {
+            stream: saga.stream.to_string(),
+            status: saga.open.status.to_owned(),
+            version: saga.open.version,
+            since: saga.open.since,
+            waits_for: saga.open.on,
+            until: saga.open.until,
+            escalated: saga.open.escalated,
+        })
+        .collect();
+    serde_json::to_value(lines).map_err(failed)
+}
+
+/// One saga, whole.
+pub(super) async fn show(app: &App, stream: &StreamId) -> Result<Value, OperatorError> {
+    let shown = app.sagas().show(stream).await.map_err(failed)?;
+    let shown = shown.ok_or_else(|| not_defined(stream))?;
+    if shown.status == SagaStatus::Unknown {
+        return Err(OperatorError::NotFound(format!(
+            "{stream} was never started"
+        )));
+    }
+    serde_json::to_value(detail(stream, shown)).map_err(failed)
+}
+
+/// Has something done with one saga.
+pub(super) async fn change(
+    app: &App,
+    stream: &StreamId,
+    verb: SagaVerb,
+    by: &str,
+    why: &str,
+) -> Result<Value, OperatorError> {
+    let name = verb.name();
+    let done = app.sagas().operate(stream, verb, by, why).await;
+    let status = done.map_err(refused)?;
+    let status = status.ok_or_else(|| not_defined(stream))?;
+    let status = match &status {
+        SagaStatus::Ended { how } => how.word(),
+        other => other.word(),
+    };
+    Ok(json!({ "stream": stream.to_string(), "done": name, "status": status }))
+}
+
+fn not_defined(stream: &StreamId) -> OperatorError {
+    OperatorError::Refused(format!(
+        "{stream} is no saga that this application defines: only a running application that defines it can say or change anything"
+    ))
+}
+
+fn refused(error: CancelError) -> OperatorError {
+    match error.is_refusal() {
+        true => OperatorError::Refused(error.to_string()),
+        false => failed(error),
+    }
+}
+
+fn failed(error: impl ToString) -> OperatorError {
+    OperatorError::Failed(error.to_string())
+}
+
+fn detail(stream: &StreamId, shown: SagaShown) -> SagaDetail {
+    let (status, detail) = words(&shown.status);
+    SagaDetail {
+        stream: stream.to_string(),
+        status,
+        detail,
+        version: shown.version,
+        since: shown.started_at,
+        moved: shown.moved_at,
+        pivoted: shown.pivoted,
+        escalated: shown.escalated,
+        parent: shown.parent,
+        stalled: shown.stalled,
+        effects: shown.effects.iter().map(effect).collect(),
+        timers: shown.timers,
+        remaining: shown.remaining,
+        diagram: shown.diagram,
+        history: shown.history.into_iter().map(happened).collect(),
+    }
+}
+
+/// A status in a word or two, and what there is to say about it.
+fn words(status: &SagaStatus) -> (String, String) {
+    let detail = match status {
+        SagaStatus::Unknown | SagaStatus::Running => String::new(),
+        SagaStatus::Waiting { on, since, until } => {
+            let on = on.join(", ");
+            match until {
+                Some(until) => format!("for {on} since {since}, until {until}"),
+                None => format!("for {on} since {since}"),
+            }
+        }
+        SagaStatus::Retrying { key, next, .. } if *next == Timestamp::MAX => {
+            format!("{key}: its service takes no requests")
+        }
+        SagaStatus::Retrying { key, attempt, next } => {
+            format!("{key}: {attempt} attempts failed, next at {next}")
+        }
+        SagaStatus::Parked { key, reason } => format!("{key}: {reason}"),
+        SagaStatus::CompensationStuck { stuck } => stuck
+            .iter()
+            .map(|(key, reason)| format!("{key}: {reason}"))
+            .collect::<Vec<_>>()
+            .join("; "),
+        SagaStatus::Compensating { reason }
+        | SagaStatus::Quarantined { reason }
+        | SagaStatus::Paused { reason } => reason.clone(),
+        SagaStatus::Ended { how } => {
+            let reason = how.reason().unwrap_or_default().to_owned();
+            return (how.word().to_owned(), reason);
+        }
+        _ => String::new(),
+    };
+    (status.word().to_owned(), detail)
+}
+
+fn effect(effect: &EffectView) -> EffectLine {
+    let attempts = |attempt: u32, next: Timestamp| match (attempt, next) {
+        (_, Timestamp::MAX) => "waits for its service".to_owned(),
+        (0, _) => "under way".to_owned(),
+        (failed, next) => format!("{failed} attempts failed, next at {next}"),
+    };
+    let state = match &effect.state {
+        _ if effect.skipped => "skipped".to_owned(),
+        EffectState::Pending { attempt, next } => attempts(*attempt, *next),
+        EffectState::Parked { reason } => format!("parked: {reason}"),
+        EffectState::Done => "done".to_owned(),
+        EffectState::Rejected => "rejected".to_owned(),
+        EffectState::Unknown => "unknown".to_owned(),
+        EffectState::Awaited => "its child is under way".to_owned(),
+    };
+    let undo = match &effect.undo {
+        UndoState::Idle => String::new(),
+        UndoState::Pending { attempt, next } => attempts(*attempt, *next),
+        UndoState::Undone => "undone".to_owned(),
+        UndoState::Stuck { reason, .. } => format!("stuck: {reason}"),
+        UndoState::Abandoned => "given up".to_owned(),
+    };
+    EffectLine {
+        key: effect.spec.key.clone(),
+        target: effect.spec.request.describe(),
+        state,
+        undo,
+    }
+}
+
+fn happened(line: HistoryLine) -> HappenedLine {
+    HappenedLine {
+        at: line.timestamp,
+        position: line.position.get(),
+        what: line.event_type,
+        says: line.says,
+        cause: line.cause.map(|cause| cause.to_string()),
+    }
+}
