@@ -6,7 +6,7 @@ use crate::{Aggregate, Context, Decision};
 ///
 /// The decision has no way to say no, so whoever sends the command need not think of one: behind the pivot of a saga
 /// only such commands can stand. [`Aggregate::decide`] has to go the same way for it, as in the example; the test kit
-/// checks that with `assert_certain!`.
+/// checks that with `when_certain`.
 ///
 /// ```
 /// use chronicler_domain::{Aggregate, Certain, Context, Decided, Decision, Event};

@@ -61,6 +61,9 @@ pub struct SagasBuilder {
     services: HashMap<String, Arc<dyn ExternalService>>,
     options: SagaOptions,
     problems: Vec<String>,
+    doubts: Vec<String>,
+    /// Who begins whom.
+    children: Vec<(&'static str, String)>,
 }
 
 impl SagasBuilder {
@@ -85,8 +88,11 @@ impl SagasBuilder {
         let problems = saga.problems().into_iter();
         self.problems
             .extend(problems.map(|problem| format!("saga {}: {problem}", S::NAME)));
-        for doubt in saga.doubts() {
-            tracing::info!(saga = S::NAME, doubt, "worth a look");
+        let doubts = saga.doubts().into_iter();
+        self.doubts
+            .extend(doubts.map(|doubt| format!("saga {}: {doubt}", S::NAME)));
+        for child in &Routes::<S>::of_saga().children {
+            self.children.push((S::NAME, child.clone()));
         }
         if let Err(problems) = check_events::<S::Event>() {
             let named = problems
@@ -140,7 +146,29 @@ impl SagasBuilder {
             resources: Arc::default(),
             all: Arc::default(),
         };
+        let mut doubts = self.doubts;
+        for (parent, child) in &self.children {
+            if !self.sagas.iter().any(|saga| saga.name() == child) {
+                doubts.push(format!(
+                    "saga {parent}: it begins sagas {child:?}, and none of this name is registered"
+                ));
+            }
+        }
+        for saga in &self.sagas {
+            let unknown = saga.categories().into_iter();
+            let unknown = unknown.filter(|category| !runtime.effects().hosts(category));
+            doubts.extend(unknown.map(|category| {
+                let name = saga.name();
+                format!(
+                    "saga {name}: it follows events of {category:?}, and no aggregate of this category is registered to produce them"
+                )
+            }));
+        }
+        for doubt in &doubts {
+            tracing::warn!(doubt, "worth a look");
+        }
         let mut started = Sagas {
+            doubts,
             runtime: Some(runtime.clone()),
             ..Sagas::default()
         };
@@ -163,6 +191,7 @@ pub struct Sagas {
     pub(crate) any: AnyHandles,
     workers: Vec<WorkerHandle>,
     quiet: Vec<Arc<Quiet>>,
+    doubts: Vec<String>,
     pub(crate) runtime: Option<Runtime>,
 }
 
@@ -178,6 +207,12 @@ impl Sagas {
         all.write().insert(S::NAME.to_owned(), Arc::downgrade(&any));
         self.any.insert(category, any);
         self.handles.insert(TypeId::of::<S>(), Box::new(handle));
+    }
+
+    /// What of the sagas may be as it is meant, and is worth a look: undos that can be rejected, waits without a limit,
+    /// events that no registered aggregate produces, children that are not registered. It is logged at the start, too.
+    pub fn doubts(&self) -> &[String] {
+        &self.doubts
     }
 
     /// Waits until everything in the log was taken in and nothing is under way any more: no effect, no undo, no
@@ -213,6 +248,8 @@ impl Sagas {
 /// A saga type, whatever it is.
 trait AnySaga: Send + Sync {
     fn name(&self) -> &'static str;
+    /// The categories whose events it follows.
+    fn categories(&self) -> Vec<String>;
     fn register(&self, runtime: RuntimeBuilder) -> RuntimeBuilder;
     fn start<'a>(
         &'a self,
@@ -231,6 +268,12 @@ struct Typed<S: Saga> {
 impl<S: Saga> AnySaga for Typed<S> {
     fn name(&self) -> &'static str {
         S::NAME
+    }
+
+    fn categories(&self) -> Vec<String> {
+        let mut all: Vec<_> = Routes::<S>::of_saga().entries.into_keys().collect();
+        all.sort();
+        all
     }
 
     fn register(&self, runtime: RuntimeBuilder) -> RuntimeBuilder {

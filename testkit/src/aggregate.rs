@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use chronicler_domain::{Aggregate, Context, Decision, Timestamp};
+use chronicler_domain::{Aggregate, Certain, Context, Decision, Timestamp};
+use chronicler_store::codec::{PayloadCodec, encode};
 use uuid::Uuid;
 
 /// Starts a test of an aggregate with what happened before.
@@ -73,6 +74,33 @@ impl<A: Aggregate> Given<A> {
         &self.state
     }
 
+    /// Decides a command that the aggregate says it never refuses. `decide` has to take the same way: it accepts, with the
+    /// same events and the same reply.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn when_certain<C>(self, command: C) -> Then<A>
+    where
+        A: Certain<C>,
+        C: Clone + Into<A::Command>,
+    {
+        let certain = self.state.certain(command.clone(), &self.context);
+        let decided = self.state.decide(command.into(), &self.context);
+        match &decided {
+            Ok(decided) => assert_eq!(
+                written::<A>(decided),
+                written::<A>(&certain),
+                "`decide` does otherwise than `certain`"
+            ),
+            Err(rejection) => panic!("`decide` refuses what is certain: {rejection:?}"),
+        }
+        Then {
+            state: self.state,
+            decided,
+        }
+    }
+
     /// Decides a command. The state that is given is not changed.
     pub fn when(self, command: A::Command) -> Then<A> {
         let decided = self.state.decide(command, &self.context);
@@ -81,6 +109,21 @@ impl<A: Aggregate> Given<A> {
             decided,
         }
     }
+}
+
+/// A decision as it would be written, to be compared.
+fn written<A: Aggregate>(
+    decision: &Decision<A::Event, A::Reply>,
+) -> Result<(Vec<Vec<u8>>, Vec<u8>), String> {
+    let codec = PayloadCodec::default();
+    let events = decision.events.iter();
+    let events = events.map(|event| encode(codec, event).map(|bytes| bytes.to_vec()));
+    let events = events.collect::<Result<_, _>>();
+    let reply = encode(codec, &decision.reply).map(|bytes| bytes.to_vec());
+    Ok((
+        events.map_err(|error| error.to_string())?,
+        reply.map_err(|error| error.to_string())?,
+    ))
 }
 
 /// A decision, to be looked at. Each check panics with both sides when it does not hold.

@@ -6,6 +6,7 @@
 mod aggregate;
 mod crash;
 mod fingerprint;
+mod replay;
 mod saga;
 mod script;
 
@@ -15,6 +16,7 @@ pub use chronicler_store::MemoryStore;
 pub use chronicler_store::memory::{AppendFault, CrashPoint, Faults};
 pub use crash::crash_at_every_write;
 pub use fingerprint::hold_fingerprint;
+pub use replay::assert_replays;
 pub use saga::{GivenSaga, Reaction, done, given_saga, rejected, unknown};
 pub use script::{
     Durations, Expected, Play, Reply, Script, child_completed, in_any_order, lose, never_answered,

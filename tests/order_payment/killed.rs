@@ -12,7 +12,7 @@ use chronicler::sagas::Ending;
 use chronicler::sagas::steps::Steps;
 use chronicler::store::MemoryStore;
 use chronicler::store::codec::{CodecId, decode};
-use chronicler_testkit::{ManualClock, crash_at_every_write};
+use chronicler_testkit::{ManualClock, assert_replays, crash_at_every_write};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -183,7 +183,7 @@ async fn in_time<T>(clock: &ManualClock, work: impl Future<Output = T>) -> T {
 
 /// Starts again on what was left, and says what must hold of every order.
 async fn end_well(survivor: Arc<MemoryStore>, gateway: &Gateway, clock: &ManualClock) {
-    let app = start(survivor, gateway, clock).await.unwrap();
+    let app = start(Arc::clone(&survivor), gateway, clock).await.unwrap();
     place(&app).await;
     app.settled().await;
     let sagas = app.saga::<Steps<Checkout>>().unwrap();
@@ -227,6 +227,9 @@ async fn end_well(survivor: Arc<MemoryStore>, gateway: &Gateway, clock: &ManualC
         .max();
     assert_eq!(times, Some(1), "each charge took effect once");
     app.stop().await;
+    // Whatever was lost and done again on the way: what it decided then it decides today.
+    let inputs = assert_replays(survivor.as_ref(), Steps::<Checkout>::of()).await;
+    assert!(inputs > 30, "{inputs} inputs");
 }
 
 #[tokio::test]

@@ -323,7 +323,7 @@ mod tests {
             },
         ]);
         assert_eq!((given.state().on_hand, given.state().promised), (2, 0));
-        given.when(HandOver { key: key(0) }.into()).then_events([]);
+        given.when_certain(HandOver { key: key(0) }).then_events([]);
     }
 
     #[test]

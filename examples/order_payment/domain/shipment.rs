@@ -157,13 +157,13 @@ mod tests {
     #[test]
     fn a_report_alone_does_not_make_it_arrive() {
         given::<Shipment>([ShipmentEvent::DispatchReported { at: EARLY }])
-            .when(Deliver { at: LATE }.into())
+            .when_certain(Deliver { at: LATE })
             .then_events([
                 ShipmentEvent::Dispatched { at: LATE },
                 ShipmentEvent::Delivered { at: LATE },
             ]);
         given::<Shipment>([ShipmentEvent::Dispatched { at: LATE }])
-            .when(Deliver { at: EARLY }.into())
+            .when_certain(Deliver { at: EARLY })
             .then_events([ShipmentEvent::Delivered { at: EARLY }]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chronicler_sagas::steps::{
     Compensable, Define, Definition, Migration, Nil, OlderDefinition, StepSaga, Steps,
 };
-use chronicler_sagas::{Ending, Input, Routes, SagaStatus, SagaVerb};
+use chronicler_sagas::{Ending, Input, Routes, SagaStatus, SagaVerb, replay};
 
 use crate::journey::act;
 use crate::world::{World, start_where_it_begins};
@@ -195,4 +195,61 @@ async fn m84_quarantined_for_its_definition_it_is_migrated_and_takes_what_waited
         world.ended("old").await,
         Ending::Compensated { .. }
     ));
+}
+
+/// The first definition, but for what it sends.
+fn other_words<S: StepSaga>(steps: Steps0<S>) -> Definition<S> {
+    steps
+        .step(
+            Reserve,
+            |_| act("stock", "reserve at once"),
+            |_, _| act("stock", "not reserve"),
+        )
+        .wait_for(Approved)
+        .within(Duration::from_secs(600))
+        .pivot(Ship, |seen| {
+            act("shop", format!("ship {}", seen.output(Approved)))
+        })
+        .build()
+}
+
+sales! {
+    Reworded = 1, other_words, no_older, |_| Ok(());
+}
+
+#[tokio::test]
+async fn a_journal_is_replayed_and_what_would_be_decided_otherwise_today_is_found() {
+    let world = World::<First>::new().await;
+    world.begin("shipped").await;
+    approve(&world, "shipped").await;
+    world.begin("late").await;
+    world.advance(601).await;
+    world.begin("cancelled").await;
+    world.cancel("cancelled").await.unwrap();
+    let same = replay(&world.store, &Steps::<First>::of()).await.unwrap();
+    assert_eq!((same.instances, same.differences.len()), (3, 0));
+    assert!(same.inputs >= 9, "{} inputs", same.inputs);
+    // Its steps are the same, and so is its fingerprint; what they send is not.
+    let other = replay(&world.store, &Steps::<Reworded>::of())
+        .await
+        .unwrap();
+    assert_eq!(other.differences.len(), 3, "{:#?}", other.differences);
+    let first = &other.differences[0];
+    assert!(
+        first
+            .recorded
+            .iter()
+            .any(|said| said.contains("\"reserve\""))
+    );
+    assert_ne!(first.recorded, first.today);
+}
+
+#[tokio::test]
+async fn what_is_worth_a_look_is_said_at_the_start() {
+    let world = World::<First>::new().await;
+    let doubts = world.sagas.doubts();
+    let has = |words: &str| doubts.iter().any(|doubt| doubt.contains(words));
+    assert!(has("what takes step \"reserve\" back can be rejected"));
+    assert!(!has("may wait for ever"), "it is limited");
+    assert!(!has("no aggregate of this category"));
 }

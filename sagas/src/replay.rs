@@ -1,0 +1,297 @@
+//! A journal that was recorded, against the definition of today: would it decide the same?
+
+use std::collections::BTreeMap;
+
+use chronicler_domain::{GlobalPosition, Tenant};
+use chronicler_store::codec::{CodecError, EventDecoder, PayloadCodec, encode_event};
+use chronicler_store::{
+    AllQuery, EventLog, EventRef, Filter, NewEvent, PartRef, ReadError, RecordedCommit, Start,
+};
+use futures::StreamExt;
+
+use crate::answer::Answer;
+use crate::entity::CATEGORY_PREFIX;
+use crate::instance::InstanceState;
+use crate::journal::{Entry, OWN_PREFIX};
+use crate::routes::{Delivery, Routes};
+use crate::saga::{RoutedEvent, Saga};
+use crate::step::{SagaCommand, Step};
+
+/// What a replay found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Instances that were looked at.
+    pub instances: usize,
+    /// Inputs that were decided again.
+    pub inputs: usize,
+    /// Where the definition of today decides otherwise.
+    pub differences: Vec<ReplayDifference>,
+}
+
+/// One input that would be decided otherwise today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayDifference {
+    /// The key of the instance's stream.
+    pub stream: String,
+    /// Where what was decided begins in the log.
+    pub position: GlobalPosition,
+    /// What was decided: each event's type, and what it holds in words.
+    pub recorded: Vec<String>,
+    /// What would be decided.
+    pub today: Vec<String>,
+}
+
+/// Why a log cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An event cannot be decoded any more.
+    #[error("the event at position {position}: {source}")]
+    Event {
+        /// Where it lies.
+        position: GlobalPosition,
+        /// Why.
+        source: CodecError,
+    },
+}
+
+fn at(event: &EventRef<'_>) -> impl FnOnce(CodecError) -> ReplayError + use<> {
+    let position = event.position();
+    move |source| ReplayError::Event { position, source }
+}
+
+/// Gives every instance of a saga that a log holds its inputs once more, and compares what it then decides with what is
+/// recorded. What operators did, and what the machinery noted, is taken as it was. Changes nothing.
+///
+/// # Errors
+/// [`ReplayError`].
+pub async fn replay<S: Saga>(log: &dyn EventLog, saga: &S) -> Result<Replayed, ReplayError> {
+    let routes = Routes::<S>::of_saga();
+    let (entries, own) = (EventDecoder::new(), EventDecoder::new());
+    let mut replay = Replay {
+        log,
+        saga,
+        routes,
+        entries,
+        own,
+        states: BTreeMap::new(),
+        found: Replayed::default(),
+    };
+    let category = format!("{CATEGORY_PREFIX}{}", S::NAME);
+    let filter = Filter {
+        categories: [category.clone()].into(),
+        ..Filter::default()
+    };
+    let mut commits = log.read_all(AllQuery {
+        filter,
+        ..AllQuery::from(Start::Position(GlobalPosition::ZERO))
+    });
+    while let Some(batch) = commits.next().await {
+        for commit in batch? {
+            for part in commit.parts().filter(|part| part.category() == category) {
+                replay.commit(&commit, &part).await?;
+            }
+        }
+    }
+    replay.found.instances = replay.states.len();
+    Ok(replay.found)
+}
+
+/// One event of a commit, decoded.
+enum Recorded {
+    Entry(Entry),
+    Own(RoutedEvent),
+}
+
+struct Replay<'a, S: Saga> {
+    log: &'a dyn EventLog,
+    saga: &'a S,
+    routes: Routes<S>,
+    entries: EventDecoder<Entry>,
+    own: EventDecoder<S::Event>,
+    states: BTreeMap<String, InstanceState<S::State>>,
+    found: Replayed,
+}
+
+impl<S: Saga> Replay<'_, S> {
+    async fn commit(
+        &mut self,
+        commit: &RecordedCommit,
+        part: &PartRef<'_>,
+    ) -> Result<(), ReplayError> {
+        let Some(stream) = part.stream() else {
+            return Ok(());
+        };
+        let key = stream.key().to_owned();
+        let mut recorded = Vec::new();
+        for event in part.events() {
+            if event.event_type().starts_with(OWN_PREFIX) {
+                let decoded = self.entries.decode(&event).map_err(at(&event))?.into_iter();
+                recorded.extend(decoded.map(Recorded::Entry));
+            } else {
+                let decoded = self.own.decode(&event).map_err(at(&event))?.into_iter();
+                recorded.extend(decoded.map(|event| Recorded::Own(RoutedEvent::new(event))));
+            }
+        }
+        let state = self.states.remove(&key).unwrap_or_else(|| {
+            let tenant = Tenant::try_from(part.tenant().to_owned()).unwrap_or_default();
+            InstanceState::new(tenant, part.id().to_owned())
+        });
+        if let Some(command) = self.input(&state, &recorded).await? {
+            self.found.inputs += 1;
+            let mut again = state.clone();
+            let mut step = Step::new(self.saga, &mut again, commit.timestamp());
+            let refused = step.take(command).err();
+            let before: Vec<_> = recorded.iter().map(written::<S>).collect();
+            let today: Vec<_> = step.events.iter().map(same).collect();
+            if before != today || refused.is_some() {
+                let position = part.events().next().map(|event| event.position());
+                let mut today: Vec<_> = step.events.iter().map(words).collect();
+                today.extend(refused.map(|refusal| refusal.to_string()));
+                self.found.differences.push(ReplayDifference {
+                    stream: key.clone(),
+                    position: position.unwrap_or_default(),
+                    recorded: recorded.iter().map(said::<S>).collect(),
+                    today,
+                });
+            }
+        }
+        let mut state = state;
+        for event in &recorded {
+            match event {
+                Recorded::Entry(entry) => state.apply(entry),
+                Recorded::Own(event) => {
+                    if let Some(event) = event.0.downcast_ref::<S::Event>() {
+                        S::evolve(&mut state.user, event);
+                    }
+                }
+            }
+        }
+        if state.started_at == chronicler_domain::Timestamp::EPOCH {
+            state.started_at = commit.timestamp();
+        }
+        state.moved_at = commit.timestamp();
+        self.states.insert(key, state);
+        Ok(())
+    }
+
+    /// The input that led to a commit; `None` for what a person or the machinery noted.
+    async fn input(
+        &self,
+        state: &InstanceState<S::State>,
+        recorded: &[Recorded],
+    ) -> Result<Option<SagaCommand>, ReplayError> {
+        let entries = recorded.iter().filter_map(|event| match event {
+            Recorded::Entry(entry) => Some(entry),
+            Recorded::Own(_) => None,
+        });
+        let mut started = false;
+        for entry in entries {
+            return Ok(match entry {
+                Entry::Started { .. } => {
+                    started = true;
+                    continue;
+                }
+                Entry::Consumed { position } => Some(SagaCommand::Deliver {
+                    position: *position,
+                    delivery: if started {
+                        Delivery::Start
+                    } else {
+                        Delivery::Resume
+                    },
+                    events: self.events_at(*position).await?,
+                }),
+                Entry::Child {
+                    parent,
+                    codec,
+                    start,
+                } if *codec != 0 => Some(SagaCommand::Begin {
+                    parent: parent.clone(),
+                    codec: *codec,
+                    start: start.clone(),
+                }),
+                Entry::Answered { effect, answer } => Some(SagaCommand::Answer {
+                    effect: *effect,
+                    is_undo: false,
+                    answer: answer.clone(),
+                }),
+                Entry::Undone { effect } => Some(SagaCommand::Answer {
+                    effect: *effect,
+                    is_undo: true,
+                    answer: Answer::nothing(),
+                }),
+                Entry::Fired { key } => {
+                    let due = state.timers.get(key).copied();
+                    due.map(|due| SagaCommand::Fire {
+                        key: key.clone(),
+                        due,
+                    })
+                }
+                _ => None,
+            });
+        }
+        Ok(None)
+    }
+
+    async fn events_at(&self, position: GlobalPosition) -> Result<Vec<RoutedEvent>, ReplayError> {
+        let mut commits = self.log.read_all(AllQuery {
+            to: position,
+            ..AllQuery::from(Start::Position(position))
+        });
+        let mut found = Vec::new();
+        while let Some(batch) = commits.next().await {
+            for commit in batch? {
+                for event in commit.events().filter(|event| event.position() == position) {
+                    if let Some(entry) = self.routes.entries.get(event.part().category()) {
+                        found.extend((entry.decode)(&event).map_err(at(&event))?);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What makes two events the same: their types and payloads, as written today.
+fn same(event: &NewEvent) -> (String, Vec<u8>) {
+    (event.event_type.to_string(), event.payload.to_vec())
+}
+
+fn rewritten<S: Saga>(event: &Recorded) -> Option<NewEvent> {
+    let codec = PayloadCodec::default();
+    match event {
+        Recorded::Entry(entry) => encode_event(codec, entry).ok(),
+        Recorded::Own(event) => encode_event(codec, event.0.downcast_ref::<S::Event>()?).ok(),
+    }
+}
+
+fn written<S: Saga>(event: &Recorded) -> (String, Vec<u8>) {
+    rewritten::<S>(event).as_ref().map(same).unwrap_or_default()
+}
+
+fn said<S: Saga>(event: &Recorded) -> String {
+    match event {
+        Recorded::Entry(entry) => format!("{entry:?}"),
+        Recorded::Own(_) => rewritten::<S>(event)
+            .as_ref()
+            .map(words)
+            .unwrap_or_default(),
+    }
+}
+
+fn words(event: &NewEvent) -> String {
+    let (codec, version) = (event.codec, event.schema_version);
+    let name = &event.event_type;
+    let entry = name.starts_with(OWN_PREFIX).then(|| {
+        let decoder = EventDecoder::<Entry>::new();
+        let decoded = decoder.decode_parts(codec, name, version, &event.payload);
+        decoded.ok().and_then(|decoded| decoded.into_iter().next())
+    });
+    match entry.flatten() {
+        Some(entry) => format!("{entry:?}"),
+        None => format!("{name} of {} bytes", event.payload.len()),
+    }
+}
