@@ -204,3 +204,129 @@ pub(crate) enum StalledInput {
     /// The beginning of a child.
     Begin { codec: u8, start: Vec<u8> },
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chronicler_store::codec::{PayloadCodec, encode_event};
+
+    use super::*;
+    use crate::terms::{Orphan, Tries};
+
+    /// One of each shape that is on disk, in the order of `docs/FORMAT.md`.
+    fn samples() -> Vec<Entry> {
+        let command = Request::Command {
+            category: "a".to_owned(),
+            id: "b".to_owned(),
+            codec: 1,
+            command: vec![7],
+        };
+        let call = Request::Call {
+            service: "s".to_owned(),
+            request: vec![8],
+        };
+        let start = Request::Start {
+            saga: "c".to_owned(),
+            id: "d".to_owned(),
+            codec: 1,
+            start: vec![9],
+        };
+        let parent = || Parent {
+            stream: "p".to_owned(),
+            effect: 3,
+            depth: 2,
+        };
+        let spec = |request: Request, undo: Option<Undo>| {
+            let key = "k".to_owned();
+            Entry::Decided(Box::new(EffectSpec { key, request, undo }))
+        };
+        let reason = || "r".to_owned();
+        let terms = Terms {
+            tries: Some(Tries::times(3)),
+            undo_tries: None,
+            patience: Some(Duration::from_millis(5)),
+            resource: Some(("t".to_owned(), 2)),
+            branch: vec![(4, 1)],
+            orphan: Orphan::Abandon,
+        };
+        let undo = Undo {
+            if_done: call.clone(),
+            if_unknown: Some(call.clone()),
+        };
+        vec![
+            Entry::Started { saga_version: 1 },
+            spec(command.clone(), None),
+            spec(call, Some(undo)),
+            spec(start, None),
+            spec(Request::Nothing, None),
+            Entry::Answered {
+                effect: 1,
+                answer: Answer::Unknown { reason: reason() },
+            },
+            Entry::Ended(Ending::Abandoned {
+                reason: reason(),
+                left: vec!["k".to_owned()],
+            }),
+            Entry::Terms {
+                effect: 1,
+                terms: Box::new(terms),
+            },
+            Entry::Held {
+                effect: 1,
+                is_undo: true,
+                reason: reason(),
+            },
+            Entry::Operated {
+                verb: "v".to_owned(),
+                about: "k".to_owned(),
+                by: "b".to_owned(),
+                reason: reason(),
+            },
+            Entry::Edited {
+                effect: 1,
+                is_undo: false,
+                request: Box::new(command),
+            },
+            Entry::Child {
+                parent: parent(),
+                codec: 1,
+                start: vec![9],
+            },
+            Entry::Reported {
+                parent: parent(),
+                ending: Ending::Completed,
+            },
+        ]
+    }
+
+    #[test]
+    fn the_bytes_on_disk_are_what_they_were() {
+        let written = samples().into_iter().map(|entry| {
+            let event = encode_event(PayloadCodec::default(), &entry).unwrap();
+            let hex: String = event
+                .payload
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            format!("{} {hex}", event.event_type)
+        });
+        let written: Vec<_> = written.collect();
+        let before = [
+            "$Started 01",
+            "$Decided 016b000161016201010700",
+            "$Decided 016b0101730108010101730108010101730108",
+            "$Decided 016b030163016401010900",
+            "$Decided 016b0200",
+            "$Answered 01020172",
+            "$Ended 04017201016b",
+            "$Terms 01010300fc00e1f5051e00000100fc404b4c000101740201040102",
+            "$Held 01010172",
+            "$Operated 0176016b01620172",
+            "$Edited 01000001610162010107",
+            "$Child 01700302010109",
+            "$Reported 0170030200",
+        ];
+        assert_eq!(written, before);
+    }
+}
