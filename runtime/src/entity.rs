@@ -48,6 +48,14 @@ pub trait Entity: Send + Sync + 'static {
         ctx: &Context,
     ) -> Result<Draft<Self::Reply>, Refusal<Self::Rejection>>;
 
+    /// Whether an instance in this state is likely to be left alone for long. Once more than
+    /// [`RuntimeOptions::warm_max`](crate::RuntimeOptions) of its kind are alive it is passivated as soon as nothing
+    /// waits, instead of when it was unused for long.
+    fn rests(&self, state: &Self::State) -> bool {
+        let _ = state;
+        false
+    }
+
     /// The version of the state's own shape; a snapshot of another one is ignored.
     fn snapshot_version(&self) -> u32;
 

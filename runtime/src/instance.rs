@@ -109,6 +109,12 @@ impl<E: Entity> Instance<E> {
         true
     }
 
+    /// Whether more of its kind are alive than are kept warm.
+    pub(crate) fn is_one_of_many(&self) -> bool {
+        let directory = self.directory.upgrade();
+        directory.is_some_and(|directory| directory.live() > self.core.options.warm_max)
+    }
+
     /// Whether a recovery must first wait for the log to answer everything submitted; asked once.
     pub(crate) fn take_barrier(&self) -> bool {
         self.behind_barrier.swap(false, Ordering::AcqRel)

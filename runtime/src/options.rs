@@ -19,6 +19,9 @@ pub struct RuntimeOptions {
     /// Instances alive at a time; beyond it the longest unused are passivated. Default 20,000 (about 8 KB each,
     /// plus their states).
     pub live_max: usize,
+    /// Saga instances that may stay alive while they only wait; beyond it each ends as soon as it waits, and is recovered
+    /// from the log at its next input. Default 1,000.
+    pub warm_max: usize,
     /// An instance unused for so long is passivated. Default 5 minutes.
     pub idle: Duration,
     /// Instances that recover at a time. Default 64.
@@ -51,6 +54,7 @@ impl Default for RuntimeOptions {
             inbox_max: 8_192,
             pipeline_max: 1_024,
             live_max: 20_000,
+            warm_max: 1_000,
             idle: Duration::from_secs(300),
             recoveries_max: 64,
             recovery_stall: Duration::from_secs(30),

@@ -316,6 +316,11 @@ impl<S: Saga> Entity for SagaEntity<S> {
         })
     }
 
+    fn rests(&self, state: &Self::State) -> bool {
+        // Nothing is under way: the next thing that comes is an event, a timer or a person.
+        !state.has_work()
+    }
+
     fn snapshot_version(&self) -> u32 {
         // The executor's own shape in the upper half, the saga's in the lower.
         (3 << 16) | (S::VERSION & 0xffff)

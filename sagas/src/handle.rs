@@ -181,6 +181,12 @@ impl<S: Saga> SagaHandle<S> {
         Ok(own.map(|saga| saga.open).collect())
     }
 
+    /// How many instances are awake, each with an actor of its own. One that only waits sleeps, when more of its type are
+    /// awake than are kept warm (`RuntimeOptions::warm_max`).
+    pub fn awake(&self) -> usize {
+        self.executor.handle.live()
+    }
+
     /// The name of the saga.
     pub fn name(&self) -> &'static str {
         S::NAME

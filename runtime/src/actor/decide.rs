@@ -157,6 +157,7 @@ impl<E: Entity> Turn<E> {
         if version >= first_version || append.owns_records() {
             live.commit_id = Some(ctx.command_id());
         }
+        let rests = self.rests();
         let span = telemetry::append(&instance.stream, &ctx);
         if is_broken(Promise::CommitBeforeDispatch) {
             answer_when_durable(&instance, outcome, version, answer, admitted);
@@ -182,7 +183,7 @@ impl<E: Entity> Turn<E> {
             reached(CrashPlace::Reply);
             drop(answer.send(answered));
             reached(CrashPlace::Replied);
-            if failed {
+            if failed || rests {
                 settled.nudge();
             }
             drop(admitted);

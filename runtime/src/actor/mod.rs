@@ -57,6 +57,9 @@ impl<E: Entity> Actor for Hosting<E> {
         turn: &mut Turn<E>,
     ) -> Result<(), ActorProcessingErr> {
         while turn.take().await.is_continue() {
+            if turn.rests() && turn.passivate().await {
+                break;
+            }
             turn.instance.something_waits().await;
         }
         myself.stop(None);

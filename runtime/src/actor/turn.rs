@@ -79,6 +79,14 @@ impl<E: Entity> Turn<E> {
         }
     }
 
+    /// Whether it is likely to be left alone for long, and there are enough of its kind alive.
+    pub(super) fn rests(&self) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| {
+            self.instance.entity.rests(&live.state) && self.instance.is_one_of_many()
+        })
+    }
+
     fn look(&self, query: Query<E>) {
         let after = match &self.live {
             Some(live) => query(Ok((&live.state, live.version))),

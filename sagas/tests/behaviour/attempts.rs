@@ -233,7 +233,7 @@ fn commands(effects: &[EffectView]) -> [(&'static str, &Request); 3] {
 }
 
 #[tokio::test]
-async fn m88_every_command_and_its_undo_delivered_twice_take_effect_once() {
+async fn m88_m89_every_command_and_its_undo_delivered_twice_take_effect_once() {
     let f = fixture().await;
     f.gateway.inner.lock().script = Script::Declines;
     f.place("o", 3).await;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use chronicler_runtime::{ManualClock, RuntimeOptions};
 use chronicler_sagas::steps::{Compensable, Define, Definition, Heard, Nil, StepSaga, Steps};
-use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus};
+use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus, SagasBuilder};
+use chronicler_store::MemoryStore;
 
 use crate::journey::act;
-use crate::parts::{Part, PartEvent};
-use crate::world::{World, begins};
+use crate::parts::{Part, PartEvent, Service};
+use crate::world::{World, begins, settle};
 
 keys! {
     Reserve = "reserve" -> u64;
@@ -107,4 +109,33 @@ async fn m56_a_signal_that_does_not_come_in_time_undoes_what_was_done() {
     // Too late is too late.
     world.did_something("p", "approved-by-ann").await;
     assert_eq!(world.status("p").await, ended);
+}
+
+#[tokio::test]
+async fn instances_that_wait_cost_no_actor_and_wake_when_something_comes() {
+    let mut options = RuntimeOptions::default();
+    options.warm_max = 0;
+    let (store, service) = (MemoryStore::new(), Service::default());
+    let (sagas, clock) = (SagasBuilder::default(), ManualClock::default());
+    let world = World::<Purchase>::with_options(sagas, options, store, service, clock).await;
+    let names: Vec<_> = (0..50).map(|number| format!("p{number}")).collect();
+    for name in &names {
+        world.begin(name).await;
+    }
+    assert_eq!(world.handle().awake(), 0);
+    assert_eq!(world.handle().open().await.unwrap().len(), 50);
+    assert_eq!(world.handle().awake(), 0, "listing wakes nobody");
+    for name in &names {
+        world.did_something(name, "approved-by-ann").await;
+        world.did_something(name, "counted").await;
+    }
+    for name in &names {
+        let how = Ending::Completed;
+        assert_eq!(world.status(name).await, SagaStatus::Ended { how });
+    }
+    let bought = world.words().await;
+    let bought = bought.iter().filter(|word| *word == "buy for ann");
+    assert_eq!(bought.count(), 50);
+    settle().await;
+    assert_eq!(world.handle().awake(), 0);
 }

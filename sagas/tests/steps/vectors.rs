@@ -28,7 +28,7 @@ fn cases() -> Option<Vec<(String, Value)>> {
 }
 
 #[tokio::test]
-async fn all_25_scripts_of_other_projects_end_as_they_say() {
+async fn m12_m13_m14_m17_all_25_scripts_of_other_projects_end_as_they_say() {
     let Some(cases) = cases() else {
         return;
     };

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, Tenant};
-use chronicler_runtime::{ManualClock, Runtime, RuntimeBuilder, SendOptions, StopOptions};
+use chronicler_runtime::{
+    ManualClock, Runtime, RuntimeBuilder, RuntimeOptions, SendOptions, StopOptions,
+};
 use chronicler_sagas::steps::{StepSaga, StepState, Steps};
 use chronicler_sagas::{
     Ending, Route, Routes, SagaHandle, SagaStatus, SagaVerb, SagaView, Sagas, SagasBuilder,
@@ -63,12 +65,23 @@ impl<S: StepSaga> World<S> {
         service: Service,
         clock: ManualClock,
     ) -> Self {
+        Self::with_options(sagas, RuntimeOptions::default(), store, service, clock).await
+    }
+
+    pub(crate) async fn with_options(
+        sagas: SagasBuilder,
+        options: RuntimeOptions,
+        store: MemoryStore,
+        service: Service,
+        clock: ManualClock,
+    ) -> Self {
         let sagas = sagas
             .saga(Steps::<S>::of(), StartFrom::Origin)
             .service("service", Arc::new(service.clone()));
         assert!(sagas.problems().is_empty(), "{:?}", sagas.problems());
         let builder = RuntimeBuilder::new(Arc::new(store.clone()))
             .clock(Arc::new(clock.clone()))
+            .options(options)
             .aggregate::<Part>()
             .aggregate::<Willing>()
             .aggregate::<Customer>()
