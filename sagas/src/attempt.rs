@@ -11,10 +11,11 @@ use chronicler_store::OutcomeResult;
 use chronicler_store::codec::CodecId;
 use chronicler_store::test_points::{CrashPlace, reached};
 use futures::FutureExt;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::answer::Answer;
-use crate::circuit::{Circuit, Pass, Probing};
+use crate::circuit::Pass;
 use crate::effect::{Request, effect_id};
 use crate::entity::Task;
 use crate::executor::{Executor, Instance, QUICK_ATTEMPTS};
@@ -75,28 +76,41 @@ impl<S: Saga> Executor<S> {
             Request::Call { service, .. } => Some(self.shared.circuits.of(service)),
             _ => None,
         };
-        let probing = match &circuit {
-            None => None,
-            Some(circuit) => match self.pass(circuit, is_held).await {
-                Ok(probing) => probing,
-                Err(reason) => {
-                    let held = SagaCommand::Held {
-                        effect,
-                        is_undo,
-                        attempt,
-                        reason,
-                        decided_at,
-                    };
-                    return Some((held, options, turn));
+        // First room, then the circuit: what waits for room must not be what all others wait for.
+        let (mut _room, mut probing, mut had_to_wait) = (None, None, has_waited);
+        loop {
+            if let Some((name, count)) = &task.terms.resource {
+                let (room, waited) = self.shared.resources.take(name, *count).await;
+                had_to_wait |= waited;
+                _room = room;
+            }
+            let Some(circuit) = &circuit else { break };
+            let mut changes = circuit.changes();
+            changes.mark_unchanged();
+            let until = match circuit.pass(clock.now()) {
+                Pass::Go => break,
+                Pass::Probe => {
+                    probing = Some(circuit.probing());
+                    break;
                 }
-            },
-        };
+                Pass::Wait(until) => until,
+            };
+            if !is_held {
+                let reason = "its service takes no requests: it waits until it does".to_owned();
+                let held = SagaCommand::Held {
+                    effect,
+                    is_undo,
+                    attempt,
+                    reason,
+                    decided_at,
+                };
+                return Some((held, options, turn));
+            }
+            _room = None;
+            self.until_it_may_pass(changes, until).await;
+        }
         let is_probe = probing.is_some();
-        let _room = match &task.terms.resource {
-            Some((name, count)) => self.shared.resources.take(name, *count).await,
-            None => None,
-        };
-        if task.attempt > 0 || has_waited || is_held {
+        if task.attempt > 0 || had_to_wait || is_held {
             let asked = SagaCommand::Attempt {
                 effect,
                 is_undo,
@@ -126,13 +140,17 @@ impl<S: Saga> Executor<S> {
             }
         };
         reached(CrashPlace::Dispatched);
-        if let Some(circuit) = &circuit {
-            match &attempted {
-                Attempted::Answered(_) => circuit.ended(true, clock.now()),
-                Attempted::Unavailable(_) => circuit.ended(false, clock.now()),
-                _ => {}
+        let now_all_wait = match (&circuit, &attempted) {
+            (Some(circuit), Attempted::Answered(_)) => circuit.ended(true, clock.now()),
+            (Some(circuit), Attempted::Unavailable(_)) => {
+                // A service that is away is no reason to give up.
+                if self.tries_of(&task, false).wait_after(attempt).is_none() {
+                    circuit.trip(clock.now());
+                }
+                circuit.ended(false, clock.now())
             }
-        }
+            _ => false,
+        };
         let command = match attempted {
             Attempted::Begun => SagaCommand::Begun {
                 effect,
@@ -141,7 +159,7 @@ impl<S: Saga> Executor<S> {
             },
             Attempted::Ended(ending) => SagaCommand::ChildEnded { effect, ending },
             // It was asked for all that wait: that costs none of its own attempts.
-            Attempted::Unavailable(reason) if is_probe => SagaCommand::Held {
+            Attempted::Unavailable(reason) if is_probe || now_all_wait => SagaCommand::Held {
                 effect,
                 is_undo,
                 attempt,
@@ -200,35 +218,20 @@ impl<S: Saga> Executor<S> {
         })
     }
 
-    /// Waits until the circuit lets an attempt through.
-    ///
-    /// # Errors
-    /// Why it does not, for an attempt of which that is not journaled yet.
-    async fn pass(&self, circuit: &Arc<Circuit>, is_held: bool) -> Result<Option<Probing>, String> {
+    /// Waits until a circuit changes, or until its next probe may go.
+    async fn until_it_may_pass<T>(&self, mut changes: watch::Receiver<T>, until: Timestamp) {
         let clock = self.runtime.clock();
-        let mut changes = circuit.changes();
-        loop {
-            changes.mark_unchanged();
-            let until = match circuit.pass(clock.now()) {
-                Pass::Go => return Ok(None),
-                Pass::Probe => return Ok(Some(circuit.probing())),
-                Pass::Wait(_) if !is_held => {
-                    return Err("its service takes no requests: it waits until it does".to_owned());
-                }
-                Pass::Wait(until) => until,
-            };
-            let probe_at = async {
-                match until {
-                    Timestamp::MAX => std::future::pending().await,
-                    until => clock.sleep_until(until).await,
-                }
-            };
-            tokio::select! {
-                biased;
-                // It lives as long as the circuit does.
-                _ = changes.changed() => {}
-                () = probe_at => {}
+        let probe_at = async {
+            match until {
+                Timestamp::MAX => std::future::pending().await,
+                until => clock.sleep_until(until).await,
             }
+        };
+        tokio::select! {
+            biased;
+            // It lives as long as the circuit does.
+            _ = changes.changed() => {}
+            () = probe_at => {}
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitOptions {
     /// Attempts in a row, of any saga, that a service did not take ([`CallResult::Unavailable`](crate::CallResult)); then
-    /// its circuit opens. Default 10.
+    /// its circuit opens. It also opens when one effect has spent its tries on such attempts. Default 10.
     pub opens_after: u32,
     /// The wait before one attempt is let through, as a probe; it doubles with each that fails. Default 1 s.
     pub probe_after: Duration,
@@ -108,8 +108,8 @@ impl Circuit {
         pass
     }
 
-    /// An attempt ended: did the service take it?
-    pub(crate) fn ended(&self, taken: bool, now: Timestamp) {
+    /// An attempt ended: did the service take it? Whether others wait now.
+    pub(crate) fn ended(&self, taken: bool, now: Timestamp) -> bool {
         self.state.send_if_modified(|state| {
             let before = *state;
             *state = match (taken, *state) {
@@ -125,6 +125,18 @@ impl Circuit {
                 (false, open @ State::Open { .. }) => open,
             };
             *state != before
+        });
+        !matches!(*self.state.borrow(), State::Closed { .. })
+    }
+
+    /// Attempts wait from now on: one of them could not be made again.
+    pub(crate) fn trip(&self, now: Timestamp) {
+        self.state.send_if_modified(|state| {
+            let is_closed = matches!(state, State::Closed { .. });
+            if is_closed {
+                *state = self.opened(0, now);
+            }
+            is_closed
         });
     }
 

@@ -150,7 +150,8 @@ impl<S: Saga> SagaEntity<S> {
             let unknown = again.then_some(LogSequence::ZERO.next());
             let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
             let undo_round = view.undo_round;
-            let is_to_end = state.phase != Phase::Forward && view.terms.orphan == Orphan::Cancel;
+            let is_undone = matches!(state.phase, Phase::Compensating { .. });
+            let is_to_end = is_undone && view.terms.orphan == Orphan::Cancel;
             Some(Task {
                 terms: view.terms.clone(),
                 is_to_end,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant};
 use chronicler_runtime::{
-    DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions, TimerHandler,
-    WorkerContext, WorkerError,
+    Deadline, DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
+    TimerHandler, WorkerContext, WorkerError,
 };
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, FactQuery};
@@ -152,6 +152,11 @@ impl<S: Saga> Executor<S> {
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(Work, LogSequence), AskError> {
+        // Asked again after a deadline, what it decided would not come back.
+        let options = SendOptions {
+            deadline: Deadline::None,
+            ..options
+        };
         let mut attempt = 0;
         loop {
             let sent = self.handle.send(

@@ -1,6 +1,6 @@
 //! An instance that begins with what another did.
 
-use chronicler_domain::{AggregateId, StreamId, Tenant};
+use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
 use chronicler_runtime::Entity;
 use chronicler_store::StreamQuery;
 use chronicler_store::codec::EventDecoder;
@@ -31,6 +31,7 @@ impl<S: Saga> SagaHandle<S> {
         // What became of what is copied, to the end of its stream.
         let mut state = InstanceState::<()>::new(tenant.clone(), id.as_str().to_owned());
         let mut until = None;
+        let mut at = Timestamp::EPOCH;
         while let Some(batch) = commits.next().await {
             for commit in batch.map_err(CancelError::failed)? {
                 let mut decides = false;
@@ -50,6 +51,9 @@ impl<S: Saga> SagaHandle<S> {
                         entries.extend(own.map(|event| Copied::Own(RoutedEvent::new(event))));
                     }
                 }
+                if is_copied {
+                    at = commit.timestamp();
+                }
                 if decides && is_copied {
                     until = Some(state.effects.clone());
                 }
@@ -66,6 +70,12 @@ impl<S: Saga> SagaHandle<S> {
             if was_done && now.undo != UndoState::Idle {
                 return Err(CancelError::refused(format!(
                     "effect {key:?} was undone, or is to be: fork before that one, or begin anew"
+                )));
+            }
+            let is_answered = matches!(now.state, EffectState::Done | EffectState::Unknown);
+            if !was_done && is_answered && *key != before && now.undo == UndoState::Idle {
+                return Err(CancelError::refused(format!(
+                    "effect {key:?} was under way beside it, and was done: it would be done twice. Fork before that one, or begin anew"
                 )));
             }
             if !was_done && matches!(then.spec.request, Request::Start { .. }) {
@@ -98,6 +108,7 @@ impl<S: Saga> SagaHandle<S> {
             from,
             before,
             entries,
+            at,
         })
     }
 }

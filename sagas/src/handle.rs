@@ -13,6 +13,7 @@ use crate::effect_view::EffectView;
 use crate::executor::{AskError, Executor, Instance};
 use crate::history::HistoryLine;
 use crate::journal::StalledInput;
+use crate::open_fact::waits_for;
 use crate::operate::list_open;
 use crate::router::Router;
 use crate::saga::{RoutedEvent, Saga};
@@ -149,7 +150,7 @@ impl<S: Saga> SagaHandle<S> {
             .executor
             .handle
             .query(tenant, id, move |state, _| SagaView {
-                status: state.status_with(|| saga.saga().waits_for(state.user())),
+                status: state.status_with(|| waits_for(saga.saga(), state.user())),
                 version: state.saga_version,
                 escalated: state.escalated.clone(),
                 parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
@@ -330,7 +331,7 @@ impl<S: Saga> SagaHandle<S> {
                 let waits = !stands && state.ended.is_none();
                 (
                     state.stalled.front().filter(|_| waits).cloned(),
-                    state.status_with(|| saga.saga().waits_for(state.user())),
+                    state.status_with(|| waits_for(saga.saga(), state.user())),
                 )
             });
             let (first, status) = first.await.map_err(AskError::Failed)?.state;

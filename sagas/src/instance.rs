@@ -241,6 +241,12 @@ impl<S> InstanceState<S> {
         }
     }
 
+    /// Whether a child was begun whose end is not known.
+    pub(crate) fn awaits_a_child(&self) -> bool {
+        let is_awaited = |effect: &EffectView| effect.state == EffectState::Awaited;
+        self.effects.iter().any(is_awaited)
+    }
+
     /// Whether something was decided whose end is not known, and which no person has to see to.
     pub(crate) fn is_under_way(&self) -> bool {
         self.has_work() || self.effects.iter().any(EffectView::is_under_way)

@@ -1,5 +1,7 @@
 //! What is known of an open saga without waking it: a fact beside its stream.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use chronicler_domain::Timestamp;
 use chronicler_store::codec::{CodecId, decode};
 use serde::{Deserialize, Serialize};
@@ -46,13 +48,18 @@ pub(crate) enum OpenStatus {
     Retrying,
 }
 
+/// What a saga says that it waits for; nothing if its code panics over it.
+pub(crate) fn waits_for<S: Saga>(saga: &S, state: &S::State) -> Vec<String> {
+    catch_unwind(AssertUnwindSafe(|| saga.waits_for(state))).unwrap_or_default()
+}
+
 impl OpenFact {
     /// What is to be said of an instance; nothing unless it is open.
     pub(crate) fn of<S: Saga>(saga: &S, state: &InstanceState<S::State>) -> Option<Self> {
         if !state.is_open() {
             return None;
         }
-        let status = state.status_with(|| saga.waits_for(&state.user));
+        let status = state.status_with(|| waits_for(saga, &state.user));
         let (on, until) = match &status {
             SagaStatus::Waiting { on, until, .. } => (on.clone(), *until),
             _ => (Vec::new(), None),
@@ -71,7 +78,7 @@ impl OpenFact {
         };
         Some(Self {
             since: state.started_at,
-            has_work: state.has_work(),
+            has_work: state.has_work() || state.awaits_a_child(),
             status,
             version: state.saga_version.unwrap_or_default(),
             until,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chronicler_domain::{GlobalPosition, Tenant};
+use chronicler_domain::{GlobalPosition, Tenant, Timestamp};
 use chronicler_store::codec::{CodecError, EventDecoder, PayloadCodec, encode_event};
 use chronicler_store::{
     AllQuery, EventLog, EventRef, Filter, NewEvent, PartRef, ReadError, RecordedCommit, Start,
@@ -142,14 +142,26 @@ impl<S: Saga> Replay<'_, S> {
         });
         if let Some(command) = self.input(&state, &recorded).await? {
             self.found.inputs += 1;
-            let mut again = state.clone();
-            let mut step = Step::new(self.saga, &mut again, commit.timestamp());
-            let refused = step.take(command).err();
             let before: Vec<_> = recorded.iter().map(written::<S>).collect();
-            let today: Vec<_> = step.events.iter().map(same).collect();
+            let play = |now: Timestamp, command: SagaCommand| {
+                let mut again = state.clone();
+                let mut step = Step::new(self.saga, &mut again, now);
+                let refused = step.take(command).err();
+                (step.events, refused)
+            };
+            let (mut events, mut refused) = play(commit.timestamp(), command.clone());
+            // It was decided a little before its commit was accepted.
+            if let Some(early) = first_armed(recorded.iter().filter_map(entry_of))
+                .zip(first_armed(self.read(&events).iter()))
+                .map(|(then, today)| today.since(then))
+                .filter(|early| !early.is_zero())
+            {
+                (events, refused) = play(commit.timestamp().minus(early), command);
+            }
+            let today: Vec<_> = events.iter().map(same).collect();
             if before != today || refused.is_some() {
                 let position = part.events().next().map(|event| event.position());
-                let mut today: Vec<_> = step.events.iter().map(words).collect();
+                let mut today: Vec<_> = events.iter().map(words).collect();
                 today.extend(refused.map(|refusal| refusal.to_string()));
                 self.found.differences.push(ReplayDifference {
                     stream: key.clone(),
@@ -176,6 +188,20 @@ impl<S: Saga> Replay<'_, S> {
         state.moved_at = commit.timestamp();
         self.states.insert(key, state);
         Ok(())
+    }
+
+    /// The entries among what was written.
+    fn read(&self, written: &[NewEvent]) -> Vec<Entry> {
+        let own = written
+            .iter()
+            .filter(|event| event.event_type.starts_with(OWN_PREFIX));
+        let decoded = own.filter_map(|event| {
+            let (codec, version) = (event.codec, event.schema_version);
+            let decoder = &self.entries;
+            let decoded = decoder.decode_parts(codec, &event.event_type, version, &event.payload);
+            decoded.ok()?.into_iter().next()
+        });
+        decoded.collect()
     }
 
     /// The input that led to a commit; `None` for what a person or the machinery noted.
@@ -253,6 +279,21 @@ impl<S: Saga> Replay<'_, S> {
         }
         Ok(found)
     }
+}
+
+fn entry_of(event: &Recorded) -> Option<&Entry> {
+    match event {
+        Recorded::Entry(entry) => Some(entry),
+        Recorded::Own(_) => None,
+    }
+}
+
+/// When the first timer among these is due.
+fn first_armed<'a>(mut entries: impl Iterator<Item = &'a Entry>) -> Option<Timestamp> {
+    entries.find_map(|entry| match entry {
+        Entry::Armed { due, .. } => Some(*due),
+        _ => None,
+    })
 }
 
 /// What makes two events the same: their types and payloads, as written today.

@@ -11,11 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Resources(Mutex<HashMap<String, (u32, Arc<Semaphore>)>>);
 
 impl Resources {
-    /// Waits until there is room.
+    /// Waits until there is room, and says whether it had to wait.
     ///
     /// # Cancel safety
     /// A wait that is dropped holds nothing.
-    pub(crate) async fn take(&self, name: &str, count: u32) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn take(
+        &self,
+        name: &str,
+        count: u32,
+    ) -> (Option<OwnedSemaphorePermit>, bool) {
         let room = {
             let mut all = self.0.lock();
             let (first, room) = all.entry(name.to_owned()).or_insert_with(|| {
@@ -33,6 +37,9 @@ impl Resources {
             Arc::clone(room)
         };
         // It is never closed.
-        room.acquire_owned().await.ok()
+        match Arc::clone(&room).try_acquire_owned() {
+            Ok(permit) => (Some(permit), false),
+            Err(_) => (room.acquire_owned().await.ok(), true),
+        }
     }
 }

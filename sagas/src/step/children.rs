@@ -69,7 +69,7 @@ impl<S: Saga> Step<'_, S> {
             return;
         }
         self.enter(Entry::Begun { effect });
-        if was_to_end || self.state.phase == Phase::Forward {
+        if was_to_end || !matches!(self.state.phase, Phase::Compensating { .. }) {
             return;
         }
         // It was begun while this began to be compensated.
@@ -93,6 +93,21 @@ impl<S: Saga> Step<'_, S> {
             by,
         });
         self.due.push((effect, false));
+    }
+
+    /// Has the children that are awaited asked whether they have ended.
+    pub(super) fn ask_children(&mut self) {
+        for effect in self.state.indices() {
+            let state = self.state.effect(effect).map(|effect| &effect.state);
+            if state == Some(&EffectState::Awaited) && self.state.paused.is_none() {
+                let by = "a start".to_owned();
+                self.enter(Entry::Unparked {
+                    effect,
+                    is_undo: false,
+                    by,
+                });
+            }
+        }
     }
 
     /// What its end means for the saga that began it. One that did things and did not undo them is for a person.

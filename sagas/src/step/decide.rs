@@ -41,8 +41,15 @@ impl<S: Saga> Step<'_, S> {
             )
         })?;
         self.check(&next, input)?;
+        // Who is cancelled takes note, and is then undone.
+        let is_cancelled = matches!(input, Input::Cancelled { .. });
         let only_undoes =
             |action: &Action<_>| matches!(action, Action::Record(_) | Action::UndoOf { .. });
+        if is_cancelled && !next.actions.iter().all(only_undoes) {
+            return Err(
+                "told that it is cancelled, it wants to do more than to take note".to_owned(),
+            );
+        }
         if late.is_some() && !next.actions.iter().all(only_undoes) {
             return Err(format!(
                 "on {}, which came after compensation had begun, it wants to do more than to undo it",
@@ -62,8 +69,17 @@ impl<S: Saga> Step<'_, S> {
         }
         let mut pivoted = self.state.pivoted;
         let mut pivoting = self.state.pivoting.is_some();
+        let mut end = None;
         for action in &next.actions {
+            if let Some(end) = end {
+                return Err(format!(
+                    "on {} it wants to {end}, and then to do more",
+                    input.describe()
+                ));
+            }
             match action {
+                Action::Complete => end = Some("be complete"),
+                Action::Fail { .. } => end = Some("fail"),
                 Action::Pivot => pivoted = true,
                 Action::Pivoting => pivoting = true,
                 Action::Compensate { reason } if pivoting => {

@@ -109,6 +109,8 @@ pub(crate) struct Fork {
     pub(crate) from: String,
     pub(crate) before: String,
     pub(crate) entries: Vec<Copied>,
+    /// When the last of them was accepted.
+    pub(crate) at: Timestamp,
 }
 
 /// One event of a stream, decoded.
@@ -246,19 +248,18 @@ impl<'a, S: Saga> Step<'a, S> {
                 if wanted != Some((attempt, next)) || self.state.paused.is_some() {
                     return Err(SagaRefusal::NotWanted);
                 }
-                if next == Timestamp::MAX {
-                    // From here on it is under way: a compensation waits for it again.
-                    self.enter(Entry::Retrying {
-                        effect,
-                        is_undo,
-                        attempt,
-                        next: self.now,
-                        reason: "its service takes requests again".to_owned(),
-                    });
-                }
+                // From here on it is under way: a compensation waits for it again, whatever the time of its own input.
+                self.enter(Entry::Retrying {
+                    effect,
+                    is_undo,
+                    attempt,
+                    next: self.now,
+                    reason: "the next attempt begins".to_owned(),
+                });
                 return Ok(());
             }
-            SagaCommand::Resume => {}
+            // A child whose end was told while nobody listened says so again.
+            SagaCommand::Resume => self.ask_children(),
         }
         self.move_on();
         Ok(())

@@ -303,8 +303,16 @@ impl<S: Saga> Step<'_, S> {
                 other => self.copy(other),
             }
         }
+        let since = self.now.since(fork.at);
         for copied in entries {
-            self.copy(copied);
+            self.copy(match copied {
+                // What was left of its time is left.
+                super::Copied::Entry(Entry::Armed { key, due }) => {
+                    let due = due.plus(since);
+                    super::Copied::Entry(Entry::Armed { key, due })
+                }
+                other => other,
+            });
         }
         let all = self.state.indices();
         self.due.extend(all.map(|effect| (effect, false)));

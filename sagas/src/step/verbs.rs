@@ -114,6 +114,9 @@ impl<S: Saga> Step<'_, S> {
                 (_, UndoState::Stuck { .. }) => (true, false),
                 // A child that has ended says so again.
                 (EffectState::Parked { .. } | EffectState::Awaited, _) => (false, false),
+                // What waits for its service asks by itself.
+                (_, UndoState::Pending { next, .. }) if *next == Timestamp::MAX => continue,
+                (EffectState::Pending { next, .. }, _) if *next == Timestamp::MAX => continue,
                 (_, UndoState::Pending { attempt, next }) => (true, *attempt == 0 && *next <= now),
                 (EffectState::Pending { attempt, next }, _) => {
                     (false, *attempt == 0 && *next <= now)

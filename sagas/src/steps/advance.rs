@@ -4,7 +4,7 @@ use chronicler_store::codec::PayloadCodec;
 
 use super::course::Course;
 use super::given_up::{Cause, GivenUp};
-use super::node::{EffectKey, Kind, Late, Node, Place, Plan, Told};
+use super::node::{EffectKey, Kind, Node, Place, Plan, Told};
 use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
 use crate::effect::{Request, Undo};
@@ -126,20 +126,30 @@ impl<S: StepSaga> Course<'_, S> {
             let step = node.id.to_owned();
             self.note(StepEvent::Entered { step });
         }
-        if let Some((limit, _)) = node.timeout {
+        if let Some(limit) = node.limit {
             self.next = self.next.timer(timer_of(node.id), limit);
+        }
+        if let Some(after) = node.look_after {
+            self.next = self.next.timer(look_of(node.id), after);
         }
         self
     }
 
     /// It waits no more.
     pub(super) fn unlimited(mut self, node: &Node<S>) -> Self {
-        match node.timeout {
-            Some((_, Late::Escalate)) => {
-                self.next = self.next.cancel_timer(timer_of(node.id)).deescalate();
-            }
-            Some((_, Late::Compensate)) => self.next = self.next.cancel_timer(timer_of(node.id)),
-            None => {}
+        if node.limit.is_some() {
+            self.next = self.next.cancel_timer(timer_of(node.id));
+        }
+        if node.look_after.is_some() {
+            self.next = self.next.cancel_timer(look_of(node.id));
+        }
+        let mut others = self.state.escalated.iter();
+        if self.state.escalated.contains(node.id) {
+            let other = others.find(|step| *step != node.id);
+            self.next = match other {
+                Some(step) => self.next.escalate(format!("step {step:?} is not done")),
+                None => self.next.deescalate(),
+            };
         }
         self
     }
@@ -233,4 +243,9 @@ impl<S: StepSaga> Course<'_, S> {
 /// The key of the timer of a step.
 pub(super) fn timer_of(step: &str) -> String {
     format!("step:{step}")
+}
+
+/// The key of the timer after which a person should look at a step.
+pub(super) fn look_of(step: &str) -> String {
+    format!("look:{step}")
 }

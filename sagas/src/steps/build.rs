@@ -29,6 +29,8 @@ pub struct Define<S: StepSaga, L, P, T = Still> {
     /// The steps that the next one comes right behind.
     pub(super) tails: Vec<usize>,
     pub(super) last_words: Option<LastWords<S>>,
+    /// What was said twice, and can be said once.
+    pub(super) twice: Vec<String>,
     written: Written<L, P, T>,
 }
 
@@ -40,6 +42,7 @@ impl<S: StepSaga> Define<S, Nil, Compensable> {
             nodes: Vec::new(),
             tails: Vec::new(),
             last_words: None,
+            twice: Vec::new(),
             written: PhantomData,
         }
     }
@@ -127,7 +130,9 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     }
 
     /// The same one after the other, in the order of the list: if one is rejected, those behind it are not sent. They
-    /// are undone one after the other as well, the latest first.
+    /// are undone one after the other as well, the latest first. `commands` is asked again for each, and has to say the
+    /// same: it must not depend on the time, and a change of it is a change of the step (raise
+    /// [`StepKey::VERSION`](super::StepKey::VERSION)).
     pub fn each_in_turn<K, C, U>(
         self,
         key: K,
@@ -420,6 +425,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
             nodes: self.nodes,
             tails: self.tails,
             last_words: self.last_words,
+            twice: self.twice,
             written: PhantomData,
         }
     }
@@ -435,7 +441,8 @@ impl<S: StepSaga> Node<S> {
             version: K::VERSION,
             kind,
             after: Vec::new(),
-            timeout: None,
+            limit: None,
+            look_after: None,
             terms: Terms::default(),
             condition: None,
             plan: Box::new(plan),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::advance::timer_of;
+use super::advance::{look_of, timer_of};
 use super::definition::Definition;
 use super::given_up::{Cause, GivenUp};
-use super::node::{EffectKey, Encoded, Kind, Late, Node, Place, Plan};
+use super::node::{EffectKey, Encoded, Kind, Node, Place, Plan};
 use super::saga::{Signal, StepSaga, Steps};
 use super::state::{StepEvent, StepState};
 use crate::answer::{Answer, Outcome};
@@ -112,6 +112,10 @@ impl<'a, S: StepSaga> Course<'a, S> {
         }
         let is_current = self.is_next(node);
         self.note(StepEvent::Signalled { step, codec, said });
+        if let Err(reason) = (node.plan)(self.at(Place::default())) {
+            // What the step could not take is not kept: another may come.
+            return self.mistaken(format!("the signal for {:?}: {reason}", node.id));
+        }
         if !is_current {
             return self.next;
         }
@@ -124,32 +128,39 @@ impl<'a, S: StepSaga> Course<'a, S> {
     /// A timer came due.
     pub(super) fn late(self, key: &str) -> Next<Steps<S>> {
         let definition = self.definition;
-        let is_its = |node: &&Node<S>| timer_of(node.id) == key;
+        let is_its = |node: &&Node<S>| timer_of(node.id) == key || look_of(node.id) == key;
         // A timer of a step that was answered meanwhile is disarmed; this is for one that fired just then.
         let node = definition.nodes.iter().find(is_its);
         let Some(node) = node.filter(|node| self.is_next(node)) else {
             return self.next;
         };
-        match node.timeout {
-            Some((limit, Late::Escalate)) => {
-                let reason = format!("step {:?} is not done after {limit:?}", node.id);
-                self.next.escalate(reason)
-            }
-            _ if self.is_past_pivot() => self.next,
-            _ => {
-                let place = self.state.place_of(node.id);
-                match self.probed(node, place) {
-                    Ok(next) => next,
-                    Err(course) => course.give_up(GivenUp {
-                        step: node.id.to_owned(),
-                        item: None,
-                        cause: Cause::TooLong,
-                        rejection: None,
-                        reason: format!("step {:?} took too long", node.id),
-                    }),
-                }
-            }
+        if look_of(node.id) == key {
+            return self.escalated(node);
         }
+        let Some(limit) = node.limit.filter(|_| !self.is_past_pivot()) else {
+            return self.next;
+        };
+        let place = self.state.place_of(node.id, None);
+        match self.probed(node, place) {
+            // The answer may take as long again, whatever way it then leads.
+            Ok(next) => next.timer(timer_of(node.id), limit),
+            Err(course) => course.give_up(GivenUp {
+                step: node.id.to_owned(),
+                item: None,
+                cause: Cause::TooLong,
+                rejection: None,
+                reason: format!("step {:?} took too long", node.id),
+            }),
+        }
+    }
+
+    /// A person should look at a step that takes long.
+    fn escalated(mut self, node: &Node<S>) -> Next<Steps<S>> {
+        let step = node.id.to_owned();
+        let limit = node.look_after.unwrap_or_default();
+        let reason = format!("step {step:?} is not done after {limit:?}");
+        self.note(StepEvent::Escalated { step });
+        self.next.escalate(reason)
     }
 
     /// Asks what became of a call, if it can be asked and was not yet.
@@ -188,6 +199,13 @@ impl<'a, S: StepSaga> Course<'a, S> {
             let reason = format!("an outcome of step {step:?}, which the definition does not have");
             return self.mistaken(reason);
         };
+        if place.tried != self.state.place_of(step, place.item).tried {
+            // Of a way that counts as refused already: another is under way.
+            return match outcome.answer() {
+                Answer::Done { .. } if !is_probe => self.undone_late(outcome),
+                _ => self.next,
+            };
+        }
         if !self.is_ahead(node) {
             // A probe was quicker, or the call itself.
             return match outcome.answer() {
@@ -252,17 +270,20 @@ impl<'a, S: StepSaga> Course<'a, S> {
             tried: place.tried,
         });
         match self.item(node, place) {
-            Ok(Some(request)) => self.again(node, place, request),
-            Ok(None) => self.mistaken(format!("step {:?} has no alternative there", node.id)),
+            Ok((Some(request), _)) => self.again(node, place, request),
+            Ok((None, _)) => self.mistaken(format!("step {:?} has no alternative there", node.id)),
             Err(reason) => self.mistaken(format!("step {:?}: {reason}", node.id)),
         }
     }
 
-    /// What a step sends at this place, if there is such a place.
-    fn item(&self, node: &Node<S>, place: Place) -> Result<Option<Request>, String> {
+    /// What a step sends at this place, if there is such a place, and how many places there are.
+    fn item(&self, node: &Node<S>, place: Place) -> Result<(Option<Request>, usize), String> {
         match ((node.plan)(self.at(place))?, place.item) {
-            (Plan::One(request), None) => Ok(Some(request)),
-            (Plan::Many(requests), Some(item)) => Ok(requests.into_iter().nth(item)),
+            (Plan::One(request), None) => Ok((Some(request), 1)),
+            (Plan::Many(requests), Some(item)) => {
+                let all = requests.len();
+                Ok((requests.into_iter().nth(item), all))
+            }
             _ => Err("it is of another kind now".to_owned()),
         }
     }
@@ -347,9 +368,18 @@ impl<'a, S: StepSaga> Course<'a, S> {
                     item: Some(item + 1),
                     tried: 0,
                 };
+                let count = self.state.spread.get(node.id).map_or(0, Vec::len);
                 match self.item(node, place) {
-                    Ok(Some(request)) => return self.again(node, place, request),
-                    Ok(None) => {}
+                    Ok((Some(request), all)) if all == count => {
+                        return self.again(node, place, request);
+                    }
+                    Ok((None, all)) if all == count => {}
+                    Ok((_, all)) => {
+                        let id = node.id;
+                        return self.mistaken(format!(
+                            "step {id:?} began with {count} commands in turn, and has {all} now"
+                        ));
+                    }
                     Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
                 }
             }

@@ -14,6 +14,7 @@ pub struct Definition<S: StepSaga> {
     pub(super) fingerprint: u64,
     /// What is sent when everything was undone, and its key.
     pub(super) last_words: Option<LastWords<S>>,
+    twice: Vec<String>,
 }
 
 /// The key of what is sent last, and how it is made.
@@ -21,7 +22,11 @@ pub(super) type LastWords<S> = (&'static str, Box<LastWordsFn<S>>);
 type LastWordsFn<S> = dyn Fn(Told<'_, S>, &GivenUp) -> Result<Request, String> + Send + Sync;
 
 impl<S: StepSaga> Definition<S> {
-    pub(super) fn new(nodes: Vec<Node<S>>, last_words: Option<LastWords<S>>) -> Self {
+    pub(super) fn new(
+        nodes: Vec<Node<S>>,
+        last_words: Option<LastWords<S>>,
+        twice: Vec<String>,
+    ) -> Self {
         // FNV-1a over ids and kinds, in order: small, stable, and nothing that has to be secret.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for node in &nodes {
@@ -43,6 +48,7 @@ impl<S: StepSaga> Definition<S> {
             nodes,
             fingerprint: hash,
             last_words,
+            twice,
         }
     }
 
@@ -59,7 +65,7 @@ impl<S: StepSaga> Definition<S> {
 
     /// What is wrong with it that the compiler cannot see.
     pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.twice.clone();
         let last = self.last_words.as_ref().map(|(id, _)| *id);
         if let Some(node) = self.nodes.iter().find(|node| Some(node.id) == last) {
             problems.push(format!("its last words have the id of step {:?}", node.id));
@@ -75,7 +81,7 @@ impl<S: StepSaga> Definition<S> {
                 problems.push(format!("two steps have the id {id:?}"));
             }
             let is_call = matches!(node.kind, Kind::External | Kind::ExternalEach);
-            if is_call && node.timeout.is_none() {
+            if is_call && node.limit.is_none() {
                 problems.push(format!(
                     "step {id:?} leaves the process without a limit: say how long with `within`"
                 ));
@@ -94,7 +100,7 @@ impl<S: StepSaga> Definition<S> {
                     "what takes step {id:?} back can be rejected, and is then stuck until a person sees to it: `surely` sends what cannot be"
                 ));
             }
-            if node.kind == Kind::Wait && node.timeout.is_none() {
+            if node.kind == Kind::Wait && node.limit.is_none() && node.look_after.is_none() {
                 doubts.push(format!(
                     "step {id:?} may wait for ever: say how long with `within` or `escalate_after`"
                 ));

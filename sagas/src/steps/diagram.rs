@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::definition::Definition;
-use super::node::{EffectKey, Kind, Late, Node};
+use super::node::{EffectKey, Kind, Node};
 use super::saga::StepSaga;
 use super::state::StepState;
 use crate::effect_view::{EffectState, EffectView, UndoState};
@@ -85,14 +85,11 @@ impl<S: StepSaga> Definition<S> {
             for before in &node.after {
                 let _ = writeln!(out, "    s{before} --> {name}");
             }
-            match node.timeout {
-                Some((limit, Late::Compensate)) => {
-                    let _ = writeln!(out, "    {name} -. \"after {limit:?}\" .-> undo");
-                }
-                Some((limit, Late::Escalate)) => {
-                    let _ = writeln!(out, "    {name} -. \"after {limit:?}\" .-> person");
-                }
-                None => {}
+            if let Some(limit) = node.limit {
+                let _ = writeln!(out, "    {name} -. \"after {limit:?}\" .-> undo");
+            }
+            if let Some(after) = node.look_after {
+                let _ = writeln!(out, "    {name} -. \"after {after:?}\" .-> person");
             }
             if node.alternative.is_some() {
                 let _ = writeln!(out, "    {name} -. \"or else\" .-> {name}");
@@ -108,8 +105,7 @@ impl<S: StepSaga> Definition<S> {
             let _ = writeln!(out, "    s{last} --> done([done])");
         }
         let _ = writeln!(out, "    undo([undo])");
-        let escalates = |node: &Node<S>| matches!(node.timeout, Some((_, Late::Escalate)));
-        if self.nodes.iter().any(escalates) {
+        if self.nodes.iter().any(|node| node.look_after.is_some()) {
             let _ = writeln!(out, "    person([a person])");
         }
         out

@@ -27,7 +27,7 @@ pub use given_up::{Cause, GivenUp};
 pub use key::StepKey;
 pub use last::{
     AStep, Begun, Called, CalledEach, CanBeRefused, CanBeSkipped, Certainly, Decisive, Forked,
-    Sends, Sent, Still,
+    Occupies, Sends, Sent, Still,
 };
 pub use list::{
     Before, Both, Branch, HasRun, Here, Latest, MayHaveRun, MayHaveRunOn, Nil, OnLeft, OnRight,

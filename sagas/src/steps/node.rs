@@ -55,15 +55,6 @@ pub(super) enum Plan {
     Many(Vec<Request>),
 }
 
-/// What follows when a step takes too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Late {
-    /// The saga is compensated.
-    Compensate,
-    /// A person should look at it.
-    Escalate,
-}
-
 /// Which of a step's effects: of several at once, and after how many that were refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -104,8 +95,10 @@ pub(super) struct Node<S: StepSaga> {
     pub(super) kind: Kind,
     /// The steps right before it.
     pub(super) after: Vec<usize>,
-    /// How long it may take, and what follows then.
-    pub(super) timeout: Option<(Duration, Late)>,
+    /// How long it may take; then the saga is compensated.
+    pub(super) limit: Option<Duration>,
+    /// After how long a person should look at it.
+    pub(super) look_after: Option<Duration>,
     pub(super) terms: Terms,
     pub(super) condition: Option<Box<Fun<S, bool>>>,
     pub(super) plan: Box<Fun<S, Plan>>,

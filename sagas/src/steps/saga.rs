@@ -6,7 +6,7 @@ use chronicler_store::codec::{PayloadCodec, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::advance::timer_of;
+use super::advance::{look_of, timer_of};
 use super::build::Define;
 use super::course::Course;
 use super::definition::Definition;
@@ -286,6 +286,10 @@ impl<S: StepSaga> Steps<S> {
                 course.note(event);
                 for step in &state.steps {
                     course.next = course.next.cancel_timer(timer_of(step));
+                    course.next = course.next.cancel_timer(look_of(step));
+                }
+                if course.is_past_pivot() {
+                    course.next = course.next.pivot();
                 }
                 course.go_on()
             }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::build::{Define, read};
-use super::last::{AStep, Begun, Called, CalledEach, CanBeRefused, CanBeSkipped, Sends};
+use super::last::{AStep, Begun, Called, CalledEach, CanBeRefused, CanBeSkipped, Occupies, Sends};
 use super::list::{Latest, Perhaps, Ran, StepList};
-use super::node::{Late, Node};
+use super::node::Node;
 use super::phase::BeforePivot;
 use super::saga::StepSaga;
 use super::seen::Seen;
@@ -35,13 +35,13 @@ impl<S: StepSaga, L: StepList, P, T: AStep> Define<S, L, P, T> {
     where
         P: BeforePivot,
     {
-        self.say(|node| node.timeout = Some((limit, Late::Compensate)))
+        self.say(|node| node.limit = Some(limit))
     }
 
     /// After how long a person should look at the saga, if the step just written is not done by then. It goes on
     /// meanwhile.
     pub fn escalate_after(self, limit: Duration) -> Self {
-        self.say(|node| node.timeout = Some((limit, Late::Escalate)))
+        self.say(|node| node.look_after = Some(limit))
     }
 }
 
@@ -55,7 +55,9 @@ impl<S: StepSaga, L: StepList, P, T: Sends> Define<S, L, P, T> {
     pub fn undo_tries(self, tries: Tries) -> Self {
         self.terms(|terms| terms.undo_tries = Some(tries))
     }
+}
 
+impl<S: StepSaga, L: StepList, P, T: Occupies> Define<S, L, P, T> {
     /// At most so many effects that need this resource are under way at a time in this process, those of the step just
     /// written among them; the others wait. Who names the resource first says how many, at least 1.
     pub fn at_most(self, count: u32, resource: impl Into<String>) -> Self {

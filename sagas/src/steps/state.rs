@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::given_up::{Cause, GivenUp};
-use super::node::Place;
+use super::node::{EffectKey, Place};
 use super::saga::StepSaga;
 
 /// What steps gave, encoded, by their ids: codec and payload.
@@ -89,6 +89,11 @@ pub enum StepEvent<T> {
         /// How many ways were refused.
         tried: u32,
     },
+    /// A person is to look at a step that takes long.
+    Escalated {
+        /// Its id.
+        step: String,
+    },
     /// A service was asked what became of a call.
     Probed {
         /// The key of the call's effect.
@@ -135,8 +140,10 @@ pub struct StepState<S: StepSaga> {
     pub(super) spread: BTreeMap<String, Replies>,
     /// The steps on branches that were begun.
     pub(super) entered: BTreeSet<String>,
-    /// How many ways were refused, for the steps that are one command or call.
+    /// How many ways were refused, by the keys of the first ones' effects.
     pub(super) again: BTreeMap<String, u32>,
+    /// The steps that a person was to look at, and that are not done yet.
+    pub(super) escalated: BTreeSet<String>,
     /// The keys of the calls of which a service was asked what became of them.
     pub(super) probed: BTreeSet<String>,
     /// What steps were told that wait for it, by their ids.
@@ -168,11 +175,12 @@ impl<S: StepSaga> StepState<S> {
         !self.is_done(step) && !self.is_skipped(step)
     }
 
-    /// Which of its ways a step of one command or call is at.
-    pub(super) fn place_of(&self, step: &str) -> Place {
+    /// Which of its ways a step is at, or one of its several commands.
+    pub(super) fn place_of(&self, step: &str, item: Option<usize>) -> Place {
+        let tried = self.again.get(&first_way(step, item));
         Place {
-            item: None,
-            tried: self.again.get(step).copied().unwrap_or_default(),
+            item,
+            tried: tried.copied().unwrap_or_default(),
         }
     }
 
@@ -213,6 +221,7 @@ impl<S: StepSaga> StepState<S> {
                 self.outputs.insert(step.clone(), (*codec, output.clone()));
                 self.spread.remove(step);
                 self.entered.remove(step);
+                self.escalated.remove(step);
             }
             StepEvent::Skipped { step } => {
                 self.skipped.insert(step.clone());
@@ -226,9 +235,11 @@ impl<S: StepSaga> StepState<S> {
                 self.entered.insert(step.clone());
             }
             StepEvent::Again { step, item, tried } => {
-                if item.is_none() {
-                    self.again.insert(step.clone(), *tried);
-                }
+                let first = first_way(step, item.map(|item| item as usize));
+                self.again.insert(first, *tried);
+            }
+            StepEvent::Escalated { step } => {
+                self.escalated.insert(step.clone());
             }
             StepEvent::Probed { key } => {
                 self.probed.insert(key.clone());
@@ -264,6 +275,17 @@ impl<S: StepSaga> StepState<S> {
     }
 }
 
+/// The key of the first effect of a step, or of one of its several.
+fn first_way(step: &str, item: Option<usize>) -> String {
+    let place = Place { item, tried: 0 };
+    let key = EffectKey {
+        step,
+        place,
+        is_probe: false,
+    };
+    key.written()
+}
+
 impl<S: StepSaga> Default for StepState<S> {
     fn default() -> Self {
         Self {
@@ -275,6 +297,7 @@ impl<S: StepSaga> Default for StepState<S> {
             spread: BTreeMap::new(),
             entered: BTreeSet::new(),
             again: BTreeMap::new(),
+            escalated: BTreeSet::new(),
             probed: BTreeSet::new(),
             signals: Outputs::new(),
             given_up: None,
@@ -294,6 +317,7 @@ impl<S: StepSaga> Clone for StepState<S> {
             spread: self.spread.clone(),
             entered: self.entered.clone(),
             again: self.again.clone(),
+            escalated: self.escalated.clone(),
             probed: self.probed.clone(),
             signals: self.signals.clone(),
             given_up: self.given_up.clone(),

@@ -25,7 +25,11 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         C: ToAggregate,
     {
         let say = move |told: Told<'_, S>, why: &GivenUp| say(&Seen::new(told)?, why).request();
-        self.last_words = Some((K::ID, Box::new(say)));
+        if let Some((before, _)) = self.last_words.replace((K::ID, Box::new(say))) {
+            let id = K::ID;
+            let problem = format!("it has last words twice, {before:?} and {id:?}");
+            self.twice.push(problem);
+        }
         self
     }
 
@@ -66,6 +70,6 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     where
         P: AfterPivot,
     {
-        Definition::new(self.nodes, self.last_words)
+        Definition::new(self.nodes, self.last_words, self.twice)
     }
 }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use chronicler_domain::Timestamp;
 use chronicler_sagas::steps::{
     Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to_service,
 };
-use chronicler_sagas::{Ending, Input, Routes, SagaStatus, SagaVerb, Tries};
+use chronicler_sagas::{
+    Answer, Ending, Input, Routes, SagaStatus, SagaVerb, Scripted, Tries, Wanted,
+};
+use chronicler_store::codec::{PayloadCodec, encode};
 
 use crate::journey::act;
+use crate::parts::PartEvent;
 use crate::world::{World, start_where_it_begins};
 
 keys! {
@@ -167,4 +172,55 @@ async fn m36_a_step_that_takes_too_long_is_shown_to_a_person_and_goes_on() {
     sign(&world).await;
     assert_eq!(world.ended("s").await, Ending::Completed);
     assert_eq!(world.view("s").await.escalated, None);
+}
+
+fn rejected() -> Answer {
+    let codec = PayloadCodec::default();
+    Answer::Rejected {
+        codec: codec.id().number(),
+        payload: encode(codec, &"no").unwrap().to_vec(),
+    }
+}
+
+/// The sale while its first card is under way, and what it wants.
+fn charging() -> (Scripted<Steps<Sale>>, Wanted) {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let mut sale = Scripted::new(Steps::<Sale>::of(), "s", now);
+    sale.event(PartEvent::Did("begin".to_owned())).unwrap();
+    let wanted = sale.wanted().remove(0);
+    assert_eq!(wanted.key, "charge");
+    (sale, wanted)
+}
+
+fn wants(sale: &Scripted<Steps<Sale>>) -> Vec<String> {
+    sale.wanted().into_iter().map(|wanted| wanted.key).collect()
+}
+
+#[test]
+fn m10_a_card_that_is_declined_twice_over_is_followed_by_one_other() {
+    for probe_first in [true, false] {
+        let (mut sale, charge) = charging();
+        sale.advance(Duration::from_secs(60)).unwrap();
+        let probe = sale.wanted().remove(1);
+        assert_eq!(probe.key, "charge?");
+        let (first, second) = if probe_first {
+            (probe, charge)
+        } else {
+            (charge, probe)
+        };
+        sale.answer(&first, rejected()).unwrap();
+        sale.answer(&second, rejected()).unwrap();
+        assert_eq!(wants(&sale), ["charge#2"], "probe first: {probe_first}");
+    }
+}
+
+#[test]
+fn m04_a_question_that_is_not_answered_either_has_its_limit() {
+    let (mut sale, _) = charging();
+    sale.advance(Duration::from_secs(60)).unwrap();
+    assert_eq!(wants(&sale), ["charge", "charge?"]);
+    sale.advance(Duration::from_secs(59)).unwrap();
+    assert!(matches!(sale.status(), SagaStatus::Running));
+    sale.advance(Duration::from_secs(1)).unwrap();
+    assert!(matches!(sale.status(), SagaStatus::Compensating { .. }));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to_service};
 use chronicler_sagas::{
-    CallResult, Ending, ExternalService, Input, Routes, SagaStatus, SagasBuilder, Tries,
+    CallResult, Ending, ExternalService, Input, Routes, SagaStatus, SagaVerb, SagasBuilder, Tries,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -173,4 +173,35 @@ async fn m65_what_waits_for_a_dead_provider_is_taken_up_after_a_restart_and_can_
         world.ended("p31").await,
         Ending::Compensated { .. }
     ));
+}
+
+#[tokio::test]
+async fn m26_a_single_saga_does_not_give_up_on_a_provider_that_is_away() {
+    let (world, printer) = world().await;
+    *printer.is_dead.lock() = true;
+    world.begin("alone").await;
+    for _ in 0..30 {
+        world.advance(60).await;
+    }
+    let status = world.status("alone").await;
+    assert!(matches!(status, SagaStatus::Retrying { .. }), "{status:?}");
+    *printer.is_dead.lock() = false;
+    printer.lets.add_permits(1);
+    world.advance(60).await;
+    assert_eq!(world.ended("alone").await, Ending::Completed);
+}
+
+#[tokio::test]
+async fn m27_what_waits_for_room_is_not_made_any_more_once_it_is_terminated() {
+    let (world, printer) = world().await;
+    for page in 0..10 {
+        world.begin(&format!("p{page}")).await;
+    }
+    for page in 3..10 {
+        let name = format!("p{page}");
+        world.operate(&name, SagaVerb::Terminate).await.unwrap();
+    }
+    printer.lets.add_permits(10);
+    settle().await;
+    assert_eq!(*printer.calls.lock(), 3);
 }

@@ -290,8 +290,14 @@ async fn m77_an_instance_that_ended_is_forked_before_a_step_and_goes_on_from_the
     world.operate("s", SagaVerb::Terminate).await.unwrap();
     let refused = world.operate("s", fork("dance", "t")).await.unwrap_err();
     assert!(refused.contains("\"dance\""), "{refused}");
+    // What was left of its time is left, however late it is forked.
+    world.advance(40_000).await;
     world.operate("s", fork("pay", "t")).await.unwrap();
     world.operate("s", fork("pay", "t")).await.unwrap();
+    assert!(matches!(
+        world.status("t").await,
+        SagaStatus::Waiting { .. }
+    ));
     // It has the outcome of what was before, and paid once more, under its own key.
     assert_eq!(world.words().await, ["reserve"]);
     assert_eq!(world.service.0.lock().calls, ["pay", "pay"]);
