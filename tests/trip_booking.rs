@@ -180,9 +180,19 @@ fn m60_an_approval_counts_also_before_anybody_asked_and_once() {
     undone(dear().signal(APPROVAL, &no), Why::Denied { by: ann() });
 }
 
+/// Somebody's word, as an operator gives it.
+fn word(json: &str) -> SagaVerb {
+    SagaVerb::Signal {
+        name: APPROVAL.to_owned(),
+        payload: json.to_owned(),
+    }
+}
+
 #[test]
 fn m60_a_word_that_cannot_be_read_or_is_of_another_name_changes_nothing() {
-    let asked = dear().signal(APPROVAL, "\"maybe\"").signal("weather", "1");
+    let asked = dear()
+        .expect_refused(word("\"maybe\""), "cannot be read")
+        .signal("weather", "1");
     assert_eq!(*asked.state(), Progress::AwaitingApproval { cents: 1_100 });
     confirmed(
         asked.signal(APPROVAL, &json(&approved())),
@@ -194,7 +204,7 @@ fn m60_a_word_that_cannot_be_read_or_is_of_another_name_changes_nothing() {
 #[test]
 fn m56_an_approval_that_does_not_come_in_time_undoes_everything() {
     let late = dear().advance(60.minutes());
-    let too_late = late.signal(APPROVAL, &json(&approved()));
+    let too_late = late.expect_refused(word(&json(&approved())), "being compensated");
     undone(too_late, Why::NotApprovedInTime);
     // Just in time is in time.
     let in_time = dear().advance(59.minutes());

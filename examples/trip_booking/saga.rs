@@ -216,14 +216,14 @@ where
         .undo::<A>(id, PlacesCommand::GiveBack { trip })
 }
 
-/// What somebody said, if it can be read. What cannot be read is for a person, and the trip waits on.
+/// What somebody said, if it can be read. Who says what cannot be read is refused, and the trip waits on.
 fn hear(said: &Said, act: impl FnOnce(Word) -> Next<TripBooking>) -> Next<TripBooking> {
     if said.name() != APPROVAL {
         return Next::stay();
     }
     match said.decode() {
         Ok(word) => act(word),
-        Err(error) => Next::stay().escalate(format!("what was said cannot be read: {error}")),
+        Err(error) => Next::refuse(format!("what was said cannot be read: {error}")),
     }
 }
 

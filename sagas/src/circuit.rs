@@ -8,7 +8,8 @@ use chronicler_domain::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// When a circuit opens, and how it closes again.
+/// When a circuit opens, and how it closes again. Everything that waited then goes on at once: `at_most` says how much of
+/// it at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitOptions {
     /// Attempts in a row, of any saga, that a service did not take ([`CallResult::Unavailable`](crate::CallResult)); then

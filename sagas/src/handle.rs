@@ -86,6 +86,15 @@ pub struct OpenSaga {
     pub sequence: LogSequence,
 }
 
+impl OpenSaga {
+    /// Whether it goes no further, or should not, until a person sees to it: it is parked, stuck or quarantined, or was
+    /// escalated.
+    pub fn needs_a_person(&self) -> bool {
+        let stands = matches!(self.status, "parked" | "compensation stuck" | "quarantined");
+        stands || self.escalated.is_some()
+    }
+}
+
 /// Why an operator's wish was not granted.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]

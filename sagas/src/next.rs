@@ -287,6 +287,15 @@ impl<S: Saga> Next<S> {
         self
     }
 
+    /// It cannot take this input, for this reason, and decides nothing. Somebody who said it as a signal is refused;
+    /// after any other input the instance is quarantined.
+    pub fn refuse(reason: impl Into<String>) -> Self {
+        Self {
+            actions: Vec::new(),
+            mistake: Some(reason.into()),
+        }
+    }
+
     /// The process has done what it was for.
     pub fn complete(mut self) -> Self {
         self.actions.push(Action::Complete);

@@ -175,6 +175,24 @@ impl<S: Saga> Script<S> {
         self.then(|instance| instance.operate(verb, "the script", "it says so"))
     }
 
+    /// An operator wants something done, and is refused in these words, among others. Nothing changes.
+    ///
+    /// # Panics
+    /// When it is done, or refused in other words.
+    #[track_caller]
+    pub fn expect_refused(mut self, verb: SagaVerb, words: &str) -> Self {
+        let name = verb.name();
+        match self.instance.operate(verb, "the script", "it says so") {
+            Ok(()) => panic!("{}: {name} was not refused", S::NAME),
+            Err(reason) => assert!(
+                reason.contains(words),
+                "{}: {name} was refused, but not in the words {words:?}: {reason}",
+                S::NAME
+            ),
+        }
+        self
+    }
+
     /// Time passes; the timers that come due fire in order.
     ///
     /// # Panics

@@ -92,7 +92,7 @@ pub(crate) async fn print_status(shop: &Shop) -> Result<(), Box<dyn Error>> {
         for (status, count) in counts {
             row(name, format!("{count:>10}   {status}"));
         }
-        for saga in open.iter().filter(|saga| is_stuck(saga)) {
+        for saga in open.iter().filter(|saga| saga.needs_a_person()) {
             println!("    {}: {} since {}", saga.id, saga.status, saga.since);
         }
     }
@@ -111,17 +111,10 @@ pub(crate) async fn in_trouble(app: &App) -> Result<Vec<String>, Box<dyn Error>>
         (ReturnHandling::NAME, open::<ReturnHandling>(app).await?),
     ];
     for (name, open) in open {
-        let stuck = open.iter().filter(|saga| is_stuck(saga));
+        let stuck = open.iter().filter(|saga| saga.needs_a_person());
         found.extend(stuck.map(|saga| format!("{name} {}: {}", saga.id, saga.status)));
     }
     Ok(found)
-}
-
-fn is_stuck(saga: &OpenSaga) -> bool {
-    !matches!(
-        saga.status,
-        "running" | "waiting" | "retrying" | "compensating"
-    )
 }
 
 async fn open<S: Saga>(app: &App) -> Result<Vec<OpenSaga>, Box<dyn Error>> {

@@ -141,6 +141,8 @@ pub(crate) enum SagaRefusal {
     CannotBeUnknown,
     #[error("`0x` begins bytes, as pairs of hexadecimal digits, and these are none")]
     NoBytes,
+    #[error("the saga has decided how it ends, and only waits for what is under way")]
+    Concluded,
     #[error("no timer of this key is armed")]
     NoTimer,
     #[error("an attempt at this effect is under way: wait for its outcome")]

@@ -103,6 +103,12 @@ impl<S: Saga> Step<'_, S> {
                     self.enter(Entry::Disarmed { key });
                 }
             }
+            SagaVerb::Signal { .. } if self.state.phase != Phase::Forward => {
+                return Err(SagaRefusal::Compensating);
+            }
+            SagaVerb::Signal { .. } if self.state.concluded.is_some() => {
+                return Err(SagaRefusal::Concluded);
+            }
             SagaVerb::Signal { name, payload } => {
                 let (codec, payload) = json(&payload);
                 let was_quarantined = self.state.quarantined.is_some();

@@ -13,7 +13,7 @@ impl<S: Saga> Step<'_, S> {
     pub(super) fn cancel(&mut self, reason: String, by: String) -> Result<(), SagaRefusal> {
         self.open()?;
         if self.state.concluded.is_some() {
-            return Err(SagaRefusal::Over);
+            return Err(SagaRefusal::Concluded);
         }
         if self.state.pivoted {
             return Err(SagaRefusal::PastPivot);
