@@ -5,11 +5,12 @@ use std::time::Duration;
 use chronicler_domain::{AggregateId, Tenant};
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to_child};
 use chronicler_sagas::{
-    Ending, Input, Orphan, Route, Routes, SagaHandle, SagaStatus, SagaVerb, SagasBuilder, StartFrom,
+    Ending, Input, Next, Orphan, Route, Routes, Saga, SagaContext, SagaHandle, SagaStatus,
+    SagaVerb, SagasBuilder, StartFrom,
 };
 
 use crate::journey::act;
-use crate::parts::Part;
+use crate::parts::{Part, PartEvent};
 use crate::world::{World, begins, id, settle, start_where_it_begins};
 
 keys! {
@@ -252,4 +253,94 @@ async fn m63_a_child_that_was_ended_as_it_was_is_for_a_person() {
     };
     world.operate("t", verb).await.unwrap();
     assert_eq!(world.ended("t").await, Ending::Completed);
+}
+
+/// A reactive saga that has something painted, and a second one painted over it when it is undone.
+struct Gallery;
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Noted;
+
+impl chronicler_domain::Event for Noted {}
+
+impl Saga for Gallery {
+    const NAME: &'static str = "gallery";
+    type State = ();
+    type Event = Noted;
+
+    fn routes(on: &mut Routes<Self>) {
+        on.event::<Part>(|event, info| match event {
+            PartEvent::Did(what) if what == "exhibit" => Route::start(&info.id),
+            _ => Route::ignore(),
+        });
+        on.child::<Steps<Painting>>();
+    }
+
+    fn on(&self, (): &(), input: &Input, ctx: &SagaContext) -> Next<Self> {
+        let paint = |key: &str, colour: &str| {
+            let child = format!("{}-{key}", ctx.id);
+            Next::stay().start::<Steps<Painting>>(key, child, &colour.to_owned())
+        };
+        match input {
+            Input::Event(_) => paint("paint", "blue"),
+            Input::Outcome(outcome) if outcome.is_done() => Next::stay().complete(),
+            Input::Outcome(_) => Next::stay().compensate("it was not painted"),
+            Input::Compensated { .. } => paint("over", "white"),
+            _ => Next::stay(),
+        }
+    }
+
+    fn evolve((): &mut (), _: &Noted) {}
+}
+
+async fn dry_it(world: &World<Table>, painting: &str) {
+    let verb = SagaVerb::Signal {
+        name: "dry".to_owned(),
+        payload: "null".to_owned(),
+    };
+    let (tenant, id) = (Tenant::default(), id(painting));
+    let said = paintings(world).operate(&tenant, &id, verb, "sun", "it shines");
+    said.await.unwrap();
+    settle().await;
+}
+
+async fn gallery(world: &World<Table>) -> SagaStatus {
+    let handle = world.sagas.saga::<Gallery>().unwrap();
+    let (tenant, id) = (Tenant::default(), id("t"));
+    handle.get(&tenant, &id).await.unwrap().status
+}
+
+#[tokio::test]
+async fn m63_a_reactive_saga_begins_a_saga_of_steps_also_when_it_is_undone() {
+    let sagas = || {
+        SagasBuilder::default()
+            .saga(Steps::<Painting>::of(), StartFrom::Now)
+            .saga(Gallery, StartFrom::Now)
+    };
+    let world = World::<Table>::beside(sagas()).await;
+    world.did_something("t", "exhibit").await;
+    assert!(matches!(gallery(&world).await, SagaStatus::Waiting { .. }));
+    dry_it(&world, "t-paint").await;
+    assert_eq!(gallery(&world).await, ended(Ending::Completed));
+
+    let world = World::<Table>::beside(sagas()).await;
+    world.refuse("painter", &["sign"]).await;
+    world.did_something("t", "exhibit").await;
+    dry_it(&world, "t-paint").await;
+    // It is being undone, and what it begins last is begun and waited for.
+    assert!(matches!(
+        gallery(&world).await,
+        SagaStatus::Compensating { .. }
+    ));
+    world.refuse("painter", &[]).await;
+    dry_it(&world, "t-over").await;
+    let SagaStatus::Ended {
+        how: Ending::Compensated { reason },
+    } = gallery(&world).await
+    else {
+        panic!("{:?}", gallery(&world).await);
+    };
+    assert_eq!(reason, "it was not painted");
+    let words = world.words().await;
+    assert_eq!(words[1..], ["paint blue", "scrape", "paint white", "sign"]);
 }
