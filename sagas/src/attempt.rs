@@ -107,6 +107,7 @@ impl<S: Saga> Executor<S> {
                 return Some((held, options, turn));
             }
             _room = None;
+            let _holding = self.held.hold();
             self.until_it_may_pass(changes, until).await;
         }
         let is_probe = probing.is_some();

@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::circuit::Circuits;
 use crate::entity::{SagaEntity, Task, Work};
 use crate::external::ExternalService;
+use crate::held::Held;
 use crate::open_fact::OpenFact;
 use crate::operate::AnyHandle;
 use crate::options::SagaOptions;
@@ -94,6 +95,7 @@ pub(crate) struct Executor<S: Saga> {
     /// The sagas that it may begin as children.
     pub(crate) children: HashSet<String>,
     pub(crate) turns: Turns,
+    pub(crate) held: Held,
     queue: mpsc::Sender<Decided>,
     queued: Mutex<mpsc::Receiver<Decided>>,
     /// From the beginning until what was left open is under way.
@@ -117,6 +119,7 @@ impl<S: Saga> Executor<S> {
             shared,
             children,
             turns: Turns::default(),
+            held: Held::default(),
             queue,
             queued: Mutex::new(queued),
             starting: Mutex::new(Some(quiet.begin())),
@@ -196,10 +199,13 @@ impl<S: Saga> Executor<S> {
         let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         under_way.push(Arc::clone(&self).resume().boxed());
         loop {
-            let room = under_way.len() < self.options.under_way_max;
+            // What waits for a service that is away is in nobody's way.
+            let at_work = under_way.len().saturating_sub(self.held.count());
+            let room = at_work < self.options.under_way_max;
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return Ok(()),
+                () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 Some(decided) = queued.recv(), if room => {
                     under_way.push(Arc::clone(&self).drive(decided).boxed());

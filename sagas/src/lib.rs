@@ -14,6 +14,7 @@ mod executor;
 mod external;
 mod fork;
 mod handle;
+mod held;
 mod history;
 mod instance;
 mod journal;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to_service};
 use chronicler_sagas::{
-    CallResult, Ending, ExternalService, Input, Routes, SagaStatus, SagaVerb, SagasBuilder, Tries,
+    CallResult, Ending, ExternalService, Input, Routes, SagaOptions, SagaStatus, SagaVerb,
+    SagasBuilder, Tries,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -40,7 +41,10 @@ impl StepSaga for Page {
         steps
             .external::<Print, String>(
                 Print,
-                |_| to_service("printer", &"print"),
+                |page| match page.id().starts_with("by-hand") {
+                    true => to_service("service", &"write"),
+                    false => to_service("printer", &"print"),
+                },
                 |_, _| to_service("printer", &"shred"),
             )
             .at_most(3, "printer")
@@ -81,13 +85,17 @@ impl ExternalService for Printer {
     }
 }
 
-async fn world() -> (World<Page>, Printer) {
-    let printer = Printer {
+fn printer() -> Printer {
+    Printer {
         lets: Arc::new(Semaphore::new(0)),
         at_work: Arc::default(),
         is_dead: Arc::default(),
         calls: Arc::default(),
-    };
+    }
+}
+
+async fn world() -> (World<Page>, Printer) {
+    let printer = printer();
     let sagas = SagasBuilder::default().service("printer", Arc::new(printer.clone()));
     (World::beside(sagas).await, printer)
 }
@@ -204,4 +212,36 @@ async fn m27_what_waits_for_room_is_not_made_any_more_once_it_is_terminated() {
     printer.lets.add_permits(10);
     settle().await;
     assert_eq!(*printer.calls.lock(), 3);
+}
+
+#[tokio::test]
+async fn m80_what_waits_for_a_dead_provider_keeps_nobody_from_anything_else() {
+    let printer = printer();
+    *printer.is_dead.lock() = true;
+    let mut options = SagaOptions::default();
+    options.under_way_max = 3;
+    let sagas = SagasBuilder::default().options(options);
+    let sagas = sagas.service("printer", Arc::new(printer.clone()));
+    let world = World::<Page>::beside(sagas).await;
+    for page in 0..20 {
+        world.begin(&format!("p{page}")).await;
+    }
+    for _ in 0..20 {
+        world.advance(2).await;
+    }
+    // Twenty wait, and three may be under way: another is carried out all the same.
+    world.begin("by-hand").await;
+    assert_eq!(world.ended("by-hand").await, Ending::Completed);
+    *printer.is_dead.lock() = false;
+    for page in 0..20 {
+        world.cancel(&format!("p{page}")).await.unwrap();
+    }
+    printer.lets.add_permits(100);
+    for _ in 0..10 {
+        world.advance(60).await;
+    }
+    for page in 0..20 {
+        let how = world.ended(&format!("p{page}")).await;
+        assert!(matches!(how, Ending::Compensated { .. }), "{how:?}");
+    }
 }
