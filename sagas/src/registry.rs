@@ -146,7 +146,11 @@ impl SagasBuilder {
             resources: Arc::default(),
             all: Arc::default(),
         };
+        for doubt in &self.doubts {
+            tracing::info!(doubt, "worth a look");
+        }
         let mut doubts = self.doubts;
+        let own = doubts.len();
         for (parent, child) in &self.children {
             if !self.sagas.iter().any(|saga| saga.name() == child) {
                 doubts.push(format!(
@@ -164,7 +168,7 @@ impl SagasBuilder {
                 )
             }));
         }
-        for doubt in &doubts {
+        for doubt in doubts.iter().skip(own) {
             tracing::warn!(doubt, "worth a look");
         }
         let mut started = Sagas {

@@ -330,7 +330,7 @@ impl Life {
             ("mended-poison", "waiting"),
             ("parked", "parked"),
             ("poison", "quarantined"),
-            ("retry", "running"),
+            ("retry", "retrying"),
             ("stuck", "compensation stuck"),
             ("unfolded", "waiting"),
         ];
