@@ -100,6 +100,7 @@ impl<S: Saga> SagaHandle<S> {
                         | Entry::Quarantined { .. }
                         | Entry::Released { .. }
                         | Entry::Forked { .. }
+                        | Entry::ForkedTo { .. }
                 )
             )
         };

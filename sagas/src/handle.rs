@@ -87,10 +87,13 @@ pub struct OpenSaga {
 }
 
 impl OpenSaga {
-    /// Whether it goes no further, or should not, until a person sees to it: it is parked, stuck or quarantined, or was
-    /// escalated.
+    /// Whether it goes no further, or should not, until a person sees to it: it is parked, paused, stuck or quarantined, or
+    /// was escalated.
     pub fn needs_a_person(&self) -> bool {
-        let stands = matches!(self.status, "parked" | "compensation stuck" | "quarantined");
+        let stands = matches!(
+            self.status,
+            "parked" | "paused" | "compensation stuck" | "quarantined"
+        );
         stands || self.escalated.is_some()
     }
 }
@@ -248,6 +251,13 @@ impl<S: Saga> SagaHandle<S> {
             let other = AggregateId::new(other).map_err(CancelError::failed)?;
             let (before, verb) = (before.clone(), verb.clone());
             let fork = self.fork_of(tenant, id, before).await?;
+            let taken = Wish {
+                verb: verb.clone(),
+                by: by.clone(),
+                reason: reason.clone(),
+            };
+            let taken = SagaCommand::Operate(taken);
+            self.tell(tenant, id, taken).await?;
             let command = SagaCommand::Fork(Box::new(fork), Wish { verb, by, reason });
             self.tell(tenant, &other, command).await?;
             return self.take_up(tenant, &other).await;

@@ -131,6 +131,7 @@ fn says(entry: &Entry) -> String {
         Entry::Child { parent, .. } => format!("of {}", parent.stream),
         Entry::Begun { effect } => format!("the child of effect {effect}"),
         Entry::Reported { parent, ending } => format!("{} to {}", ending.word(), parent.stream),
+        Entry::ForkedTo { id } => format!("to {id}"),
         Entry::Forked { from, before } => format!("from {from}, before {before:?}"),
         Entry::Migrated { saga_version } => format!("to version {saga_version}"),
     }

@@ -53,6 +53,8 @@ pub struct InstanceState<S> {
     /// Why a person should look at it.
     pub(crate) escalated: Option<String>,
     pub(crate) parent: Option<Parent>,
+    /// Which instance went on with what it did.
+    pub(crate) forked_to: Option<String>,
     /// How it ends once nothing is under way any more.
     pub(crate) concluded: Option<Ending>,
     /// Which instance it began with what it did, and before which effect.
@@ -82,6 +84,7 @@ impl<S: Default> InstanceState<S> {
             paused: None,
             escalated: None,
             parent: None,
+            forked_to: None,
             concluded: None,
             forked_from: None,
         }
@@ -457,6 +460,7 @@ impl<S> InstanceState<S> {
             Entry::Begun { effect } => {
                 self.with(*effect, |effect| effect.state = EffectState::Awaited);
             }
+            Entry::ForkedTo { id } => self.forked_to = Some(id.clone()),
             Entry::Concluded(ending) => self.concluded = Some(ending.clone()),
             Entry::Migrated { saga_version } => self.saga_version = Some(*saga_version),
         }

@@ -164,6 +164,9 @@ pub(crate) enum Entry {
     /// It begins with what another instance did until then.
     #[serde(rename = "$Forked")]
     Forked { from: String, before: String },
+    /// Another instance went on with what it did.
+    #[serde(rename = "$ForkedTo")]
+    ForkedTo { id: String },
     /// It ends so as soon as nothing is under way any more.
     #[serde(rename = "$Concluded")]
     Concluded(Ending),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
+use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant, Timestamp};
 use chronicler_runtime::{Entity, SendOptions};
 use chronicler_store::{FactKind, FactQuery, ReadError, Store};
 use futures::FutureExt;
@@ -260,9 +260,17 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
 /// When the store cannot be read.
 pub async fn list_open(store: &dyn Store) -> Result<Vec<ListedSaga>, ReadError> {
     let facts = store.facts(FactQuery::all(FactKind::OPEN_SAGA)).await?;
-    let listed = facts.iter().filter_map(|fact| {
-        let stream = StreamId::from_key(std::str::from_utf8(&fact.key).ok()?)?;
-        let open = OpenFact::read(&fact.value)?;
+    let listed = facts
+        .iter()
+        .filter_map(|fact| ListedSaga::read(&fact.key, &fact.value, fact.sequence));
+    Ok(listed.collect())
+}
+
+impl ListedSaga {
+    /// Reads a fact of kind [`FactKind::OPEN_SAGA`] that was set by this commit; `None` if it cannot be read.
+    pub fn read(key: &[u8], value: &[u8], sequence: LogSequence) -> Option<Self> {
+        let stream = StreamId::from_key(std::str::from_utf8(key).ok()?)?;
+        let open = OpenFact::read(value)?;
         let open = OpenSaga {
             tenant: stream.tenant().to_owned(),
             id: stream.id().to_owned(),
@@ -272,11 +280,10 @@ pub async fn list_open(store: &dyn Store) -> Result<Vec<ListedSaga>, ReadError> 
             on: open.on,
             until: open.until,
             escalated: open.escalated,
-            sequence: fact.sequence,
+            sequence,
         };
-        Some(ListedSaga { stream, open })
-    });
-    Ok(listed.collect())
+        Some(Self { stream, open })
+    }
 }
 
 impl Sagas {

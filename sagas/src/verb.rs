@@ -4,7 +4,7 @@ use chronicler_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What an operator can have done with one instance. Each is journaled with who and why, and asking for it again
-/// changes nothing more. Payloads are JSON, as the types of the saga and its targets are written in it.
+/// changes nothing more, though it may then be refused for what the instance has become. A signal is said each time. Payloads are JSON, as the types of the saga and its targets are written in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "saga_verb")]
 #[non_exhaustive]

@@ -2,8 +2,8 @@
 
 use chronicler_domain::{StreamId, Timestamp};
 use chronicler_sagas::{
-    CancelError, EffectState, EffectView, HistoryLine, SagaShown, SagaStatus, SagaVerb, UndoState,
-    list_open,
+    CancelError, EffectState, EffectView, HistoryLine, ListedSaga, SagaShown, SagaStatus, SagaVerb,
+    UndoState, list_open,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -93,14 +93,9 @@ pub struct SagaDetail {
     pub history: Vec<HappenedLine>,
 }
 
-/// All open sagas, also of types that are not registered.
-pub(super) async fn list(app: &App) -> Result<Value, OperatorError> {
-    let listed = list_open(app.store().as_ref())
-        .await
-        .map_err(failed)?
-        .into_iter();
-    let lines: Vec<_> = listed
-        .map(|saga| SagaLine {
+impl From<ListedSaga> for SagaLine {
+    fn from(saga: ListedSaga) -> Self {
+        Self {
             stream: saga.stream.to_string(),
             status: saga.open.status.to_owned(),
             version: saga.open.version,
@@ -108,8 +103,14 @@ pub(super) async fn list(app: &App) -> Result<Value, OperatorError> {
             waits_for: saga.open.on,
             until: saga.open.until,
             escalated: saga.open.escalated,
-        })
-        .collect();
+        }
+    }
+}
+
+/// All open sagas, also of types that are not registered.
+pub(super) async fn list(app: &App) -> Result<Value, OperatorError> {
+    let listed = list_open(app.store().as_ref()).await.map_err(failed)?;
+    let lines: Vec<_> = listed.into_iter().map(SagaLine::from).collect();
     serde_json::to_value(lines).map_err(failed)
 }
 
@@ -134,6 +135,10 @@ pub(super) async fn change(
     why: &str,
 ) -> Result<Value, OperatorError> {
     let name = verb.name();
+    let other = match &verb {
+        SagaVerb::Fork { id, .. } => Some(id.clone()),
+        _ => None,
+    };
     let done = app.sagas().operate(stream, verb, by, why).await;
     let status = done.map_err(refused)?;
     let status = status.ok_or_else(|| not_defined(stream))?;
@@ -141,7 +146,13 @@ pub(super) async fn change(
         SagaStatus::Ended { how } => how.word(),
         other => other.word(),
     };
-    Ok(json!({ "stream": stream.to_string(), "done": name, "status": status }))
+    // Of a fork it is the other that goes on.
+    Ok(match other {
+        Some(id) => {
+            json!({ "stream": stream.to_string(), "done": name, "to": id, "its_status": status })
+        }
+        None => json!({ "stream": stream.to_string(), "done": name, "status": status }),
+    })
 }
 
 fn not_defined(stream: &StreamId) -> OperatorError {
@@ -163,6 +174,7 @@ fn failed(error: impl ToString) -> OperatorError {
 
 fn detail(stream: &StreamId, shown: SagaShown) -> SagaDetail {
     let (status, detail) = words(&shown.status);
+    let has_ended = matches!(shown.status, SagaStatus::Ended { .. });
     SagaDetail {
         stream: stream.to_string(),
         status,
@@ -176,7 +188,10 @@ fn detail(stream: &StreamId, shown: SagaShown) -> SagaDetail {
         stalled: shown.stalled,
         effects: shown.effects.iter().map(effect).collect(),
         timers: shown.timers,
-        remaining: shown.remaining,
+        remaining: match has_ended {
+            true => Vec::new(),
+            false => shown.remaining,
+        },
         diagram: shown.diagram,
         history: shown.history.into_iter().map(happened).collect(),
     }

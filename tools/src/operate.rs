@@ -47,18 +47,14 @@ pub(crate) fn change(
     out: &mut Output<'_>,
 ) -> Result<Exit, ToolError> {
     let Reason { why, by } = reason;
-    let answer = asked(dir, &OperatorRequest { verb, by, why })?;
+    let request = OperatorRequest { verb, by, why };
+    let answer = match ask(dir, &request) {
+        Err(AskError::NobodyListens(_)) => in_the_directory(dir, &request)?,
+        Err(error) => return Err(refused(error)),
+        Ok(answer) => answer,
+    };
     out.item(&answer, Words(&answer))?;
     Ok(Exit::Done)
-}
-
-/// Asks the running application; where none runs, one that this makes of the directory.
-pub(crate) fn asked(dir: &Path, request: &OperatorRequest) -> Result<Value, ToolError> {
-    match ask(dir, request) {
-        Err(AskError::NobodyListens(_)) => in_the_directory(dir, request),
-        Err(error) => Err(refused(error)),
-        Ok(answer) => Ok(answer),
-    }
 }
 
 fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, ToolError> {
@@ -91,7 +87,7 @@ fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, Tool
     })
 }
 
-fn refused(error: AskError) -> ToolError {
+pub(crate) fn refused(error: AskError) -> ToolError {
     match error {
         AskError::Refused(error) => error.into(),
         error => ToolError::NoAnswer(error),
@@ -99,7 +95,7 @@ fn refused(error: AskError) -> ToolError {
 }
 
 /// An answer as words: `stream account/a, was_quarantined true`.
-struct Words<'a>(&'a Value);
+pub(crate) struct Words<'a>(pub(crate) &'a Value);
 
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

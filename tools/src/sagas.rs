@@ -1,19 +1,37 @@
 //! `chronicler saga`: what sagas are doing, and what an operator can have done with one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chronicler::operator::{OperatorRequest, OperatorVerb, SagaDetail, SagaLine};
+use chronicler::operator::{
+    AskError, OperatorError, OperatorRequest, OperatorVerb, SagaDetail, SagaLine, ask,
+};
 use chronicler::runtime::{Clock, SystemClock};
-use chronicler::sagas::{SagaVerb, Settled};
-use chronicler_domain::{StreamId, Timestamp};
+use chronicler::sagas::{ListedSaga, SagaVerb, Settled};
+use chronicler_domain::{LogSequence, StreamId, Timestamp};
+use chronicler_store::journal::JournalReader;
+use chronicler_store::{FactKind, RecordRef, Start};
 use clap::{ArgGroup, Args, Subcommand};
 
 use crate::cli::Reason;
 use crate::exit::{Exit, ToolError};
-use crate::operate::{asked, change};
+use crate::operate::{Words, refused};
 use crate::output::Output;
+use crate::progress::bar;
+
+/// The statuses of open sagas.
+const STATUSES: [&str; 8] = [
+    "waiting",
+    "running",
+    "retrying",
+    "parked",
+    "paused",
+    "compensating",
+    "compensation-stuck",
+    "quarantined",
+];
 
 /// What to do with sagas.
 #[derive(Clone, Debug, Subcommand)]
@@ -105,8 +123,8 @@ pub struct ListArguments {
     /// Only those of this name
     #[arg(long)]
     pub saga: Option<String>,
-    /// Only those in this status: waiting, running, retrying, parked, paused, compensating, compensation-stuck, quarantined
-    #[arg(long)]
+    /// Only those in this status
+    #[arg(long, value_parser = STATUSES)]
     pub status: Option<String>,
     /// Only those that go by this version of their definition
     #[arg(long = "definition")]
@@ -117,7 +135,7 @@ pub struct ListArguments {
     /// Only those that wait for this
     #[arg(long)]
     pub waits_for: Option<String>,
-    /// Only those that a person should look at: parked, stuck, quarantined or escalated
+    /// Only those that a person should look at: parked, paused, stuck, quarantined or escalated
     #[arg(long)]
     pub attention: bool,
 }
@@ -257,7 +275,11 @@ pub(crate) fn perform(command: SagaCommand, out: &mut Output<'_>) -> Result<Exit
         stream: stream.to_string(),
         change: saga_verb,
     };
-    change(&dir, verb, reason, out)
+    let Reason { why, by } = reason;
+    let answer = ask(&dir, &OperatorRequest { verb, by, why });
+    let answer = answer.map_err(|error| of_an_application(&dir, error))?;
+    out.item(&answer, Words(&answer))?;
+    Ok(Exit::Done)
 }
 
 fn json(argument: &str, text: String) -> Result<String, ToolError> {
@@ -270,18 +292,62 @@ fn json(argument: &str, text: String) -> Result<String, ToolError> {
 }
 
 /// Asks for something that changes nothing.
-fn look<T: serde::de::DeserializeOwned>(dir: &Path, verb: OperatorVerb) -> Result<T, ToolError> {
+fn look<T: serde::de::DeserializeOwned>(dir: &Path, verb: OperatorVerb) -> Result<T, AskError> {
     let request = OperatorRequest {
         verb,
         by: String::new(),
         why: String::new(),
     };
-    let unreadable = |error| ToolError::Refused(format!("the answer cannot be read: {error}"));
-    serde_json::from_value(asked(dir, &request)?).map_err(unreadable)
+    let unreadable = |error: serde_json::Error| {
+        let failed = format!("the answer cannot be read: {error}");
+        AskError::Refused(OperatorError::Failed(failed))
+    };
+    serde_json::from_value(ask(dir, &request)?).map_err(unreadable)
+}
+
+/// The open sagas that a directory holds, without its lock and whether or not an application has it open.
+fn lying_in(dir: &Path) -> Result<Vec<SagaLine>, ToolError> {
+    let reader = JournalReader::open(dir)?;
+    let bar = bar("sagas", reader.log_bytes());
+    let mut open = BTreeMap::new();
+    let mut commits = reader.commits(Start::Sequence(LogSequence::ZERO));
+    while let Some(commit) = commits.next().transpose()? {
+        bar.set_position(commits.log_offset());
+        for record in commit.records() {
+            if let RecordRef::Fact { kind, key, value } = record
+                && kind == FactKind::OPEN_SAGA
+            {
+                match value {
+                    Some(value) => {
+                        let listed = ListedSaga::read(key, value, commit.sequence());
+                        open.insert(key.to_vec(), listed);
+                    }
+                    None => drop(open.remove(key)),
+                }
+            }
+        }
+    }
+    bar.finish_and_clear();
+    Ok(open.into_values().flatten().map(SagaLine::from).collect())
+}
+
+/// What only an application that defines the saga can do.
+fn of_an_application(dir: &Path, error: AskError) -> ToolError {
+    match error {
+        AskError::NobodyListens(error) => ToolError::Refused(format!(
+            "no application listens in {} ({error}): only a running application that defines the saga can show or change it",
+            dir.display()
+        )),
+        error => refused(error),
+    }
 }
 
 fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError> {
-    let sagas: Vec<SagaLine> = look(&wanted.dir, OperatorVerb::Sagas)?;
+    let sagas: Vec<SagaLine> = match look(&wanted.dir, OperatorVerb::Sagas) {
+        Ok(sagas) => sagas,
+        Err(AskError::NobodyListens(_)) => lying_in(&wanted.dir)?,
+        Err(error) => return Err(refused(error)),
+    };
     let now = SystemClock.now();
     let is_wanted = |saga: &&SagaLine| {
         let stream: Option<StreamId> = saga.stream.parse().ok();
@@ -295,7 +361,7 @@ fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError>
             .map(|status| status.replace('-', " "));
         let for_a_person = matches!(
             saga.status.as_str(),
-            "parked" | "compensation stuck" | "quarantined"
+            "parked" | "paused" | "compensation stuck" | "quarantined"
         );
         wanted
             .saga
@@ -320,7 +386,8 @@ fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError>
 
 fn show(one: &One, mermaid: bool, out: &mut Output<'_>) -> Result<Exit, ToolError> {
     let stream = one.stream.to_string();
-    let detail: SagaDetail = look(&one.dir, OperatorVerb::Saga { stream })?;
+    let detail = look(&one.dir, OperatorVerb::Saga { stream });
+    let detail: SagaDetail = detail.map_err(|error| of_an_application(&one.dir, error))?;
     match (mermaid, &detail.diagram) {
         (false, _) => out.item(&detail, Whole(&detail))?,
         (true, Some(diagram)) => out.raw(diagram.as_bytes())?,

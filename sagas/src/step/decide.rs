@@ -62,6 +62,22 @@ impl<S: Saga> Step<'_, S> {
         Ok(())
     }
 
+    /// Whether the saga would take an input as it is now. Nothing is decided.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub(super) fn would_take(&self, input: &Input) -> Result<(), String> {
+        let ctx = SagaContext {
+            id: self.state.id.clone(),
+            tenant: self.state.tenant.clone(),
+            now: self.now,
+        };
+        let (saga, user) = (self.saga, &self.state.user);
+        let decided = catch_unwind(AssertUnwindSafe(|| saga.on(user, input, &ctx)));
+        let next = decided.map_err(|panic| said(panic.as_ref()))?;
+        self.check(&next, input)
+    }
+
     /// Finds everything that is wrong with a decision before any of it is journaled.
     pub(super) fn check(&self, next: &Next<S>, input: &Input) -> Result<(), String> {
         if let Some(mistake) = &next.mistake {

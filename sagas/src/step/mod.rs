@@ -143,6 +143,8 @@ pub(crate) enum SagaRefusal {
     NoBytes,
     #[error("the saga has decided how it ends, and only waits for what is under way")]
     Concluded,
+    #[error("it was forked before, to another id: what it did is that one's")]
+    ForkedBefore,
     #[error("no timer of this key is armed")]
     NoTimer,
     #[error("an attempt at this effect is under way: wait for its outcome")]

@@ -46,6 +46,9 @@ impl<S: Saga> Step<'_, S> {
         {
             return Ok(());
         }
+        if let SagaVerb::Fork { id, .. } = &wish.verb {
+            return self.forked_to(id.clone(), &wish);
+        }
         self.open()?;
         let Wish { verb, by, reason } = wish.clone();
         match verb {
@@ -73,6 +76,7 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Pause if self.state.paused.is_none() => {
                 self.operated(&wish);
                 self.enter(Entry::Paused { reason });
+                self.hold_what_waits();
             }
             SagaVerb::Resume if self.state.paused.is_some() => {
                 self.operated(&wish);
@@ -98,10 +102,11 @@ impl<S: Saga> Step<'_, S> {
                 }
             },
             SagaVerb::CancelTimer { key } => {
-                if self.state.timers.contains_key(&key) {
-                    self.operated(&wish);
-                    self.enter(Entry::Disarmed { key });
+                if !self.state.timers.contains_key(&key) {
+                    return Err(SagaRefusal::NoTimer);
                 }
+                self.operated(&wish);
+                self.enter(Entry::Disarmed { key });
             }
             SagaVerb::Signal { .. } if self.state.phase != Phase::Forward => {
                 return Err(SagaRefusal::Compensating);
@@ -112,6 +117,18 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Signal { name, payload } => {
                 let (codec, payload) = json(&payload);
                 let was_quarantined = self.state.quarantined.is_some();
+                let said = Said {
+                    name: name.clone(),
+                    codec,
+                    payload: payload.clone(),
+                };
+                // What waits is not to find out later that it cannot be taken.
+                if self.must_wait()
+                    && let Err(reason) = self.would_take(&Input::Signal(said))
+                {
+                    self.fail("the signal", reason);
+                    return Ok(());
+                }
                 self.operated(&wish);
                 self.signal(name, codec, payload);
                 self.taken(was_quarantined, "the signal");
@@ -257,10 +274,11 @@ impl<S: Saga> Step<'_, S> {
         let is_open = |effect: &EffectView| {
             effect.is_under_way() || matches!(effect.state, EffectState::Parked { .. })
         };
-        let has_outcomes =
-            self.state.stalled.iter().any(|input| {
-                !matches!(input, StalledInput::Event(_) | StalledInput::Signal { .. })
-            });
+        let has_outcomes = self
+            .state
+            .stalled
+            .iter()
+            .any(|input| matches!(input, StalledInput::Outcome { .. }));
         if has_outcomes || self.state.effects.iter().any(is_open) {
             return Err(SagaRefusal::UnderWay);
         }
@@ -285,6 +303,37 @@ impl<S: Saga> Step<'_, S> {
             self.fail("the migration", reason);
         }
         Ok(())
+    }
+
+    /// What it did is another's from here on, and of that one alone.
+    fn forked_to(&mut self, id: String, wish: &Wish) -> Result<(), SagaRefusal> {
+        match &self.state.forked_to {
+            Some(other) if *other == id => Ok(()),
+            Some(_) => Err(SagaRefusal::ForkedBefore),
+            None => {
+                self.operated(wish);
+                self.enter(Entry::ForkedTo { id });
+                Ok(())
+            }
+        }
+    }
+
+    /// Attempts that wait for their time wait until it is resumed: till then a person can skip or settle them.
+    fn hold_what_waits(&mut self) {
+        let now = self.now.max(self.state.moved_at);
+        for effect in self.state.indices() {
+            for is_undo in [false, true] {
+                let pending = self.state.pending(effect, is_undo);
+                if pending.is_some_and(|(_, next)| next > now && next != Timestamp::MAX) {
+                    let reason = "it is paused".to_owned();
+                    self.enter(Entry::Held {
+                        effect,
+                        is_undo,
+                        reason,
+                    });
+                }
+            }
+        }
     }
 
     /// Begins it as a copy of another: with its entries and events, the last of them the decision of an effect.

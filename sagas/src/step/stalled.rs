@@ -66,6 +66,8 @@ impl<S: Saga> Step<'_, S> {
         events: Vec<RoutedEvent>,
     ) -> Result<(), String> {
         let matters = match (&self.state.phase, stalled) {
+            // It was armed anew since: that one counts.
+            (_, StalledInput::Timer(key)) if self.state.timers.contains_key(key) => false,
             (Phase::Forward, _) | (_, StalledInput::Compensated { .. }) => true,
             (Phase::Compensating { .. }, StalledInput::Outcome { answer, .. }) => {
                 matches!(answer, Answer::Done { .. })

@@ -119,6 +119,26 @@ async fn m27_paused_between_two_attempts_the_next_one_waits_and_is_made_when_it_
 }
 
 #[tokio::test]
+async fn m27_paused_between_two_attempts_a_step_can_be_skipped_however_late() {
+    let world = World::<Sale>::new().await;
+    world.service.0.lock().loses = vec![key("pay")];
+    world.begin("s").await;
+    world.operate("s", SagaVerb::Pause).await.unwrap();
+    world.advance(600).await;
+    let refused = world.operate("s", signal("17")).await.unwrap_err();
+    assert!(refused.contains("signal"), "it would be refused: {refused}");
+    let skip = SagaVerb::Skip {
+        key: key("pay"),
+        output: "17".to_owned(),
+    };
+    world.operate("s", skip).await.unwrap();
+    world.operate("s", signal("\"ann\"")).await.unwrap();
+    world.operate("s", SagaVerb::Resume).await.unwrap();
+    assert_eq!(world.ended("s").await, Ending::Completed);
+    assert_eq!(world.service.0.lock().calls, ["pay"]);
+}
+
+#[tokio::test]
 async fn m76_paused_it_can_be_cancelled_and_everything_is_undone() {
     let world = World::<Sale>::new().await;
     world.service.0.lock().loses_first = [(key("pay"), 1)].into();
@@ -241,7 +261,8 @@ async fn m59_m36_a_timer_is_listed_moved_and_cancelled() {
         key: key("step:approved"),
     };
     world.operate("s", cancel()).await.unwrap();
-    world.operate("s", cancel()).await.unwrap();
+    let refused = world.operate("s", cancel()).await.unwrap_err();
+    assert_eq!(refused, "no timer of this key is armed");
     let refused = world.operate("s", moved(later)).await.unwrap_err();
     assert_eq!(refused, "no timer of this key is armed");
     world.advance(3_600).await;
@@ -298,6 +319,8 @@ async fn m77_an_instance_that_ended_is_forked_before_a_step_and_goes_on_from_the
         world.status("t").await,
         SagaStatus::Waiting { .. }
     ));
+    let refused = world.operate("s", fork("pay", "other")).await.unwrap_err();
+    assert!(refused.contains("forked before"), "{refused}");
     // It has the outcome of what was before, and paid once more, under its own key.
     assert_eq!(world.words().await, ["reserve"]);
     assert_eq!(world.service.0.lock().calls, ["pay", "pay"]);
