@@ -67,7 +67,7 @@ fn reply(order: &str) -> PaymentReply {
 async fn world(moods: &[(&str, Mood)]) -> (PaymentServer, Arc<Mutex<Book>>, PaymentClient) {
     let book = Arc::new(Mutex::new(Book::default()));
     for (order, mood) in moods {
-        book.lock().set_mood(order, *mood);
+        book.lock().moods.insert((*order).to_owned(), *mood);
     }
     let server = PaymentServer::up(Arc::clone(&book)).await.unwrap();
     let client = PaymentClient::new(&format!("http://{}", server.address()));

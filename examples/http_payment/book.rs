@@ -41,7 +41,8 @@ pub(crate) struct Book {
     answers: HashMap<String, (StatusCode, Value)>,
     accounts: BTreeMap<String, Account>,
     called_off: HashSet<String>,
-    moods: HashMap<String, Mood>,
+    /// How it behaves towards an order, where that is said; else it is by chance.
+    pub(crate) moods: HashMap<String, Mood>,
     /// Requests whose key it knew.
     pub(crate) repeated: u64,
     /// So many requests are not taken, as of a server that has just begun.
@@ -49,12 +50,6 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Says how it behaves towards an order; else that is by chance.
-    #[allow(dead_code, reason = "the tests say it")]
-    pub(crate) fn set_mood(&mut self, order: &str, mood: Mood) {
-        self.moods.insert(order.to_owned(), mood);
-    }
-
     pub(crate) fn account(&self, order: &str) -> Account {
         self.accounts.get(order).copied().unwrap_or_default()
     }

@@ -1,42 +1,19 @@
 //! How money moves: taken from one account, and then given to the other or given back.
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::{
-    Compensable, Define, Definition, Nil, StepKey, StepSaga, Steps, to,
-};
+use chronicler::sagas::step_keys;
+use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 
 use crate::bank::{Account, AccountCommand, Amount, Transfer, TransferCommand, TransferEvent};
 
 /// Moves money from one account to another.
 pub(crate) struct MoneyTransfer;
 
-#[derive(Clone, Copy)]
-struct Ordered;
-#[derive(Clone, Copy)]
-struct Withdraw;
-#[derive(Clone, Copy)]
-struct Deposit;
-#[derive(Clone, Copy)]
-struct Complete;
-
-impl StepKey for Ordered {
-    const ID: &'static str = "ordered";
-    type Output = ();
-}
-
-impl StepKey for Withdraw {
-    const ID: &'static str = "withdraw";
-    type Output = i64;
-}
-
-impl StepKey for Deposit {
-    const ID: &'static str = "deposit";
-    type Output = i64;
-}
-
-impl StepKey for Complete {
-    const ID: &'static str = "complete";
-    type Output = ();
+step_keys! {
+    Ordered = "ordered" -> ();
+    Withdraw = "withdraw" -> i64;
+    Deposit = "deposit" -> i64;
+    Complete = "complete" -> ();
 }
 
 impl StepSaga for MoneyTransfer {

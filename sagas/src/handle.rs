@@ -251,6 +251,14 @@ impl<S: Saga> SagaHandle<S> {
             let other = AggregateId::new(other).map_err(CancelError::failed)?;
             let (before, verb) = (before.clone(), verb.clone());
             let fork = self.fork_of(tenant, id, before).await?;
+            let own = (fork.from.clone(), fork.before.clone());
+            let is_another = self.executor.handle.query(tenant, &other, move |state, _| {
+                state.is_started() && state.forked_from.as_ref() != Some(&own)
+            });
+            if is_another.await.map_err(AskError::Failed)?.state {
+                // Before it is written down that the one goes on as the other.
+                return Err(SagaRefusal::StartedBefore.into());
+            }
             let taken = Wish {
                 verb: verb.clone(),
                 by: by.clone(),

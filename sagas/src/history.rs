@@ -75,7 +75,10 @@ fn says(entry: &Entry) -> String {
             reason,
         } => {
             let what = undo_or(*is_undo, *effect);
-            format!("{what}, {attempt} attempts failed, next at {next}: {reason}")
+            match *next {
+                Timestamp::EPOCH => format!("{what}: {reason}"),
+                next => format!("{what}, {attempt} attempts failed, next at {next}: {reason}"),
+            }
         }
         Entry::Parked { effect, reason } => format!("effect {effect}: {reason}"),
         Entry::Unparked {

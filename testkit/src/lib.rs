@@ -19,6 +19,6 @@ pub use fingerprint::hold_fingerprint;
 pub use replay::assert_replays;
 pub use saga::{GivenSaga, Reaction, done, given_saga, rejected, unknown};
 pub use script::{
-    Durations, Expected, Play, Reply, Script, child_completed, in_any_order, lose, never_answered,
-    ok, reject, script, script_of,
+    Durations, Expected, Play, Reply, Script, in_any_order, lose, never_answered, ok, reject,
+    script, script_of,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chronicler_domain::{Aggregate, Event, Timestamp};
 use chronicler_sagas::{Answer, Ending, Request, Saga, SagaStatus, SagaVerb, Scripted, Wanted};
-use chronicler_store::codec::{CodecId, PayloadCodec, encode};
+use chronicler_store::codec::{PayloadCodec, encode};
 use serde::Serialize;
 
 /// How something that a saga wants is answered.
@@ -17,7 +17,7 @@ enum Answered {
     Wrong(String),
 }
 
-/// It is done, with this reply.
+/// It is done, with this reply; of a child, which was completed, with `()`.
 pub fn ok<T: Serialize>(reply: &T) -> Reply {
     answered(reply, |codec, payload| Answer::Done { codec, payload })
 }
@@ -423,13 +423,6 @@ impl Durations for u64 {
     fn hours(self) -> Duration {
         Duration::from_secs(self.saturating_mul(3_600))
     }
-}
-
-/// A child's end, as the answer to its beginning.
-pub fn child_completed() -> Reply {
-    let codec = CodecId::BINCODE.number();
-    let payload = Vec::new();
-    Reply(Answered::Answer(Answer::Done { codec, payload }))
 }
 
 #[cfg(test)]

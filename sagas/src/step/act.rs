@@ -122,16 +122,9 @@ impl<S: Saga> Step<'_, S> {
     }
 
     pub(super) fn end(&mut self, ending: Ending) {
-        let left: Vec<_> = self
-            .state
-            .effects
-            .iter()
-            .filter(|effect| effect.undo == UndoState::Abandoned)
-            .collect();
-        let left: Vec<_> = left
-            .into_iter()
-            .map(|effect| effect.spec.key.clone())
-            .collect();
+        let given_up = |effect: &&EffectView| effect.undo == UndoState::Abandoned;
+        let left = self.state.effects.iter().filter(given_up);
+        let left: Vec<_> = left.map(|effect| effect.spec.key.clone()).collect();
         let ending = match (&self.state.phase, ending) {
             (
                 Phase::Compensating { reason } | Phase::Closing { reason },

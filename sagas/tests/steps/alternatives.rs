@@ -1,5 +1,6 @@
 //! What follows a refusal, silence, and a step that takes too long.
 
+use chronicler_sagas::step_keys;
 use std::time::Duration;
 
 use chronicler_domain::Timestamp;
@@ -15,7 +16,7 @@ use crate::journey::act;
 use crate::parts::PartEvent;
 use crate::world::{World, start_where_it_begins};
 
-keys! {
+step_keys! {
     Charge = "charge" -> usize;
     Parcels = "parcels" -> Vec<usize>;
     Signed = "signed" -> String;

@@ -1,5 +1,6 @@
 //! A purchase that somebody has to approve.
 
+use chronicler_sagas::step_keys;
 use std::time::Duration;
 
 use chronicler_runtime::{ManualClock, RuntimeOptions};
@@ -11,7 +12,7 @@ use crate::journey::act;
 use crate::parts::{Part, PartEvent, Service};
 use crate::world::{World, begins, settle};
 
-keys! {
+step_keys! {
     Reserve = "reserve" -> u64;
     Approved = "approved" -> String;
     Counted = "counted" -> ();

@@ -1,5 +1,6 @@
 //! Branches: steps side by side, and undone so.
 
+use chronicler_sagas::step_keys;
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 use chronicler_sagas::{Ending, Input, Routes, SagaStatus};
 
@@ -7,7 +8,7 @@ use crate::journey::act;
 use crate::parts::{PartCommand, Willing};
 use crate::world::{World, start_where_it_begins};
 
-keys! {
+step_keys! {
     Plan = "plan" -> u64;
     Hotel = "hotel" -> u64;
     Car = "car" -> u64;

@@ -1,5 +1,6 @@
 //! Children: one saga begins another, and is told how it ended.
 
+use chronicler_sagas::step_keys;
 use std::time::Duration;
 
 use chronicler_domain::{AggregateId, Tenant};
@@ -13,7 +14,7 @@ use crate::journey::act;
 use crate::parts::{Part, PartEvent};
 use crate::world::{World, begins, id, settle, start_where_it_begins};
 
-keys! {
+step_keys! {
     Paint = "paint" -> u64;
     Dry = "dry" -> ();
     Sell = "sell" -> u64;

@@ -1,5 +1,6 @@
 //! A journey: a flight, a hotel for each night, a payment outside, and what comes after.
 
+use chronicler_sagas::step_keys;
 use std::time::Duration;
 
 use chronicler_domain::Tenant;
@@ -11,7 +12,7 @@ use chronicler_sagas::{Answer, Ending, Input, Route, Routes, SagaStatus};
 use crate::parts::{Part, PartCommand, PartEvent, Willing};
 use crate::world::{World, begins, id, settle, start_where_it_begins};
 
-keys! {
+step_keys! {
     Asked = "asked" -> ();
     Flight = "flight" -> u64;
     Nights = "nights" -> Vec<u64>;

@@ -6,18 +6,6 @@
     reason = "tests fail by panicking"
 )]
 
-/// Types that are keys of steps: name, id, output.
-macro_rules! keys {
-    ($($key:ident = $id:literal -> $output:ty;)*) => {$(
-        #[derive(Clone, Copy)]
-        struct $key;
-        impl chronicler_sagas::steps::StepKey for $key {
-            const ID: &'static str = $id;
-            type Output = $output;
-        }
-    )*};
-}
-
 mod alternatives;
 mod approval;
 mod branches;

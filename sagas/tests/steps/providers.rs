@@ -1,5 +1,6 @@
 //! Services that are dead, slow or narrow.
 
+use chronicler_sagas::step_keys;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use crate::journey::act;
 use crate::world::{World, settle, start_where_it_begins};
 
-keys! {
+step_keys! {
     Print = "print" -> usize;
     Done = "done" -> u64;
 }

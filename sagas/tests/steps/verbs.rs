@@ -1,5 +1,6 @@
 //! What an operator can have done: each verb changes what it says, once, and stands in the journal with who and why.
 
+use chronicler_sagas::step_keys;
 use std::time::Duration;
 
 use chronicler_domain::{Tenant, Timestamp};
@@ -11,7 +12,7 @@ use chronicler_sagas::{EffectState, Ending, Input, Routes, SagaStatus, SagaVerb,
 use crate::journey::act;
 use crate::world::{World, id, start_where_it_begins};
 
-keys! {
+step_keys! {
     Reserve = "reserve" -> u64;
     Pay = "pay" -> usize;
     Approved = "approved" -> String;
@@ -332,6 +333,17 @@ async fn m77_an_instance_that_ended_is_forked_before_a_step_and_goes_on_from_the
     // What was undone cannot be gone on from.
     let refused = world.operate("t", fork("pay", "u")).await.unwrap_err();
     assert!(refused.contains("undone"), "{refused}");
+    // Where another stands already nothing is forked to, and nothing is given away.
+    world.begin("v").await;
+    world.begin("w").await;
+    world.operate("v", SagaVerb::Terminate).await.unwrap();
+    let refused = world.operate("v", fork("pay", "w")).await.unwrap_err();
+    assert!(refused.contains("started before"), "{refused}");
+    world.operate("v", fork("pay", "x")).await.unwrap();
+    assert!(matches!(
+        world.status("x").await,
+        SagaStatus::Waiting { .. }
+    ));
 }
 
 #[tokio::test]

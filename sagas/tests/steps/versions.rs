@@ -1,5 +1,6 @@
 //! Definitions that change while instances are in flight.
 
+use chronicler_sagas::step_keys;
 use std::time::Duration;
 
 use chronicler_sagas::steps::{
@@ -10,7 +11,7 @@ use chronicler_sagas::{Ending, Input, Routes, SagaStatus, SagaVerb, replay};
 use crate::journey::act;
 use crate::world::{World, start_where_it_begins};
 
-keys! {
+step_keys! {
     Reserve = "reserve" -> u64;
     Hold = "hold" -> u64;
     Checked = "checked" -> u64;

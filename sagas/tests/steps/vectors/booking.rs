@@ -1,5 +1,6 @@
 //! Apache ServiceComb Pack: a car, a hotel, and a booking that may take too long.
 
+use chronicler_sagas::step_keys;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl Aggregate for Reservation {
     }
 }
 
-keys! {
+step_keys! {
     Car = "car" -> ();
     Hotel = "hotel" -> ();
     Finish = "finish" -> usize;

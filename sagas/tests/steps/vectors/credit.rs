@@ -1,6 +1,7 @@
 //! Eventuate Tram from end to end: a customer with a credit limit, and an order that is approved or rejected.
 
 use chronicler_domain::{Aggregate, Context, Decided, Event};
+use chronicler_sagas::step_keys;
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ impl Aggregate for Customer {
     }
 }
 
-keys! {
+step_keys! {
     Created = "created" -> ();
     Credit = "credit" -> ();
     Approve = "approve" -> ();

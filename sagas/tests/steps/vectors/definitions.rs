@@ -1,12 +1,13 @@
 //! Step sagas of the shape that the scripts were written for.
 
+use chronicler_sagas::step_keys;
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, To, to};
 use chronicler_sagas::{Input, Routes};
 
 use crate::parts::{Part, PartCommand, Willing};
 use crate::world::start_where_it_begins;
 
-keys! {
+step_keys! {
     Created = "created" -> ();
     First = "first" -> u64;
     Second = "second" -> u64;

@@ -1,5 +1,6 @@
 //! Steno: two nodes, each with an action and an undo that may be called again and again.
 
+use chronicler_sagas::step_keys;
 use std::time::Duration;
 
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to_service};
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::world::{World, start_where_it_begins};
 
-keys! {
+step_keys! {
     N1 = "n1" -> usize;
     N2 = "n2" -> usize;
     Sure = "sure" -> ();
