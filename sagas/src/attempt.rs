@@ -11,11 +11,11 @@ use chronicler_store::OutcomeResult;
 use chronicler_store::codec::CodecId;
 use chronicler_store::test_points::{CrashPlace, reached};
 use futures::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use uuid::Uuid;
 
 use crate::answer::Answer;
-use crate::circuit::Pass;
+use crate::circuit::{Circuit, Pass, Probing};
 use crate::effect::{Request, effect_id};
 use crate::entity::Task;
 use crate::executor::{Executor, Instance, QUICK_ATTEMPTS};
@@ -39,6 +39,20 @@ enum Attempted {
     Unavailable(String),
     /// It was not done, or nobody can say whether; the machinery's reasons.
     Failed(String),
+}
+
+/// An attempt that may go. What it holds it gives back when it has ended.
+struct Passage {
+    _room: Option<OwnedSemaphorePermit>,
+    probing: Option<Probing>,
+    had_to_wait: bool,
+}
+
+impl Passage {
+    /// Whether it goes for all that wait for the service.
+    fn is_probe(&self) -> bool {
+        self.probing.is_some()
+    }
 }
 
 impl<S: Saga> Executor<S> {
@@ -76,27 +90,9 @@ impl<S: Saga> Executor<S> {
             Request::Call { service, .. } => Some(self.shared.circuits.of(service)),
             _ => None,
         };
-        // First room, then the circuit: what waits for room must not be what all others wait for.
-        let (mut _room, mut probing, mut had_to_wait) = (None, None, has_waited);
-        loop {
-            if let Some((name, count)) = &task.terms.resource {
-                let (room, waited) = self.shared.resources.take(name, *count).await;
-                had_to_wait |= waited;
-                _room = room;
-            }
-            let Some(circuit) = &circuit else { break };
-            let mut changes = circuit.changes();
-            changes.mark_unchanged();
-            let until = match circuit.pass(clock.now()) {
-                Pass::Go => break,
-                Pass::Probe => {
-                    probing = Some(circuit.probing());
-                    break;
-                }
-                Pass::Wait(until) => until,
-            };
-            if !is_held {
-                let reason = "its service takes no requests: it waits until it does".to_owned();
+        let passage = match self.passage(&task, circuit.as_ref(), is_held).await {
+            Ok(passage) => passage,
+            Err(reason) => {
                 let held = SagaCommand::Held {
                     effect,
                     is_undo,
@@ -106,12 +102,8 @@ impl<S: Saga> Executor<S> {
                 };
                 return Some((held, options, turn));
             }
-            _room = None;
-            let _holding = self.held.hold();
-            self.until_it_may_pass(changes, until).await;
-        }
-        let is_probe = probing.is_some();
-        if task.attempt > 0 || had_to_wait || is_held {
+        };
+        if task.attempt > 0 || has_waited || passage.had_to_wait || is_held {
             let asked = SagaCommand::Attempt {
                 effect,
                 is_undo,
@@ -152,6 +144,14 @@ impl<S: Saga> Executor<S> {
             }
             _ => false,
         };
+        let failed = |reason: String, wait: Option<Duration>| SagaCommand::Failed {
+            effect,
+            is_undo,
+            attempt,
+            next: wait.map(|wait| clock.now().plus(wait)),
+            reason,
+            decided_at,
+        };
         let command = match attempted {
             Attempted::Begun => SagaCommand::Begun {
                 effect,
@@ -160,30 +160,19 @@ impl<S: Saga> Executor<S> {
             },
             Attempted::Ended(ending) => SagaCommand::ChildEnded { effect, ending },
             // It was asked for all that wait: that costs none of its own attempts.
-            Attempted::Unavailable(reason) if is_probe || now_all_wait => SagaCommand::Held {
-                effect,
-                is_undo,
-                attempt,
-                reason,
-                decided_at,
-            },
-            Attempted::Answered(Answer::Unknown { reason }) => {
-                let wait = self.tries_of(&task, true).wait_after(attempt);
-                match wait {
-                    None if !is_undo => SagaCommand::Answer {
-                        effect,
-                        is_undo,
-                        answer: Answer::Unknown { reason },
-                    },
-                    wait => SagaCommand::Failed {
-                        effect,
-                        is_undo,
-                        attempt,
-                        next: wait.map(|wait| clock.now().plus(wait)),
-                        reason,
-                        decided_at,
-                    },
+            Attempted::Unavailable(reason) if passage.is_probe() || now_all_wait => {
+                SagaCommand::Held {
+                    effect,
+                    is_undo,
+                    attempt,
+                    reason,
+                    decided_at,
                 }
+            }
+            Attempted::Answered(Answer::Unknown { reason })
+                if is_undo || self.tries_of(&task, true).wait_after(attempt).is_some() =>
+            {
+                failed(reason, self.tries_of(&task, true).wait_after(attempt))
             }
             Attempted::Answered(answer) => SagaCommand::Answer {
                 effect,
@@ -191,15 +180,7 @@ impl<S: Saga> Executor<S> {
                 answer,
             },
             Attempted::Failed(reason) | Attempted::Unavailable(reason) => {
-                let wait = self.tries_of(&task, false).wait_after(attempt);
-                SagaCommand::Failed {
-                    effect,
-                    is_undo,
-                    attempt,
-                    next: wait.map(|wait| clock.now().plus(wait)),
-                    reason,
-                    decided_at,
-                }
+                failed(reason, self.tries_of(&task, false).wait_after(attempt))
             }
         };
         Some((command, options, turn))
@@ -217,6 +198,52 @@ impl<S: Saga> Executor<S> {
             first: policy.backoff_min,
             longest: policy.backoff_max,
         })
+    }
+
+    /// Waits until there is room for an attempt and its circuit lets it through. First room, then the circuit: what waits
+    /// for room must not be what all others wait for.
+    ///
+    /// # Errors
+    /// Why the circuit does not, for an attempt of which that is not journaled yet.
+    async fn passage(
+        &self,
+        task: &Task,
+        circuit: Option<&Arc<Circuit>>,
+        is_held: bool,
+    ) -> Result<Passage, String> {
+        let mut had_to_wait = false;
+        loop {
+            let room = match &task.terms.resource {
+                Some((name, count)) => {
+                    let (room, waited) = self.shared.resources.take(name, *count).await;
+                    had_to_wait |= waited;
+                    room
+                }
+                None => None,
+            };
+            let passage = |probing| Passage {
+                _room: room,
+                probing,
+                had_to_wait,
+            };
+            let Some(circuit) = circuit else {
+                return Ok(passage(None));
+            };
+            let mut changes = circuit.changes();
+            changes.mark_unchanged();
+            let until = match circuit.pass(self.runtime.clock().now()) {
+                Pass::Go => return Ok(passage(None)),
+                Pass::Probe => return Ok(passage(Some(circuit.probing()))),
+                Pass::Wait(until) => until,
+            };
+            if !is_held {
+                return Err("its service takes no requests: it waits until it does".to_owned());
+            }
+            // Others may have the room meanwhile.
+            drop(passage);
+            let _holding = self.held.hold();
+            self.until_it_may_pass(changes, until).await;
+        }
     }
 
     /// Waits until a circuit changes, or until its next probe may go.

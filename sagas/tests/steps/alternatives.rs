@@ -7,14 +7,12 @@ use chronicler_domain::Timestamp;
 use chronicler_sagas::steps::{
     Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to_service,
 };
-use chronicler_sagas::{
-    Answer, Ending, Input, Routes, SagaStatus, SagaVerb, Scripted, Tries, Wanted,
-};
+use chronicler_sagas::{Answer, Ending, SagaStatus, SagaVerb, Scripted, Tries, Wanted};
 use chronicler_store::codec::{PayloadCodec, encode};
 
 use crate::journey::act;
 use crate::parts::PartEvent;
-use crate::world::{World, start_where_it_begins};
+use crate::world::World;
 
 step_keys! {
     Charge = "charge" -> usize;
@@ -28,15 +26,7 @@ struct Sale;
 
 impl StepSaga for Sale {
     const NAME: &'static str = "sale";
-    type Start = ();
-
-    fn routes(on: &mut Routes<Steps<Self>>) {
-        start_where_it_begins(on);
-    }
-
-    fn begin(_: &Input) -> Option<()> {
-        Some(())
-    }
+    begins_where_its_part_does!();
 
     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
         steps

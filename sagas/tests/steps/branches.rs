@@ -2,11 +2,11 @@
 
 use chronicler_sagas::step_keys;
 use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
-use chronicler_sagas::{Ending, Input, Routes, SagaStatus};
+use chronicler_sagas::{Ending, SagaStatus};
 
 use crate::journey::act;
 use crate::parts::{PartCommand, Willing};
-use crate::world::{World, start_where_it_begins};
+use crate::world::World;
 
 step_keys! {
     Plan = "plan" -> u64;
@@ -25,15 +25,7 @@ struct Trip;
 
 impl StepSaga for Trip {
     const NAME: &'static str = "trip";
-    type Start = ();
-
-    fn routes(on: &mut Routes<Steps<Self>>) {
-        start_where_it_begins(on);
-    }
-
-    fn begin(_: &Input) -> Option<()> {
-        Some(())
-    }
+    begins_where_its_part_does!();
 
     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
         steps

@@ -4,10 +4,9 @@ use chronicler_sagas::step_keys;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to_service};
+use chronicler_sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, to_service};
 use chronicler_sagas::{
-    CallResult, Ending, ExternalService, Input, Routes, SagaOptions, SagaStatus, SagaVerb,
-    SagasBuilder, Tries,
+    CallResult, Ending, ExternalService, SagaOptions, SagaStatus, SagaVerb, SagasBuilder, Tries,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -16,7 +15,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::journey::act;
-use crate::world::{World, settle, start_where_it_begins};
+use crate::world::{World, settle};
 
 step_keys! {
     Print = "print" -> usize;
@@ -28,15 +27,7 @@ struct Page;
 
 impl StepSaga for Page {
     const NAME: &'static str = "page";
-    type Start = ();
-
-    fn routes(on: &mut Routes<Steps<Self>>) {
-        start_where_it_begins(on);
-    }
-
-    fn begin(_: &Input) -> Option<()> {
-        Some(())
-    }
+    begins_where_its_part_does!();
 
     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
         steps

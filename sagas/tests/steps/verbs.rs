@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use chronicler_domain::{Tenant, Timestamp};
 use chronicler_sagas::steps::{
-    Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to_service,
+    Attempt, Compensable, Define, Definition, Nil, StepSaga, to_service,
 };
-use chronicler_sagas::{EffectState, Ending, Input, Routes, SagaStatus, SagaVerb, Settled, Tries};
+use chronicler_sagas::{EffectState, Ending, SagaStatus, SagaVerb, Settled, Tries};
 
 use crate::journey::act;
-use crate::world::{World, id, start_where_it_begins};
+use crate::world::{World, id};
 
 step_keys! {
     Reserve = "reserve" -> u64;
@@ -24,15 +24,7 @@ struct Sale;
 
 impl StepSaga for Sale {
     const NAME: &'static str = "sale";
-    type Start = ();
-
-    fn routes(on: &mut Routes<Steps<Self>>) {
-        start_where_it_begins(on);
-    }
-
-    fn begin(_: &Input) -> Option<()> {
-        Some(())
-    }
+    begins_where_its_part_does!();
 
     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
         steps

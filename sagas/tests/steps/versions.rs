@@ -6,10 +6,10 @@ use std::time::Duration;
 use chronicler_sagas::steps::{
     Compensable, Define, Definition, Migration, Nil, OlderDefinition, StepSaga, Steps,
 };
-use chronicler_sagas::{Ending, Input, Routes, SagaStatus, SagaVerb, replay};
+use chronicler_sagas::{Ending, SagaStatus, SagaVerb, replay};
 
 use crate::journey::act;
-use crate::world::{World, start_where_it_begins};
+use crate::world::World;
 
 step_keys! {
     Reserve = "reserve" -> u64;
@@ -22,10 +22,19 @@ step_keys! {
 type Steps0<S> = Define<S, Nil, Compensable>;
 
 fn first<S: StepSaga>(steps: Steps0<S>) -> Definition<S> {
+    reserving(steps, "reserve")
+}
+
+/// The first definition, but for what it sends.
+fn other_words<S: StepSaga>(steps: Steps0<S>) -> Definition<S> {
+    reserving(steps, "reserve at once")
+}
+
+fn reserving<S: StepSaga>(steps: Steps0<S>, words: &'static str) -> Definition<S> {
     steps
         .step(
             Reserve,
-            |_| act("stock", "reserve"),
+            move |_| act("stock", words),
             |_, _| act("stock", "not reserve"),
         )
         .wait_for(Approved)
@@ -68,15 +77,7 @@ macro_rules! sales {
         impl StepSaga for $name {
             const NAME: &'static str = "sale";
             const VERSION: u32 = $version;
-            type Start = ();
-
-            fn routes(on: &mut Routes<Steps<Self>>) {
-                start_where_it_begins(on);
-            }
-
-            fn begin(_: &Input) -> Option<()> {
-                Some(())
-            }
+            begins_where_its_part_does!();
 
             fn define(steps: Steps0<Self>) -> Definition<Self> {
                 $define(steps)
@@ -198,22 +199,6 @@ async fn m84_quarantined_for_its_definition_it_is_migrated_and_takes_what_waited
     approve(&world, "old").await;
     assert_eq!(world.ended("old").await, Ending::Completed);
     assert_eq!(world.words().await, ["reserve", "ship to ann"]);
-}
-
-/// The first definition, but for what it sends.
-fn other_words<S: StepSaga>(steps: Steps0<S>) -> Definition<S> {
-    steps
-        .step(
-            Reserve,
-            |_| act("stock", "reserve at once"),
-            |_, _| act("stock", "not reserve"),
-        )
-        .wait_for(Approved)
-        .within(Duration::from_secs(600))
-        .pivot(Ship, |seen| {
-            act("shop", format!("ship {}", seen.output(Approved)))
-        })
-        .build()
 }
 
 sales! {
