@@ -117,20 +117,25 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Signal { name, payload } => {
                 let (codec, payload) = json(&payload);
                 let was_quarantined = self.state.quarantined.is_some();
-                let said = Said {
+                let input = Input::Signal(Said {
                     name: name.clone(),
                     codec,
                     payload: payload.clone(),
-                };
+                });
                 // What waits is not to find out later that it cannot be taken.
                 if self.must_wait()
-                    && let Err(reason) = self.would_take(&Input::Signal(said))
+                    && let Err(reason) = self.would_take(&input)
                 {
                     self.fail("the signal", reason);
                     return Ok(());
                 }
                 self.operated(&wish);
-                self.signal(name, codec, payload);
+                let stalled = StalledInput::Signal {
+                    name,
+                    codec,
+                    payload,
+                };
+                self.input(input, stalled);
                 self.taken(was_quarantined, "the signal");
             }
             SagaVerb::Migrate => self.migrate(&wish)?,
@@ -138,24 +143,6 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Fork { .. } => {}
         }
         Ok(())
-    }
-
-    /// Says something to the saga; once it is being compensated that is only noted.
-    pub(super) fn signal(&mut self, name: String, codec: u8, payload: Vec<u8>) {
-        if self.state.phase != Phase::Forward || self.state.ended.is_some() {
-            return;
-        }
-        let said = Said {
-            name: name.clone(),
-            codec,
-            payload: payload.clone(),
-        };
-        let stalled = StalledInput::Signal {
-            name,
-            codec,
-            payload,
-        };
-        self.input(Input::Signal(said), stalled);
     }
 
     fn operated(&mut self, wish: &Wish) {

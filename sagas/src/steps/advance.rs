@@ -143,9 +143,8 @@ impl<S: StepSaga> Course<'_, S> {
         if node.look_after.is_some() {
             self.next = self.next.cancel_timer(look_of(node.id));
         }
-        let mut others = self.state.escalated.iter();
         if self.state.escalated.contains(node.id) {
-            let other = others.find(|step| *step != node.id);
+            let other = self.state.escalated.iter().find(|step| *step != node.id);
             self.next = match other {
                 Some(step) => self.next.escalate(format!("step {step:?} is not done")),
                 None => self.next.deescalate(),
@@ -154,12 +153,17 @@ impl<S: StepSaga> Course<'_, S> {
         self
     }
 
-    pub(super) fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
-        self.note(StepEvent::Did {
+    fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
+        self.note(Self::gave(node, output));
+    }
+
+    /// A step is done, and gave this.
+    pub(super) fn gave(node: &Node<S>, output: Vec<u8>) -> StepEvent<S::Start> {
+        StepEvent::Did {
             step: node.id.to_owned(),
             codec: PayloadCodec::default().id().number(),
             output,
-        });
+        }
     }
 
     pub(super) fn note(&mut self, event: StepEvent<S::Start>) {

@@ -390,31 +390,36 @@ impl<'a, S: StepSaga> Course<'a, S> {
             let replies: Vec<_> = replies;
             return self.joined(node, &replies);
         }
-        self.note(StepEvent::Did {
-            step,
-            codec,
-            output: payload.to_vec(),
-        });
-        self.behind(node)
+        let output = payload.to_vec();
+        self.behind(
+            node,
+            StepEvent::Did {
+                step,
+                codec,
+                output,
+            },
+        )
     }
 
     /// All commands of a step are answered.
-    fn joined(mut self, node: &Node<S>, replies: &[(u8, Vec<u8>)]) -> Next<Steps<S>> {
+    fn joined(self, node: &Node<S>, replies: &[(u8, Vec<u8>)]) -> Next<Steps<S>> {
         let output = match &node.join {
             Some(join) => join(replies),
             None => Err("it has one command only".to_owned()),
         };
         match output {
             Ok(output) => {
-                self.did(node, output);
-                self.behind(node)
+                let did = Self::gave(node, output);
+                self.behind(node, did)
             }
             Err(reason) => self.mistaken(format!("the replies of {:?}: {reason}", node.id)),
         }
     }
 
-    fn behind(mut self, node: &Node<S>) -> Next<Steps<S>> {
+    /// A step is done: it waits no more, and what is behind it goes on.
+    fn behind(mut self, node: &Node<S>, did: StepEvent<S::Start>) -> Next<Steps<S>> {
         self = self.unlimited(node);
+        self.note(did);
         if node.kind.is_pivot() {
             self.next = self.next.pivot();
         }

@@ -45,6 +45,7 @@ impl StepSaga for Sale {
             .tries(Tries::times(2).between(Duration::from_secs(1), Duration::from_secs(1)))
             .probe(|seen| to_service("service", &format!("what of card {}", seen.tried() + 1)))
             .within(Duration::from_secs(60))
+            .escalate_after(Duration::from_secs(30))
             .external_each::<Parcels, usize, String>(
                 Parcels,
                 |seen| {
@@ -214,4 +215,22 @@ fn m04_a_question_that_is_not_answered_either_has_its_limit() {
     assert!(matches!(sale.status(), SagaStatus::Running));
     sale.advance(Duration::from_secs(1)).unwrap();
     assert!(matches!(sale.status(), SagaStatus::Compensating { .. }));
+}
+
+#[test]
+fn m36_what_a_person_was_shown_is_over_when_the_step_is_done() {
+    let (mut sale, charge) = charging();
+    let escalated = |sale: &Scripted<Steps<Sale>>| {
+        let written = sale.written().into_iter();
+        written.filter(|name| name == "$Escalated").count()
+    };
+    sale.advance(Duration::from_secs(30)).unwrap();
+    assert_eq!(escalated(&sale), 1);
+    let codec = PayloadCodec::default();
+    let done = Answer::Done {
+        codec: codec.id().number(),
+        payload: encode(codec, &1_usize).unwrap().to_vec(),
+    };
+    sale.answer(&charge, done).unwrap();
+    assert_eq!(escalated(&sale), 2, "shown, and no more");
 }
