@@ -379,7 +379,13 @@ impl<S: Saga> Executor<S> {
             true => handle.end_child(child, parent).await,
             false => {
                 let beginning = (*codec, start.clone());
-                let options = options.clone();
+                // It lies deeper than who begins it: children that begin children end somewhere.
+                let depth = task.metadata.causation_depth.saturating_sub(1);
+                let causation = options.causation.map(|(cause, _)| (cause, depth));
+                let options = SendOptions {
+                    causation,
+                    ..options.clone()
+                };
                 handle.begin_child(child, parent, beginning, options).await
             }
         };

@@ -272,13 +272,9 @@ impl<S: Saga> Entity for SagaEntity<S> {
             _ => None,
         };
         let started = state.is_started();
+        let depth = ctx.metadata().causation_depth;
         let mut step = Step::new(&self.saga, state, ctx.now());
-        if ctx.metadata().causation_depth > self.causation_depth_max {
-            let depth = ctx.metadata().causation_depth;
-            step.cut(format!(
-                "{depth} causes lie before this input: a cycle is assumed and cut"
-            ));
-        }
+        step.too_deep = (depth > self.causation_depth_max).then_some(depth);
         step.take(command).map_err(Refusal::Rejected)?;
         let Step {
             events,

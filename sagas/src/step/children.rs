@@ -23,6 +23,7 @@ impl<S: Saga> Step<'_, S> {
             return self.is_child_of(&parent);
         }
         self.enter_child(parent, codec, start.clone());
+        self.cut_cycle();
         let said = Said {
             name: String::new(),
             codec,

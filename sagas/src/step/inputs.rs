@@ -36,6 +36,7 @@ impl<S: Saga> Step<'_, S> {
             // It is noted, and changes nothing any more.
             return;
         }
+        self.cut_cycle();
         if self.must_wait() {
             return self.enter(Entry::Stalled(StalledInput::Event(position)));
         }

@@ -166,6 +166,8 @@ pub(crate) struct Step<'a, S: Saga> {
     pub(crate) events: Vec<NewEvent>,
     /// Effects (and undos) that became due in this step.
     pub(crate) due: Vec<(u32, bool)>,
+    /// How many causes lie before the input, if those are too many.
+    pub(crate) too_deep: Option<u16>,
     /// What could not be encoded; the step then fails as a whole.
     pub(crate) error: Option<chronicler_store::codec::CodecError>,
 }
@@ -178,6 +180,7 @@ impl<'a, S: Saga> Step<'a, S> {
             now,
             events: Vec::new(),
             due: Vec::new(),
+            too_deep: None,
             error: None,
         }
     }
@@ -269,10 +272,15 @@ impl<'a, S: Saga> Step<'a, S> {
         Ok(())
     }
 
-    /// Sets the instance aside before it takes anything more.
-    pub(crate) fn cut(&mut self, reason: String) {
-        if self.state.is_open() && self.state.quarantined.is_none() {
-            self.enter(Entry::Quarantined { reason });
+    /// Sets the instance aside before it takes an input that too many causes lie before.
+    pub(super) fn cut_cycle(&mut self) {
+        if let Some(depth) = self.too_deep
+            && self.state.quarantined.is_none()
+        {
+            let reason = format!(
+                "{depth} causes lie before this input: a cycle is assumed and cut; released, it goes on"
+            );
+            self.set_aside(reason);
         }
     }
 

@@ -25,23 +25,17 @@ impl<S: Saga> Step<'_, S> {
     }
 
     pub(super) fn quarantine(&mut self, reason: String, input: StalledInput) {
-        tracing::error!(
-            saga = S::NAME,
-            id = self.state.id,
-            reason,
-            "saga instance quarantined"
-        );
-        self.enter(Entry::Quarantined { reason });
+        self.set_aside(reason);
         self.enter(Entry::Stalled(input));
     }
 
-    /// The same for an input that waits already: it stays the first.
+    /// The same for an input that waits already, or is about to.
     pub(super) fn set_aside(&mut self, reason: String) {
         tracing::error!(
             saga = S::NAME,
             id = self.state.id,
             reason,
-            "saga instance quarantined again"
+            "saga instance quarantined"
         );
         self.enter(Entry::Quarantined { reason });
     }

@@ -13,6 +13,7 @@ mod shop;
 mod watch;
 
 mod attempts;
+mod cycles;
 mod inputs;
 mod letters;
 mod operators;
