@@ -32,6 +32,8 @@ use crate::turns::Turns;
 
 /// Attempts that follow one another quickly and are not journaled: for a moment of overload.
 pub(crate) const QUICK_ATTEMPTS: u32 = 5;
+/// Attempts at what a person wants: some four seconds of them.
+const PERSON_ATTEMPTS: u32 = 30;
 /// The wait before the first of them; it doubles.
 const QUICK_WAIT: Duration = Duration::from_millis(5);
 /// Open sagas that are woken at a time after a restart.
@@ -135,7 +137,22 @@ impl<S: Saga> Executor<S> {
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<Work, AskError> {
-        let (work, sequence) = self.ask(instance, command, options).await?;
+        let asked = self.ask(instance, command, options).await?;
+        Ok(self.hand_on(instance, asked).await)
+    }
+
+    /// The same for a person, who would rather hear that it is busy than wait for ever.
+    pub(crate) async fn tell_for_a_person(
+        &self,
+        instance: &Instance,
+        command: SagaCommand,
+    ) -> Result<Work, AskError> {
+        let options = SendOptions::default();
+        let asked = self.ask_at_most(PERSON_ATTEMPTS, instance, command, options);
+        Ok(self.hand_on(instance, asked.await?).await)
+    }
+
+    async fn hand_on(&self, instance: &Instance, (work, sequence): (Work, LogSequence)) -> Work {
         if !work.tasks.is_empty() {
             let decided = Decided {
                 instance: instance.clone(),
@@ -146,11 +163,21 @@ impl<S: Saga> Executor<S> {
             // Without a receiver the executor has stopped; a restart finds the work in the journal.
             drop(self.queue.send(decided).await);
         }
-        Ok(work)
+        work
     }
 
     pub(crate) async fn ask(
         &self,
+        instance: &Instance,
+        command: SagaCommand,
+        options: SendOptions,
+    ) -> Result<(Work, LogSequence), AskError> {
+        self.ask_at_most(u32::MAX, instance, command, options).await
+    }
+
+    async fn ask_at_most(
+        &self,
+        attempts_max: u32,
         instance: &Instance,
         command: SagaCommand,
         options: SendOptions,
@@ -177,9 +204,9 @@ impl<S: Saga> Executor<S> {
                     return Ok((receipt.reply, receipt.sequence));
                 }
                 Err(SendError::Rejected(refusal)) => return Err(AskError::Refused(refusal)),
-                Err(SendError::Failed(error)) if error.is_retryable() => {
-                    attempt = (attempt + 1).min(QUICK_ATTEMPTS);
-                    self.pause(attempt).await;
+                Err(SendError::Failed(error)) if error.is_retryable() && attempt < attempts_max => {
+                    attempt = attempt.saturating_add(1);
+                    self.pause(attempt.min(QUICK_ATTEMPTS)).await;
                 }
                 Err(SendError::Failed(error)) => return Err(AskError::Failed(error)),
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, GlobalPosition, LogSequence, StreamId, Tenant, Timestamp};
-use chronicler_runtime::{DispatchError, Entity, SendOptions};
+use chronicler_runtime::{DispatchError, Entity};
 use chronicler_store::codec::EventDecoder;
 use chronicler_store::{AllQuery, ReadError, Start, StreamQuery};
 use futures::StreamExt;
@@ -373,9 +373,7 @@ impl<S: Saga> SagaHandle<S> {
                 _ => Vec::new(),
             };
             let command = SagaCommand::Unstall { input, events };
-            self.executor
-                .tell(&instance, command, SendOptions::default())
-                .await?;
+            self.executor.tell_for_a_person(&instance, command).await?;
         }
     }
 
@@ -389,9 +387,7 @@ impl<S: Saga> SagaHandle<S> {
             tenant: tenant.clone(),
             id: id.clone(),
         };
-        self.executor
-            .tell(&instance, command, SendOptions::default())
-            .await?;
+        self.executor.tell_for_a_person(&instance, command).await?;
         Ok(())
     }
 

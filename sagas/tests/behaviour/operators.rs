@@ -1,8 +1,11 @@
 //! What waits for a person: stuck undos, cancellation, quarantine.
 
+use std::time::Duration;
+
 use chronicler_domain::{StreamId, Tenant};
-use chronicler_sagas::{Saga, SagaStatus};
+use chronicler_sagas::{Saga, SagaStatus, SagaVerb};
 use chronicler_store::FactKind;
+use chronicler_store::memory::AppendFault;
 
 use crate::fixture::{compensated, fixture, id, settle};
 use crate::process::Fulfil;
@@ -162,4 +165,31 @@ async fn m26_a_retry_at_once_ends_the_wait_and_the_old_wait_sends_nothing() {
     // The wait that it replaced is over; what it waited for is under way already.
     f.advance(2).await;
     assert_eq!(f.gateway.inner.lock().calls, calls + 1);
+}
+
+#[tokio::test]
+async fn a_person_hears_that_the_log_takes_nothing_instead_of_waiting_for_ever() {
+    let f = fixture().await;
+    f.gateway.inner.lock().script = Script::NeverAnswers;
+    f.place("o", 3).await;
+    for _ in 0..1_000 {
+        f.store.faults().fail_append(AppendFault::Overloaded);
+    }
+    let handle = f.sagas.saga::<Fulfil>().unwrap().clone();
+    let (tenant, id) = (Tenant::default(), id("o"));
+    let pausing = handle.operate(&tenant, &id, SagaVerb::Pause, "ann", "we look at it");
+    tokio::pin!(pausing);
+    let mut turns = 0;
+    let error = loop {
+        tokio::select! {
+            biased;
+            ended = &mut pausing => break ended.unwrap_err(),
+            () = settle() => f.clock.advance(Duration::from_millis(200)),
+        }
+        turns += 1;
+        assert!(turns < 100, "it waits for ever");
+    };
+    assert!(!error.is_refusal(), "{error}");
+    assert!(error.to_string().contains("log"), "{error}");
+    assert!(!matches!(f.status("o").await, SagaStatus::Paused { .. }));
 }
