@@ -16,7 +16,7 @@ pub struct RuntimeOptions {
     pub inbox_max: usize,
     /// Commits of one instance that wait for the disk; then it waits with deciding. Default 1,024.
     pub pipeline_max: usize,
-    /// Instances alive at a time; beyond it the longest unused are passivated. Default 20,000 (about 10 KB each,
+    /// Instances alive at a time; beyond it the longest unused are passivated. Default 20,000 (about 9 KB each,
     /// plus their states).
     pub live_max: usize,
     /// Saga instances that may stay alive while they only wait; beyond it each ends as soon as it waits, and is recovered

@@ -228,7 +228,8 @@ impl<E: Entity> Turn<E> {
                     }
                 }
                 Identity::Effect { decided_at } if !live.memory.reaches_back_to(decided_at) => {
-                    match look_back(&instance, id, decided_at).await {
+                    // On the heap, as a recovery is: it is rare.
+                    match Box::pin(look_back(&instance, id, decided_at)).await {
                         Ok(outcome) => found = outcome,
                         Err(error) => {
                             refuse(command, error);

@@ -40,7 +40,8 @@ impl<E: Entity> Turn<E> {
             return Ok(());
         }
         let span = telemetry::recovery(&self.instance.stream);
-        self.recover().instrument(span).await
+        // On the heap: an actor that waits would else hold room for it as long as it lives.
+        Box::pin(self.recover().instrument(span)).await
     }
 
     async fn recover(&mut self) -> Result<(), DispatchError> {

@@ -57,6 +57,7 @@ impl StepSaga for Purchase {
             )
             .wait_for(Approved)
             .within(Duration::from_secs(3_600))
+            .escalate_after(Duration::from_secs(1_800))
             .wait_for(Counted)
             .pivot(Buy, |seen| {
                 act("shop", format!("buy for {}", seen.output(Approved)))
@@ -139,4 +140,22 @@ async fn instances_that_wait_cost_no_actor_and_wake_when_something_comes() {
     assert_eq!(bought.count(), 50);
     settle().await;
     assert_eq!(world.handle().awake(), 0);
+}
+
+#[tokio::test]
+async fn what_is_told_while_the_disk_is_slow_sleeps_when_it_is_durable() {
+    let mut options = RuntimeOptions::default();
+    options.warm_max = 0;
+    let (store, service) = (MemoryStore::new(), Service::default());
+    let (sagas, clock) = (SagasBuilder::default(), ManualClock::default());
+    let world = World::<Purchase>::with_options(sagas, options, store, service, clock).await;
+    world.begin("p").await;
+    let faults = world.store.faults();
+    faults.hold();
+    world.advance(1_800).await;
+    assert_eq!(world.handle().awake(), 1, "it is not durable yet");
+    faults.release();
+    settle().await;
+    assert_eq!(world.handle().awake(), 0);
+    assert!(world.view("p").await.escalated.is_some());
 }
