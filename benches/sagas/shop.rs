@@ -1,9 +1,7 @@
 //! What the sagas work on: tickets that begin them, and counters that count.
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::{
-    Compensable, Define, Definition, Nil, StepKey, StepSaga, Steps, To, to,
-};
+use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, To, to};
 use serde::{Deserialize, Serialize};
 
 /// Begins a saga.
@@ -73,18 +71,11 @@ impl Aggregate for Counter {
     }
 }
 
-macro_rules! keys {
-    ($($key:ident = $id:literal),*) => {$(
-        #[derive(Clone, Copy)]
-        pub(crate) struct $key;
-        impl StepKey for $key {
-            const ID: &'static str = $id;
-            type Output = u64;
-        }
-    )*};
+chronicler::sagas::step_keys! {
+    pub(crate) First = "first" -> u64;
+    pub(crate) Second = "second" -> u64;
+    pub(crate) Third = "third" -> u64;
 }
-
-keys!(First = "first", Second = "second", Third = "third");
 
 /// Three commands to three aggregates of its own.
 pub(crate) struct ThreeSteps;

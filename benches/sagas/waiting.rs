@@ -20,6 +20,8 @@ struct Seen {
     seconds: f64,
     megabytes: f64,
     open: usize,
+    /// Aggregates that are alive.
+    live: usize,
 }
 
 pub(crate) fn measure(folder: &Path, arguments: &Arguments) -> Measured<Vec<Figure>> {
@@ -37,8 +39,8 @@ pub(crate) fn measure(folder: &Path, arguments: &Arguments) -> Measured<Vec<Figu
             unit: "MB",
             at_most: 300.0,
             of: format!(
-                "{count} waiting sagas in a process that was started again; in the one that began them {:.0} MB",
-                filled.megabytes
+                "{count} waiting sagas in a process that was started again; in the one that began them {:.0} MB, with {} live aggregates and what it wrote last not in the index yet",
+                filled.megabytes, filled.live
             ),
         },
         Figure {
@@ -125,5 +127,6 @@ async fn seen(app: &App, seconds: f64) -> Measured<Seen> {
         seconds,
         megabytes: kilobytes.ok_or("the kernel names no memory")? / 1e3,
         open: handle.open().await?.len(),
+        live: app.runtime().aggregate::<Ticket>()?.live(),
     })
 }
