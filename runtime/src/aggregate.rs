@@ -101,6 +101,12 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
         codec::decode(codec, payload)
     }
 
+    fn command_json(&self, codec: CodecId, payload: &[u8]) -> Option<String> {
+        let command = self.decode_command(codec, payload).ok()?;
+        let json = encode(PayloadCodec::Json, &command).ok()?;
+        String::from_utf8(json.to_vec()).ok()
+    }
+
     fn encode_outcome(
         &self,
         outcome: Result<&A::Reply, &A::Rejection>,

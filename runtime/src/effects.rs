@@ -66,6 +66,12 @@ impl EffectDispatcher {
         self.targets.contains_key(category)
     }
 
+    /// A command that a category takes, for people: as JSON. `None` if the category is not hosted here, or this is none
+    /// of its commands.
+    pub fn command_json(&self, category: &str, codec: CodecId, command: &[u8]) -> Option<String> {
+        self.targets.get(category)?.command_json(codec, command)
+    }
+
     /// Carries an effect out, or finds that it was. Either way the outcome is durable when it is answered.
     ///
     /// # Errors
@@ -88,6 +94,8 @@ pub(crate) trait EffectTarget: Send + Sync + 'static {
         &self,
         effect: EffectCommand,
     ) -> BoxFuture<'_, Result<EffectOutcome, DispatchError>>;
+
+    fn command_json(&self, codec: CodecId, command: &[u8]) -> Option<String>;
 }
 
 impl<E: Entity> EffectTarget for EntityHandle<E> {
@@ -132,5 +140,9 @@ impl<E: Entity> EffectTarget for EntityHandle<E> {
             })
         }
         .boxed()
+    }
+
+    fn command_json(&self, codec: CodecId, command: &[u8]) -> Option<String> {
+        self.entity().command_json(codec, command)
     }
 }

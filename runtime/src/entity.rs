@@ -77,6 +77,12 @@ pub trait Entity: Send + Sync + 'static {
     /// When the bytes are not one.
     fn decode_command(&self, codec: CodecId, payload: &[u8]) -> Result<Self::Command, CodecError>;
 
+    /// A command, for people: as JSON. `None`, as by default, if these commands cannot be shown.
+    fn command_json(&self, codec: CodecId, payload: &[u8]) -> Option<String> {
+        let _ = (codec, payload);
+        None
+    }
+
     /// Encodes a reply or rejection, to be remembered.
     ///
     /// # Errors
@@ -114,6 +120,8 @@ pub struct Draft<R> {
 pub enum Refusal<R> {
     /// The domain said no.
     Rejected(R),
+    /// The domain said no after it had changed the state: that is forgotten. Repeated, the command is decided anew.
+    Withdrawn(R),
     /// Something could not be encoded.
     Failed(CodecError),
 }

@@ -3,7 +3,7 @@
 use chronicler_domain::{LogSequence, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::EffectSpec;
+use crate::effect::{EffectSpec, Request};
 use crate::terms::Terms;
 
 /// Where one effect is.
@@ -78,6 +78,15 @@ pub struct EffectView {
 }
 
 impl EffectView {
+    /// What is done to take it back, as far as that is known; `None` if it need not be.
+    pub fn undo_request(&self) -> Option<&Request> {
+        let undo = self.spec.undo.as_ref()?;
+        match self.state {
+            EffectState::Unknown => Some(undo.if_unknown.as_ref().unwrap_or(&undo.if_done)),
+            _ => Some(&undo.if_done),
+        }
+    }
+
     /// Whether the undos of both may run side by side.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         (self.together.is_some() && self.together == other.together)

@@ -280,8 +280,12 @@ impl<S: Saga> Entity for SagaEntity<S> {
             events,
             mut due,
             error,
+            refused,
             ..
         } = step;
+        if let Some(refused) = refused {
+            return Err(Refusal::Withdrawn(refused));
+        }
         if let Some(error) = error {
             return Err(Refusal::Failed(error));
         }

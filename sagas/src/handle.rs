@@ -278,7 +278,7 @@ impl<S: Saga> SagaHandle<S> {
     /// Runs the undos of an instance. Journaled with who and why.
     ///
     /// # Errors
-    /// A refusal when it is over, past its pivot, or being compensated already; else a fault.
+    /// A refusal when it is over or past its pivot; else a fault. One that is being compensated already goes on so.
     pub async fn cancel(
         &self,
         tenant: &Tenant,
@@ -310,8 +310,8 @@ impl<S: Saga> SagaHandle<S> {
     /// not tried again. For an undo the answer does not matter: it counts as done. Journaled with who and why.
     ///
     /// # Errors
-    /// A refusal when no effect of this key waits for a person, or a command is said to be unknown: its aggregate knows.
-    /// A fault when the saga's own code cannot take the answer; the effect then goes on waiting. Else a fault.
+    /// A refusal when no effect of this key waits for a person, a command is said to be unknown (its aggregate knows), or
+    /// the saga's own code cannot take the answer; the effect then goes on waiting. Else a fault.
     pub async fn settle(
         &self,
         tenant: &Tenant,

@@ -234,13 +234,9 @@ impl<S> InstanceState<S> {
     /// What is to be sent for an effect, or for its undo.
     pub(crate) fn request(&self, index: u32, is_undo: bool) -> Option<&Request> {
         let effect = self.effect(index)?;
-        if !is_undo {
-            return Some(&effect.spec.request);
-        }
-        let undo = effect.spec.undo.as_ref()?;
-        match effect.state {
-            EffectState::Unknown => Some(undo.if_unknown.as_ref().unwrap_or(&undo.if_done)),
-            _ => Some(&undo.if_done),
+        match is_undo {
+            false => Some(&effect.spec.request),
+            true => effect.undo_request(),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Sagas as an operator sees them.
 
 use chronicler_domain::{StreamId, Timestamp};
+use chronicler_runtime::EffectDispatcher;
 use chronicler_sagas::{
-    CancelError, EffectState, EffectView, HistoryLine, ListedSaga, SagaShown, SagaStatus, SagaVerb,
-    UndoState, list_open,
+    CancelError, EffectState, EffectView, HistoryLine, ListedSaga, Request, SagaShown, SagaStatus,
+    SagaVerb, UndoState, list_open,
 };
+use chronicler_store::codec::CodecId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -41,6 +43,13 @@ pub struct EffectLine {
     pub state: String,
     /// Where its undo is.
     pub undo: String,
+    /// What is sent for it: a command as JSON, what goes to a service as text, anything else as `0x` and its bytes in
+    /// hexadecimal digits; in the form in which the verb `edit` takes another.
+    #[serde(default)]
+    pub sends: Option<String>,
+    /// The same for its undo.
+    #[serde(default)]
+    pub undo_sends: Option<String>,
 }
 
 /// One thing that happened to a saga.
@@ -123,7 +132,7 @@ pub(super) async fn show(app: &App, stream: &StreamId) -> Result<Value, Operator
             "{stream} was never started"
         )));
     }
-    serde_json::to_value(detail(stream, shown)).map_err(failed)
+    serde_json::to_value(detail(stream, shown, app.runtime().effects())).map_err(failed)
 }
 
 /// Has something done with one saga.
@@ -172,7 +181,7 @@ fn failed(error: impl ToString) -> OperatorError {
     OperatorError::Failed(error.to_string())
 }
 
-fn detail(stream: &StreamId, shown: SagaShown) -> SagaDetail {
+fn detail(stream: &StreamId, shown: SagaShown, targets: &EffectDispatcher) -> SagaDetail {
     let (status, detail) = words(&shown.status);
     let has_ended = matches!(shown.status, SagaStatus::Ended { .. });
     SagaDetail {
@@ -186,7 +195,11 @@ fn detail(stream: &StreamId, shown: SagaShown) -> SagaDetail {
         escalated: shown.escalated,
         parent: shown.parent,
         stalled: shown.stalled,
-        effects: shown.effects.iter().map(effect).collect(),
+        effects: shown
+            .effects
+            .iter()
+            .map(|view| effect(view, targets))
+            .collect(),
         timers: shown.timers,
         remaining: match has_ended {
             true => Vec::new(),
@@ -232,7 +245,7 @@ fn words(status: &SagaStatus) -> (String, String) {
     (status.word().to_owned(), detail)
 }
 
-fn effect(effect: &EffectView) -> EffectLine {
+fn effect(effect: &EffectView, targets: &EffectDispatcher) -> EffectLine {
     let attempts = |attempt: u32, next: Timestamp| match (attempt, next) {
         (_, Timestamp::MAX) => "waits for its service".to_owned(),
         (0, _) => "under way".to_owned(),
@@ -259,7 +272,33 @@ fn effect(effect: &EffectView) -> EffectLine {
         target: effect.spec.request.describe(),
         state,
         undo,
+        sends: sent(&effect.spec.request, targets),
+        undo_sends: effect.undo_request().and_then(|undo| sent(undo, targets)),
     }
+}
+
+/// What a request sends, for people.
+fn sent(request: &Request, targets: &EffectDispatcher) -> Option<String> {
+    let as_it_is = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains(char::is_control) => text.to_owned(),
+        _ => {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            format!("0x{}", digits.collect::<String>())
+        }
+    };
+    Some(match request {
+        Request::Command {
+            category,
+            codec,
+            command,
+            ..
+        } => targets
+            .command_json(category, CodecId::new(*codec), command)
+            .unwrap_or_else(|| as_it_is(command)),
+        Request::Call { request, .. } => as_it_is(request),
+        Request::Start { start, .. } => as_it_is(start),
+        Request::Nothing => return None,
+    })
 }
 
 fn happened(line: HistoryLine) -> HappenedLine {

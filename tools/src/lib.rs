@@ -19,6 +19,7 @@ mod rebuild;
 mod repair;
 mod restore;
 mod run;
+mod saga_line;
 mod sagas;
 mod stat;
 mod stream_name;

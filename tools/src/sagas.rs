@@ -1,7 +1,6 @@
 //! `chronicler saga`: what sagas are doing, and what an operator can have done with one.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::exit::{Exit, ToolError};
 use crate::operate::{Words, refused};
 use crate::output::Output;
 use crate::progress::bar;
+use crate::saga_line::{Line, Whole};
 
 /// The statuses of open sagas.
 const STATUSES: [&str; 8] = [
@@ -397,91 +397,6 @@ fn show(one: &One, mermaid: bool, out: &mut Output<'_>) -> Result<Exit, ToolErro
         }
     }
     Ok(Exit::Done)
-}
-
-struct Line<'a>(&'a SagaLine);
-
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let saga = self.0;
-        let (stream, status) = (saga.stream.escape_debug(), &saga.status);
-        write!(f, "{stream}: {status} since {}", saga.since)?;
-        write!(f, ", version {}", saga.version)?;
-        if !saga.waits_for.is_empty() {
-            write!(
-                f,
-                ", waits for {}",
-                saga.waits_for.join(", ").escape_debug()
-            )?;
-        }
-        if let Some(until) = saga.until {
-            write!(f, " until {until}")?;
-        }
-        if let Some(why) = &saga.escalated {
-            write!(f, ", LOOK AT IT: {}", why.escape_debug())?;
-        }
-        Ok(())
-    }
-}
-
-struct Whole<'a>(&'a SagaDetail);
-
-impl fmt::Display for Whole<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let saga = self.0;
-        let version = saga.version.map(|version| format!(", version {version}"));
-        write!(
-            f,
-            "{}{}",
-            saga.stream.escape_debug(),
-            version.unwrap_or_default()
-        )?;
-        write!(f, "\n  {}", saga.status)?;
-        if !saga.detail.is_empty() {
-            write!(f, ": {}", saga.detail.escape_debug())?;
-        }
-        write!(f, "\n  began {}, last moved {}", saga.since, saga.moved)?;
-        if saga.pivoted {
-            write!(f, "\n  it has passed its pivot, and only goes forward")?;
-        }
-        if let Some(why) = &saga.escalated {
-            write!(f, "\n  LOOK AT IT: {}", why.escape_debug())?;
-        }
-        if let Some(parent) = &saga.parent {
-            write!(f, "\n  begun by {}", parent.escape_debug())?;
-        }
-        if saga.stalled > 0 {
-            write!(
-                f,
-                "\n  {} inputs wait until it is released or resumed",
-                saga.stalled
-            )?;
-        }
-        write!(f, "\neffects")?;
-        for (number, effect) in saga.effects.iter().enumerate() {
-            let (key, target) = (effect.key.escape_debug(), effect.target.escape_debug());
-            write!(
-                f,
-                "\n  {number:>3} {key} to {target}: {}",
-                effect.state.escape_debug()
-            )?;
-            if !effect.undo.is_empty() {
-                write!(f, "; its undo: {}", effect.undo.escape_debug())?;
-            }
-        }
-        for (key, due) in &saga.timers {
-            write!(f, "\ntimer {} due {due}", key.escape_debug())?;
-        }
-        if !saga.remaining.is_empty() {
-            write!(f, "\nremains {}", saga.remaining.join(", ").escape_debug())?;
-        }
-        write!(f, "\nhistory")?;
-        for line in &saga.history {
-            let (what, says) = (line.what.escape_debug(), line.says.escape_debug());
-            write!(f, "\n  {} {:>8} {what} {says}", line.at, line.position)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

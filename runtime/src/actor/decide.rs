@@ -95,6 +95,10 @@ impl<E: Entity> Turn<E> {
                 self.discard();
                 return fail(answer, error.into());
             }
+            Ok(Err(Refusal::Withdrawn(rejection))) => {
+                self.discard();
+                return drop(answer.send(Err(SendError::Rejected(rejection))));
+            }
             Ok(Err(Refusal::Rejected(rejection))) => (None, Some(rejection)),
             Ok(Ok(draft)) => (Some(draft), None),
         };

@@ -153,6 +153,8 @@ pub(crate) enum SagaRefusal {
     UnderWay,
     #[error("an instance of this id was started before")]
     StartedBefore,
+    #[error("the saga's own code cannot take {what}: {reason}")]
+    NotTaken { what: &'static str, reason: String },
     #[error("the saga's pivot is under way: whether it can still be undone is not known yet")]
     PivotUnderWay,
 }
@@ -168,6 +170,8 @@ pub(crate) struct Step<'a, S: Saga> {
     pub(crate) due: Vec<(u32, bool)>,
     /// How many causes lie before the input, if those are too many.
     pub(crate) too_deep: Option<u16>,
+    /// Why nothing of the step counts.
+    pub(crate) refused: Option<SagaRefusal>,
     /// What could not be encoded; the step then fails as a whole.
     pub(crate) error: Option<chronicler_store::codec::CodecError>,
 }
@@ -181,6 +185,7 @@ impl<'a, S: Saga> Step<'a, S> {
             events: Vec::new(),
             due: Vec::new(),
             too_deep: None,
+            refused: None,
             error: None,
         }
     }

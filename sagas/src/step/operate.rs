@@ -126,7 +126,7 @@ impl<S: Saga> Step<'_, S> {
                 if self.must_wait()
                     && let Err(reason) = self.would_take(&input)
                 {
-                    self.fail("the signal", reason);
+                    self.withdraw("the signal", reason);
                     return Ok(());
                 }
                 self.operated(&wish);
@@ -287,7 +287,7 @@ impl<S: Saga> Step<'_, S> {
         let decided = self.decide(&Input::Migrate { from });
         if let Err(reason) = decided {
             // Nothing of it is taken: it goes on waiting as it was.
-            self.fail("the migration", reason);
+            self.withdraw("the migration", reason);
         }
         Ok(())
     }
@@ -368,7 +368,7 @@ impl<S: Saga> Step<'_, S> {
                 if let Some(event) = event.0.downcast_ref::<S::Event>()
                     && let Err(reason) = self.record(event)
                 {
-                    self.fail("an event that is copied", reason);
+                    self.withdraw("an event that is copied", reason);
                 }
             }
         }
@@ -377,12 +377,12 @@ impl<S: Saga> Step<'_, S> {
     /// An answer that the saga's code cannot take is not taken: the effect goes on waiting for another.
     pub(super) fn taken(&mut self, was_quarantined: bool, what: &'static str) {
         if let Some(reason) = self.state.quarantined.clone().filter(|_| !was_quarantined) {
-            self.fail(what, reason);
+            self.withdraw(what, reason);
         }
     }
 
-    /// The whole step fails, and nothing of it is journaled.
-    pub(super) fn fail(&mut self, type_name: &'static str, reason: String) {
-        self.error = Some(chronicler_store::codec::CodecError::Undecodable { type_name, reason });
+    /// The whole step is refused, and nothing of it is journaled.
+    pub(super) fn withdraw(&mut self, what: &'static str, reason: String) {
+        self.refused = Some(SagaRefusal::NotTaken { what, reason });
     }
 }

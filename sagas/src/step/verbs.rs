@@ -19,7 +19,8 @@ impl<S: Saga> Step<'_, S> {
             return Err(SagaRefusal::PastPivot);
         }
         if self.state.phase != Phase::Forward {
-            return Err(SagaRefusal::Compensating);
+            // It is on its way there.
+            return Ok(());
         }
         if self.state.pivoting.is_some() {
             return Err(SagaRefusal::PivotUnderWay);

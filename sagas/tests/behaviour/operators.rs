@@ -57,6 +57,12 @@ async fn m76_cancel_runs_the_undos_and_is_refused_when_it_is_over() {
     };
     assert_eq!(f.status("o").await, waits);
     assert_eq!(f.charges("o"), (0, 0));
+    // Wanted again, it is on its way there.
+    handle
+        .cancel(&Tenant::default(), &id("o"), "again", "ann")
+        .await
+        .unwrap();
+    assert_eq!(f.status("o").await, waits);
     f.advance(31).await;
     assert_eq!(f.status("o").await, compensated("changed my mind"));
     assert_eq!(

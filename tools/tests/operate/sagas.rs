@@ -174,6 +174,10 @@ async fn m27_sagas_are_listed_shown_and_changed_in_a_running_application() {
     let attention = lines(&tool(dir, "list", &["--attention"]).await);
     assert_eq!(attention.len(), 1);
     assert_eq!(attention[0]["status"], "compensation stuck");
+    let shown = lines(&tool(dir, "show", &["saga:sale/b"]).await);
+    let effect = &shown[0]["effects"][0];
+    assert_eq!(effect["sends"], "\"Take\"");
+    assert_eq!(effect["undo_sends"], "\"PutBack\"");
     let given_up = tool(dir, "abandon", &["saga:sale/b", "take"]).await;
     assert_eq!(status(&given_up), "abandoned");
     let ended = tool(dir, "terminate", &["saga:sale/c"]).await;
@@ -218,7 +222,7 @@ async fn what_cannot_be_done_is_refused_in_words() {
     ];
     for (verb, more, words) in refusals {
         let ran = tool(dir, verb, more).await;
-        assert_ne!(ran.exit, 0, "{verb} {more:?}");
+        assert_eq!(ran.exit, 3, "{verb} {more:?}");
         assert!(ran.err.contains(words), "{verb}: {}", ran.err);
     }
     app.stop().await;

@@ -1,0 +1,142 @@
+//! Sagas in words.
+
+use std::fmt;
+
+use chronicler::operator::{EffectLine, SagaDetail, SagaLine};
+
+/// Characters of what an effect sends that are shown.
+const SHOWN_MAX: usize = 1_000;
+
+/// A line about an open saga.
+pub(crate) struct Line<'a>(pub(crate) &'a SagaLine);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let saga = self.0;
+        let (stream, status) = (saga.stream.escape_debug(), &saga.status);
+        write!(f, "{stream}: {status}, began {}", saga.since)?;
+        write!(f, ", version {}", saga.version)?;
+        if !saga.waits_for.is_empty() {
+            write!(
+                f,
+                ", waits for {}",
+                saga.waits_for.join(", ").escape_debug()
+            )?;
+        }
+        if let Some(until) = saga.until {
+            write!(f, " until {until}")?;
+        }
+        if let Some(why) = &saga.escalated {
+            write!(f, ", LOOK AT IT: {}", why.escape_debug())?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything about one saga.
+pub(crate) struct Whole<'a>(pub(crate) &'a SagaDetail);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let saga = self.0;
+        let version = saga.version.map(|version| format!(", version {version}"));
+        write!(
+            f,
+            "{}{}",
+            saga.stream.escape_debug(),
+            version.unwrap_or_default()
+        )?;
+        write!(f, "\n  {}", saga.status)?;
+        if !saga.detail.is_empty() {
+            write!(f, ": {}", saga.detail.escape_debug())?;
+        }
+        write!(f, "\n  began {}, last moved {}", saga.since, saga.moved)?;
+        if saga.pivoted {
+            write!(f, "\n  it has passed its pivot, and only goes forward")?;
+        }
+        if let Some(why) = &saga.escalated {
+            write!(f, "\n  LOOK AT IT: {}", why.escape_debug())?;
+        }
+        if let Some(parent) = &saga.parent {
+            write!(f, "\n  begun by {}", parent.escape_debug())?;
+        }
+        if saga.stalled > 0 {
+            write!(
+                f,
+                "\n  {} inputs wait until it is released or resumed",
+                saga.stalled
+            )?;
+        }
+        write!(f, "\neffects")?;
+        for (number, effect) in saga.effects.iter().enumerate() {
+            write!(f, "\n  {number:>3} {}", Effect(effect))?;
+        }
+        for (key, due) in &saga.timers {
+            write!(f, "\ntimer {} due {due}", key.escape_debug())?;
+        }
+        if !saga.remaining.is_empty() {
+            write!(f, "\nremains {}", saga.remaining.join(", ").escape_debug())?;
+        }
+        write!(f, "\nhistory")?;
+        for line in &saga.history {
+            let (what, says) = (line.what.escape_debug(), line.says.escape_debug());
+            write!(f, "\n  {} {:>8} {what} {says}", line.at, line.position)?;
+        }
+        Ok(())
+    }
+}
+
+/// One effect, and what is sent for it while somebody might want to know.
+struct Effect<'a>(&'a EffectLine);
+
+impl fmt::Display for Effect<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effect = self.0;
+        let (key, target) = (effect.key.escape_debug(), effect.target.escape_debug());
+        write!(f, "{key} to {target}: {}", effect.state.escape_debug())?;
+        if !effect.undo.is_empty() {
+            write!(f, "; its undo: {}", effect.undo.escape_debug())?;
+        }
+        let is_over = matches!(effect.state.as_str(), "done" | "rejected" | "skipped");
+        if let Some(sends) = effect.sends.as_ref().filter(|_| !is_over) {
+            write!(f, "\n      sends {}", beginning(sends))?;
+        }
+        let is_over = matches!(effect.undo.as_str(), "" | "undone" | "given up");
+        if let Some(sends) = effect.undo_sends.as_ref().filter(|_| !is_over) {
+            write!(f, "\n      its undo sends {}", beginning(sends))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text on a line, with its quotation marks as they are; a long one cut, with how long it is.
+fn beginning(text: &str) -> String {
+    let mut shown = String::new();
+    for (place, sign) in text.chars().enumerate() {
+        if place == SHOWN_MAX {
+            let all = text.len();
+            return format!("{shown}… ({all} bytes; whole with --json)");
+        }
+        match sign {
+            '"' | '\'' | '\\' => shown.push(sign),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_stays_as_it_is_on_one_line_and_is_cut() {
+        assert_eq!(beginning(r#"{"a":"\n"}"#), r#"{"a":"\n"}"#);
+        assert_eq!(beginning("a\nb\u{202e}"), "a\\nb\\u{202e}");
+        let long = beginning(&"ä".repeat(1_001));
+        assert!(
+            long.ends_with("ä… (2002 bytes; whole with --json)"),
+            "{long}"
+        );
+    }
+}
