@@ -1,5 +1,13 @@
 //! The order-payment saga on generated or real orders: the flagship of Chronicler.
 
+/// Prints a line. Where the reader has gone, as `head` goes, the work is done all the same.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($words)*).ok();
+    }};
+}
+
 mod arguments;
 mod domain;
 mod gateway;

@@ -41,7 +41,7 @@ async fn generate_in(shop: &Shop, orders: u64, seed: u64) -> Done {
     // A run that was interrupted is brought to its end first.
     let until = (done_before / orders + 1) * orders;
     if done_before > 0 {
-        println!(
+        say!(
             "{} orders are there already; going on with number {}. To start afresh: rm -r {}\n",
             done_before,
             done_before + 1,
@@ -66,7 +66,7 @@ async fn generate_in(shop: &Shop, orders: u64, seed: u64) -> Done {
         took: began.elapsed(),
     };
     print_generated(shop, effort).await?;
-    println!("  {:<18} {}", "data", shop.data.display());
+    say!("  {:<18} {}", "data", shop.data.display());
     all_is_well(shop).await
 }
 

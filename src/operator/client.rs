@@ -8,10 +8,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::socket::short_path_in;
-use super::verb::{OperatorError, OperatorRequest};
+use super::verb::{OperatorError, OperatorRequest, REQUEST_BYTES_MAX};
 
 /// How long an application may take to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_secs(30);
+/// How often who waits is told so.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Why there is no answer, or one that is no.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,37 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`].
 pub fn ask(data: &Path, request: &OperatorRequest) -> Result<Value, AskError> {
+    ask_telling(data, request, |_| {})
+}
+
+/// The same, and says after every ten seconds for how long it has waited: an application that is busy, or was stopped by
+/// a signal, takes the request and does not answer.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask_telling(
+    data: &Path,
+    request: &OperatorRequest,
+    waits: impl FnMut(Duration),
+) -> Result<Value, AskError> {
+    ask_telling_every(TELL_EVERY, data, request, waits)
+}
+
+fn ask_telling_every(
+    every: Duration,
+    data: &Path,
+    request: &OperatorRequest,
+    mut waits: impl FnMut(Duration),
+) -> Result<Value, AskError> {
+    let refused = |error| AskError::Refused(OperatorError::Invalid(error));
+    let mut line = serde_json::to_vec(request).map_err(|error| refused(error.to_string()))?;
+    line.push(b'\n');
+    if line.len() as u64 > REQUEST_BYTES_MAX {
+        let bytes = line.len();
+        return Err(refused(format!(
+            "the request has {bytes} bytes, and may have {REQUEST_BYTES_MAX}"
+        )));
+    }
     let (path, _folder) = short_path_in(data).map_err(AskError::NobodyListens)?;
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -46,24 +79,84 @@ pub fn ask(data: &Path, request: &OperatorRequest) -> Result<Value, AskError> {
         }
         _ => AskError::NotReached(error),
     })?;
-    if !request.verb.changes() {
-        let patience = Some(STATUS_PATIENCE);
-        let limited = stream.set_read_timeout(patience);
-        limited.map_err(AskError::NotReached)?;
-    }
+    let limited = stream.set_read_timeout(Some(every));
+    limited.map_err(AskError::NotReached)?;
+    let is_status = !request.verb.changes();
     let mut exchange = || {
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
         stream.write_all(&line)?;
-        let mut answer = String::new();
-        if BufReader::new(&stream).read_line(&mut answer)? == 0 {
+        let (mut reader, mut answer) = (BufReader::new(&stream), Vec::new());
+        let mut waited = Duration::ZERO;
+        // What has come of the answer stays, however often it is waited for.
+        while let Err(error) = reader.read_until(b'\n', &mut answer) {
+            let is_late = matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            );
+            waited += every;
+            if !is_late || (is_status && waited >= STATUS_PATIENCE) {
+                return Err(error);
+            }
+            waits(waited);
+        }
+        if answer.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(serde_json::from_str::<Result<Value, OperatorError>>(
+        Ok(serde_json::from_slice::<Result<Value, OperatorError>>(
             &answer,
         )?)
     };
     exchange()
         .map_err(AskError::Broken)?
         .map_err(AskError::Refused)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+
+    use super::super::OperatorVerb;
+    use super::super::socket::path_in;
+    use super::*;
+
+    #[test]
+    fn who_waits_is_told_so_until_the_answer_comes_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(path_in(folder.path())).unwrap();
+        let (told, is_told) = mpsc::sync_channel(8);
+        let slow = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 1_024]).unwrap() > 0);
+            is_told.recv().unwrap();
+            stream.write_all(b"{\"Ok\":").unwrap();
+            is_told.recv().unwrap();
+            stream.write_all(b"17}\n").unwrap();
+        });
+        let request = rebuilding("balances");
+        let every = Duration::from_millis(5);
+        let answer = ask_telling_every(every, folder.path(), &request, |_| {
+            told.try_send(()).unwrap_or_default()
+        });
+        assert_eq!(answer.unwrap(), 17);
+        slow.join().unwrap();
+    }
+    #[test]
+    fn a_request_that_is_too_long_is_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = rebuilding(&"x".repeat(1 << 20));
+        let refused = ask(folder.path(), &request).unwrap_err().to_string();
+        assert!(refused.contains("may have 1048576"), "{refused}");
+    }
+
+    fn rebuilding(view: &str) -> OperatorRequest {
+        OperatorRequest {
+            verb: OperatorVerb::RebuildView {
+                projection: view.to_owned(),
+            },
+            by: "ann".to_owned(),
+            why: "a test".to_owned(),
+        }
+    }
 }

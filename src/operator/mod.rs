@@ -10,7 +10,7 @@ mod server;
 mod socket;
 mod verb;
 
-pub use client::{AskError, ask};
+pub use client::{AskError, ask, ask_telling};
 pub use sagas::{EffectLine, HappenedLine, SagaDetail, SagaLine};
 pub(crate) use server::listen;
 pub use verb::{

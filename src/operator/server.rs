@@ -19,13 +19,11 @@ use tokio::time::timeout;
 
 use super::perform::perform;
 use super::socket::{path_in, short_path_in};
-use super::verb::{OperatorError, OperatorRequest};
+use super::verb::{OperatorError, OperatorRequest, REQUEST_BYTES_MAX};
 use crate::app::{App, Parts};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 16;
-/// The longest request, in bytes.
-const REQUEST_BYTES_MAX: u64 = 64 << 10;
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// How long a client may take to say what it wants, and to take the answer.
@@ -178,6 +176,10 @@ async fn read(stream: &mut UnixStream) -> io::Result<OperatorRequest> {
     let mut line = Vec::new();
     let mut limited = BufReader::new(stream.take(REQUEST_BYTES_MAX));
     limited.read_until(b'\n', &mut line).await?;
+    if line.len() as u64 == REQUEST_BYTES_MAX && !line.ends_with(b"\n") {
+        let longer = format!("it is longer than {REQUEST_BYTES_MAX} bytes");
+        return Err(io::Error::other(longer));
+    }
     Ok(serde_json::from_slice(&line)?)
 }
 

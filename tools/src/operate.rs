@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
-use chronicler::operator::{AskError, OperatorRequest, OperatorVerb, Status, ask};
+use chronicler::operator::{AskError, OperatorRequest, OperatorVerb, Status, ask_telling};
 use chronicler::{App, StartError};
 use chronicler_store::OpenError;
 use serde_json::Value;
@@ -12,6 +12,16 @@ use serde_json::Value;
 use crate::cli::Reason;
 use crate::exit::{Exit, ToolError};
 use crate::output::Output;
+
+/// Asks the running application, and says so when it keeps one waiting.
+pub(crate) fn ask(dir: &Path, request: &OperatorRequest) -> Result<Value, AskError> {
+    ask_telling(dir, request, |waited| {
+        eprintln!(
+            "no answer for {} s: the application is busy, or stopped by a signal. Ctrl-C ends the waiting; what was asked may be done all the same",
+            waited.as_secs()
+        );
+    })
+}
 
 /// Says how a running application is.
 pub(crate) fn status(dir: &Path, out: &mut Output<'_>) -> Result<Exit, ToolError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chronicler::operator::{
-    AskError, OperatorError, OperatorRequest, OperatorVerb, SagaDetail, SagaLine, ask,
+    AskError, OperatorError, OperatorRequest, OperatorVerb, SagaDetail, SagaLine,
 };
 use chronicler::runtime::{Clock, SystemClock};
 use chronicler::sagas::{ListedSaga, SagaVerb, Settled};
@@ -16,7 +16,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use crate::cli::Reason;
 use crate::exit::{Exit, ToolError};
-use crate::operate::{Words, refused};
+use crate::operate::{Words, ask, refused};
 use crate::output::Output;
 use crate::progress::bar;
 use crate::saga_line::{Line, Whole};

@@ -32,7 +32,7 @@ pub(crate) async fn print_generated(shop: &Shop, effort: Effort) -> Result<(), B
     print_orders(&orders);
     print_money(&money);
     let book = shop.book.totals();
-    println!("\nPayment gateway");
+    say!("\nPayment gateway");
     row(
         "charged",
         format!("{:>14}   in {} charges", cents(book.charged), book.charges),
@@ -50,7 +50,7 @@ pub(crate) async fn print_generated(shop: &Shop, effort: Effort) -> Result<(), B
     row("kept", format!("{:>14}   {agrees}", cents(kept)));
     print_stock(shop).await?;
     let seconds = effort.took.as_secs_f64().max(f64::EPSILON);
-    println!("\nThis run");
+    say!("\nThis run");
     row("orders", format!("{} in {seconds:.2} s", effort.orders));
     row(
         "commands",
@@ -67,7 +67,7 @@ pub(crate) async fn print_generated(shop: &Shop, effort: Effort) -> Result<(), B
 pub(crate) async fn print_status(shop: &Shop) -> Result<(), Box<dyn Error>> {
     let app = &shop.app;
     let head = app.head();
-    println!("{}", shop.data.display());
+    say!("{}", shop.data.display());
     row(
         "log",
         format!("{} commits, {} events", head.sequence, head.position),
@@ -75,14 +75,14 @@ pub(crate) async fn print_status(shop: &Shop) -> Result<(), Box<dyn Error>> {
     print_orders(&*app.view::<Orders>().read()?);
     print_money(&*app.view::<Money>().read()?);
     print_stock(shop).await?;
-    println!("\nOpen processes");
+    say!("\nOpen processes");
     let open = [
         (<Steps<Checkout>>::NAME, open::<Steps<Checkout>>(app).await?),
         (Marketplace::NAME, open::<Marketplace>(app).await?),
         (ReturnHandling::NAME, open::<ReturnHandling>(app).await?),
     ];
     if open.iter().all(|(_, open)| open.is_empty()) {
-        println!("  none");
+        say!("  none");
     }
     for (name, open) in open {
         let mut counts = BTreeMap::new();
@@ -93,10 +93,10 @@ pub(crate) async fn print_status(shop: &Shop) -> Result<(), Box<dyn Error>> {
             row(name, format!("{count:>10}   {status}"));
         }
         for saga in open.iter().filter(|saga| saga.needs_a_person()) {
-            println!("    {}: {} since {}", saga.id, saga.status, saga.since);
+            say!("    {}: {} since {}", saga.id, saga.status, saga.since);
         }
     }
-    println!("\nParked");
+    say!("\nParked");
     let parked = app.store().facts(FactQuery::all(FactKind::PARKED)).await?;
     row("events", format!("{:>10}", parked.len()));
     Ok(())
@@ -125,12 +125,12 @@ async fn open<S: Saga>(app: &App) -> Result<Vec<OpenSaga>, Box<dyn Error>> {
 }
 
 fn print_orders(orders: &Orders) {
-    println!("\nOrders");
+    say!("\nOrders");
     for (standing, count) in orders.by_standing() {
         row(standing, format!("{count:>10}"));
         if standing == Standing::Rejected {
             for (why, count) in reasons(orders) {
-                println!("    {why:<18} {count:>8}");
+                say!("    {why:<18} {count:>8}");
             }
         }
     }
@@ -155,7 +155,7 @@ fn reasons(orders: &Orders) -> BTreeMap<&'static str, u64> {
 }
 
 fn print_money(money: &Money) {
-    println!("\nMoney");
+    say!("\nMoney");
     let rows = [
         ("authorized", money.authorized),
         ("captured", money.captured),
@@ -167,7 +167,7 @@ fn print_money(money: &Money) {
         row(name, format!("{:>14}", cents(amount)));
     }
     for (kind, amount) in &money.captured_by_type {
-        println!("    {kind:<18} {:>12}", cents(*amount));
+        say!("    {kind:<18} {:>12}", cents(*amount));
     }
 }
 
@@ -175,7 +175,7 @@ async fn print_stock(shop: &Shop) -> Result<(), Box<dyn Error>> {
     let stock = stock(&shop.app).await?;
     let sum =
         |of: fn(&crate::views::StockRow) -> i64| stock.iter().map(|(_, row)| of(row)).sum::<i64>();
-    println!("\nStock of {} products, in units", stock.len());
+    say!("\nStock of {} products, in units", stock.len());
     row("sold", format!("{:>10}", sum(|row| row.sold)));
     row(
         "on hand",
@@ -187,7 +187,7 @@ async fn print_stock(shop: &Shop) -> Result<(), Box<dyn Error>> {
 }
 
 fn row(name: impl std::fmt::Display, value: impl std::fmt::Display) {
-    println!("  {name:<18} {value}");
+    say!("  {name:<18} {value}");
 }
 
 fn cents(amount: Amount) -> String {
