@@ -16,7 +16,15 @@ const HOLDER_BYTES_MAX: u64 = 64;
 /// Held as long as it lives. The kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // A child that another thread is just starting has the open file, too, until it runs its own program: closing it
+        // here alone would leave the lock with the child for that long.
+        let _closing_unlocks = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl DirectoryLock {
@@ -45,7 +53,7 @@ impl DirectoryLock {
         }
         file.set_len(0).map_err(failed)?;
         writeln!(file, "process {}", std::process::id()).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -77,5 +85,14 @@ mod tests {
         );
         drop(first);
         DirectoryLock::take(folder.path()).unwrap();
+    }
+    #[test]
+    fn k7_a_child_that_is_being_started_does_not_keep_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(folder.path()).unwrap();
+        let as_a_child_has_it = first.file.try_clone().unwrap();
+        drop(first);
+        DirectoryLock::take(folder.path()).unwrap();
+        drop(as_a_child_has_it);
     }
 }
