@@ -116,13 +116,16 @@ pub struct Draft<R> {
 }
 
 /// Why there is no decision.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Refusal<R> {
     /// The domain said no.
+    #[error("{0}")]
     Rejected(R),
     /// The domain said no after it had changed the state: that is forgotten. Repeated, the command is decided anew.
+    #[error("{0}")]
     Withdrawn(R),
     /// Something could not be encoded.
+    #[error(transparent)]
     Failed(CodecError),
 }
 

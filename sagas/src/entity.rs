@@ -14,7 +14,7 @@ use crate::instance::{InstanceState, Phase};
 use crate::journal::{Entry, OWN_PREFIX};
 use crate::open_fact::OpenFact;
 use crate::saga::Saga;
-use crate::step::{SagaCommand, SagaRefusal, Step, Wish};
+use crate::step::{SagaCommand, SagaRefusal, Step, Taken, Wish};
 use crate::terms::{Orphan, Terms};
 use crate::verb::SagaVerb;
 
@@ -275,20 +275,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let depth = ctx.metadata().causation_depth;
         let mut step = Step::new(&self.saga, state, ctx.now());
         step.too_deep = (depth > self.causation_depth_max).then_some(depth);
-        step.take(command).map_err(Refusal::Rejected)?;
-        let Step {
-            events,
-            mut due,
-            error,
-            refused,
-            ..
-        } = step;
-        if let Some(refused) = refused {
-            return Err(Refusal::Withdrawn(refused));
-        }
-        if let Some(error) = error {
-            return Err(Refusal::Failed(error));
-        }
+        let Taken { events, mut due } = step.take(command)?;
         // What is passed over leaves nothing in the journal, and so nothing in the state.
         if !events.is_empty() {
             if !started {

@@ -145,9 +145,10 @@ impl<S: Saga> Replay<'_, S> {
             let before: Vec<_> = recorded.iter().map(written::<S>).collect();
             let play = |now: Timestamp, command: SagaCommand| {
                 let mut again = state.clone();
-                let mut step = Step::new(self.saga, &mut again, now);
-                let refused = step.take(command).err();
-                (step.events, refused)
+                match Step::new(self.saga, &mut again, now).take(command) {
+                    Ok(taken) => (taken.events, None),
+                    Err(refusal) => (Vec::new(), Some(refusal.to_string())),
+                }
             };
             let (mut events, mut refused) = play(commit.timestamp(), command.clone());
             // It was decided a little before its commit was accepted.
@@ -162,7 +163,7 @@ impl<S: Saga> Replay<'_, S> {
             if before != today || refused.is_some() {
                 let position = part.events().next().map(|event| event.position());
                 let mut today: Vec<_> = events.iter().map(words).collect();
-                today.extend(refused.map(|refusal| refusal.to_string()));
+                today.extend(refused);
                 self.found.differences.push(ReplayDifference {
                     stream: key.clone(),
                     position: position.unwrap_or_default(),

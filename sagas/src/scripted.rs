@@ -219,12 +219,9 @@ impl<S: Saga> Scripted<S> {
     fn step(&mut self, command: SagaCommand) -> Result<(), String> {
         // What is refused changes nothing.
         let mut state = self.state.clone();
-        let mut step = Step::new(&self.saga, &mut state, self.now);
-        step.take(command).map_err(|refusal| refusal.to_string())?;
-        let Step { events, error, .. } = step;
-        if let Some(error) = error {
-            return Err(error.to_string());
-        }
+        let step = Step::new(&self.saga, &mut state, self.now);
+        let taken = step.take(command).map_err(|refusal| refusal.to_string());
+        let events = taken?.events;
         if !events.is_empty() {
             if self.written.is_empty() {
                 state.started_at = self.now;

@@ -11,8 +11,9 @@ mod verbs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
+use chronicler_runtime::Refusal;
 use chronicler_store::NewEvent;
-use chronicler_store::codec::{PayloadCodec, encode_event};
+use chronicler_store::codec::{CodecError, PayloadCodec, encode_event};
 
 use crate::answer::Answer;
 use crate::instance::InstanceState;
@@ -164,16 +165,22 @@ pub(crate) struct Step<'a, S: Saga> {
     saga: &'a S,
     state: &'a mut InstanceState<S::State>,
     now: Timestamp,
-    /// The events of the commit, encoded, in order.
-    pub(crate) events: Vec<NewEvent>,
-    /// Effects (and undos) that became due in this step.
-    pub(crate) due: Vec<(u32, bool)>,
+    events: Vec<NewEvent>,
+    due: Vec<(u32, bool)>,
     /// How many causes lie before the input, if those are too many.
     pub(crate) too_deep: Option<u16>,
     /// Why nothing of the step counts.
-    pub(crate) refused: Option<SagaRefusal>,
+    refused: Option<SagaRefusal>,
     /// What could not be encoded; the step then fails as a whole.
-    pub(crate) error: Option<chronicler_store::codec::CodecError>,
+    error: Option<CodecError>,
+}
+
+/// What a step came to.
+pub(crate) struct Taken {
+    /// The events of the commit, encoded, in order.
+    pub(crate) events: Vec<NewEvent>,
+    /// Effects (and undos) that became due.
+    pub(crate) due: Vec<(u32, bool)>,
 }
 
 impl<'a, S: Saga> Step<'a, S> {
@@ -190,7 +197,32 @@ impl<'a, S: Saga> Step<'a, S> {
         }
     }
 
-    pub(crate) fn take(&mut self, command: SagaCommand) -> Result<(), SagaRefusal> {
+    /// Takes an input.
+    ///
+    /// # Errors
+    /// Why nothing of it counts; whether the state was changed on the way, the refusal says.
+    pub(crate) fn take(mut self, command: SagaCommand) -> Result<Taken, Refusal<SagaRefusal>> {
+        if let Err(refusal) = self.carry_out(command) {
+            return Err(match self.events.is_empty() {
+                true => Refusal::Rejected(refusal),
+                false => Refusal::Withdrawn(refusal),
+            });
+        }
+        let Self {
+            events,
+            due,
+            refused,
+            error,
+            ..
+        } = self;
+        match (refused, error) {
+            (Some(refusal), _) => Err(Refusal::Withdrawn(refusal)),
+            (_, Some(error)) => Err(Refusal::Failed(error)),
+            (None, None) => Ok(Taken { events, due }),
+        }
+    }
+
+    fn carry_out(&mut self, command: SagaCommand) -> Result<(), SagaRefusal> {
         match command {
             SagaCommand::Deliver {
                 position,
