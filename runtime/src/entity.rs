@@ -121,7 +121,8 @@ pub enum Refusal<R> {
     /// The domain said no.
     #[error("{0}")]
     Rejected(R),
-    /// The domain said no after it had changed the state: that is forgotten. Repeated, the command is decided anew.
+    /// The domain said no after it had changed the state: that is forgotten. Nothing remembers the refusal, and repeated
+    /// the command is decided anew: it is none for the commands of effects, whose outcomes are for good.
     #[error("{0}")]
     Withdrawn(R),
     /// Something could not be encoded.

@@ -272,10 +272,16 @@ impl<S: Saga> Entity for SagaEntity<S> {
             _ => None,
         };
         let started = state.is_started();
+        let quarantined_before = state.quarantined.clone();
         let depth = ctx.metadata().causation_depth;
         let mut step = Step::new(&self.saga, state, ctx.now());
         step.too_deep = (depth > self.causation_depth_max).then_some(depth);
         let Taken { events, mut due } = step.take(command)?;
+        if let Some(reason) = state.quarantined.as_ref()
+            && quarantined_before.as_ref() != Some(reason)
+        {
+            tracing::error!(reason, "saga instance quarantined");
+        }
         // What is passed over leaves nothing in the journal, and so nothing in the state.
         if !events.is_empty() {
             if !started {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant};
+use chronicler_domain::{AggregateId, LogSequence, StreamId, StreamVersion, Tenant};
 use chronicler_runtime::{
     Deadline, DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
     TimerHandler, WorkerContext, WorkerError,
@@ -21,6 +21,7 @@ use crate::circuit::Circuits;
 use crate::entity::{SagaEntity, Task, Work};
 use crate::external::ExternalService;
 use crate::held::Held;
+use crate::instance::InstanceState;
 use crate::open_fact::OpenFact;
 use crate::operate::AnyHandle;
 use crate::options::SagaOptions;
@@ -150,6 +151,26 @@ impl<S: Saga> Executor<S> {
         let options = SendOptions::default();
         let asked = self.ask_at_most(PERSON_ATTEMPTS, instance, command, options);
         Ok(self.hand_on(instance, asked.await?).await)
+    }
+
+    /// Looks at an instance for a person.
+    pub(crate) async fn look_for_a_person<T: Send + 'static>(
+        &self,
+        instance: &Instance,
+        look: impl FnOnce(&InstanceState<S::State>, StreamVersion) -> T + Clone + Send + 'static,
+    ) -> Result<T, AskError> {
+        let mut attempt = 0;
+        loop {
+            let (tenant, id) = (&instance.tenant, &instance.id);
+            match self.handle.query(tenant, id, look.clone()).await {
+                Ok(found) => return Ok(found.state),
+                Err(error) if error.is_retryable() && attempt < PERSON_ATTEMPTS => {
+                    attempt += 1;
+                    self.pause(attempt.min(QUICK_ATTEMPTS)).await;
+                }
+                Err(error) => return Err(AskError::Failed(error)),
+            }
+        }
     }
 
     async fn hand_on(&self, instance: &Instance, (work, sequence): (Work, LogSequence)) -> Work {

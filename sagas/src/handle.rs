@@ -107,7 +107,8 @@ pub struct CancelError {
 }
 
 impl CancelError {
-    /// Whether it was refused for what the saga is (over, past its pivot), and not for a fault.
+    /// Whether it was refused for what the saga is (over, past its pivot) or what it was given (its code cannot take that),
+    /// and not for a fault.
     pub fn is_refusal(&self) -> bool {
         self.refused
     }
@@ -346,14 +347,25 @@ impl<S: Saga> SagaHandle<S> {
     }
 
     /// Takes up the inputs that wait, in order, as long as nothing keeps it from it.
+    /// Takes up what waits, if it may go on, and says where it then is. What was asked for is journaled by then.
     async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, CancelError> {
+        self.taken_up(tenant, id).await.map_err(|error| {
+            let CancelError { reason, refused } = error.into();
+            let reason = format!(
+                "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`: {reason}"
+            );
+            CancelError { reason, refused }
+        })
+    }
+
+    async fn taken_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, AskError> {
         let instance = Instance {
             tenant: tenant.clone(),
             id: id.clone(),
         };
         loop {
             let saga = Arc::clone(self.executor.handle.entity());
-            let first = self.executor.handle.query(tenant, id, move |state, _| {
+            let first = self.executor.look_for_a_person(&instance, move |state, _| {
                 let stands = state.quarantined.is_some() || state.paused.is_some();
                 let waits = !stands && state.ended.is_none();
                 (
@@ -361,7 +373,7 @@ impl<S: Saga> SagaHandle<S> {
                     state.status_with(|| waits_for(saga.saga(), state.user())),
                 )
             });
-            let (first, status) = first.await.map_err(AskError::Failed)?.state;
+            let (first, status) = first.await?;
             let Some(input) = first else {
                 return Ok(status);
             };

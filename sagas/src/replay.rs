@@ -15,7 +15,7 @@ use crate::instance::InstanceState;
 use crate::journal::{Entry, OWN_PREFIX};
 use crate::routes::{Delivery, Routes};
 use crate::saga::{RoutedEvent, Saga};
-use crate::step::{SagaCommand, Step};
+use crate::step::{SagaCommand, Step, cycle_of};
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,9 +143,19 @@ impl<S: Saga> Replay<'_, S> {
         if let Some(command) = self.input(&state, &recorded).await? {
             self.found.inputs += 1;
             let before: Vec<_> = recorded.iter().map(written::<S>).collect();
+            // How deep is too deep may be another today: what was cut then is.
+            let depth = commit.metadata().causation_depth;
+            let is_cut = |entry: &Entry| matches!(entry, Entry::Quarantined { reason } if *reason == cycle_of(depth));
+            let cut_at = recorded
+                .iter()
+                .filter_map(entry_of)
+                .any(is_cut)
+                .then_some(depth);
             let play = |now: Timestamp, command: SagaCommand| {
                 let mut again = state.clone();
-                match Step::new(self.saga, &mut again, now).take(command) {
+                let mut step = Step::new(self.saga, &mut again, now);
+                step.too_deep = cut_at;
+                match step.take(command) {
                     Ok(taken) => (taken.events, None),
                     Err(refusal) => (Vec::new(), Some(refusal.to_string())),
                 }

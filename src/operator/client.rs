@@ -79,24 +79,37 @@ fn ask_telling_every(
         }
         _ => AskError::NotReached(error),
     })?;
-    let limited = stream.set_read_timeout(Some(every));
+    let limited = stream
+        .set_read_timeout(Some(every))
+        .and_then(|()| stream.set_write_timeout(Some(every)));
     limited.map_err(AskError::NotReached)?;
     let is_status = !request.verb.changes();
+    let mut waited = Duration::ZERO;
+    let mut wait = |error: io::Error| {
+        let is_late = matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        );
+        waited += every;
+        if !is_late || (is_status && waited >= STATUS_PATIENCE) {
+            return Err(error);
+        }
+        waits(waited);
+        Ok(())
+    };
     let mut exchange = || {
-        stream.write_all(&line)?;
+        // A long request does not fit what the system keeps for a reader that does not read.
+        let mut unsent = line.as_slice();
+        while !unsent.is_empty() {
+            match stream.write(unsent) {
+                Ok(sent) => unsent = unsent.get(sent..).unwrap_or_default(),
+                Err(error) => wait(error)?,
+            }
+        }
         let (mut reader, mut answer) = (BufReader::new(&stream), Vec::new());
-        let mut waited = Duration::ZERO;
         // What has come of the answer stays, however often it is waited for.
         while let Err(error) = reader.read_until(b'\n', &mut answer) {
-            let is_late = matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-            );
-            waited += every;
-            if !is_late || (is_status && waited >= STATUS_PATIENCE) {
-                return Err(error);
-            }
-            waits(waited);
+            wait(error)?;
         }
         if answer.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -142,6 +155,30 @@ mod tests {
         assert_eq!(answer.unwrap(), 17);
         slow.join().unwrap();
     }
+    #[test]
+    fn who_sends_much_to_one_that_does_not_read_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(path_in(folder.path())).unwrap();
+        let (told, is_told) = mpsc::sync_channel(8);
+        let busy = std::thread::spawn(move || {
+            is_told.recv().unwrap();
+            let (stream, _) = listener.accept().unwrap();
+            let mut line = Vec::new();
+            BufReader::new(&stream)
+                .read_until(b'\n', &mut line)
+                .unwrap();
+            (&stream).write_all(b"{\"Ok\":17}\n").unwrap();
+            line.len()
+        });
+        let request = rebuilding(&"x".repeat(1_000_000));
+        let every = Duration::from_millis(5);
+        let answer = ask_telling_every(every, folder.path(), &request, |_| {
+            told.try_send(()).unwrap_or_default();
+        });
+        assert_eq!(answer.unwrap(), 17);
+        assert!(busy.join().unwrap() > 1_000_000);
+    }
+
     #[test]
     fn a_request_that_is_too_long_is_not_sent() {
         let folder = tempfile::tempdir().unwrap();

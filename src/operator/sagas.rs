@@ -43,8 +43,9 @@ pub struct EffectLine {
     pub state: String,
     /// Where its undo is.
     pub undo: String,
-    /// What is sent for it: a command as JSON, what goes to a service as text, anything else as `0x` and its bytes in
-    /// hexadecimal digits; in the form in which the verb `edit` takes another.
+    /// What is sent for it, in the form in which the verb `edit` takes another: a command as JSON, what goes to a service as
+    /// text, or as `0x` and its bytes in hexadecimal digits. `None` where that form is not known: of a command whose
+    /// aggregate is not registered or that cannot be JSON, and of what a child begins with.
     #[serde(default)]
     pub sends: Option<String>,
     /// The same for its undo.
@@ -277,30 +278,6 @@ fn effect(effect: &EffectView, targets: &EffectDispatcher) -> EffectLine {
     }
 }
 
-/// What a request sends, for people.
-fn sent(request: &Request, targets: &EffectDispatcher) -> Option<String> {
-    let as_it_is = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains(char::is_control) => text.to_owned(),
-        _ => {
-            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-            format!("0x{}", digits.collect::<String>())
-        }
-    };
-    Some(match request {
-        Request::Command {
-            category,
-            codec,
-            command,
-            ..
-        } => targets
-            .command_json(category, CodecId::new(*codec), command)
-            .unwrap_or_else(|| as_it_is(command)),
-        Request::Call { request, .. } => as_it_is(request),
-        Request::Start { start, .. } => as_it_is(start),
-        Request::Nothing => return None,
-    })
-}
-
 fn happened(line: HistoryLine) -> HappenedLine {
     HappenedLine {
         at: line.timestamp,
@@ -308,5 +285,51 @@ fn happened(line: HistoryLine) -> HappenedLine {
         what: line.event_type,
         says: line.says,
         cause: line.cause.map(|cause| cause.to_string()),
+    }
+}
+
+/// What a request sends, for people.
+fn sent(request: &Request, targets: &EffectDispatcher) -> Option<String> {
+    match request {
+        Request::Command {
+            category,
+            codec,
+            command,
+            ..
+        } => targets.command_json(category, CodecId::new(*codec), command),
+        Request::Call { request, .. } => Some(as_a_service_takes_it(request)),
+        Request::Start { codec, start, .. } if CodecId::new(*codec) == CodecId::JSON => {
+            String::from_utf8(start.clone()).ok()
+        }
+        Request::Start { .. } | Request::Nothing => None,
+    }
+}
+
+/// Bytes as text where they are one that can be told from digits; else as digits.
+fn as_a_service_takes_it(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains(char::is_control) && !text.starts_with("0x") => text.to_owned(),
+        _ => {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            format!("0x{}", digits.collect::<String>())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_is_sent_is_shown_as_it_is_edited() {
+        let shown = |bytes: &[u8]| as_a_service_takes_it(bytes);
+        assert_eq!(shown(b"{\"cents\":5}"), "{\"cents\":5}");
+        assert_eq!(
+            shown(b"0x17"),
+            "0x30783137",
+            "or it would be taken for digits"
+        );
+        assert_eq!(shown(&[0, 255]), "0x00ff");
+        assert_eq!(shown(b"a\nb"), "0x610a62");
     }
 }

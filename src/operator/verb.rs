@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// The longest request, in bytes of its line.
 pub(super) const REQUEST_BYTES_MAX: u64 = 1 << 20;
 
-/// What an operator wants done. Doing it twice is as doing it once; a rebuild that is under way refuses another.
+/// What an operator wants done. Doing it twice is as doing it once, but for a signal, which
+/// is then said twice; a rebuild that is under way refuses another.
 ///
 /// Names and streams have at most 1,000 bytes, and a whole request, as JSON, 1 MiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

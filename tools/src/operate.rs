@@ -2,6 +2,7 @@
 //! else carried out in the directory.
 
 use std::fmt;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use chronicler::operator::{AskError, OperatorRequest, OperatorVerb, Status, ask_telling};
@@ -13,13 +14,16 @@ use crate::cli::Reason;
 use crate::exit::{Exit, ToolError};
 use crate::output::Output;
 
-/// Asks the running application, and says so when it keeps one waiting.
+/// Asks the running application, and at a terminal says so when it keeps one waiting.
 pub(crate) fn ask(dir: &Path, request: &OperatorRequest) -> Result<Value, AskError> {
+    let somebody_looks = io::stderr().is_terminal();
     ask_telling(dir, request, |waited| {
-        eprintln!(
-            "no answer for {} s: the application is busy, or stopped by a signal. Ctrl-C ends the waiting; what was asked may be done all the same",
-            waited.as_secs()
-        );
+        if somebody_looks {
+            eprintln!(
+                "no answer for {} s: the application is busy, or stopped by a signal. Ctrl-C ends the waiting; what was asked may be done all the same",
+                waited.as_secs()
+            );
+        }
     })
 }
 

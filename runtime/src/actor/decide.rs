@@ -96,8 +96,9 @@ impl<E: Entity> Turn<E> {
                 return fail(answer, error.into());
             }
             Ok(Err(Refusal::Withdrawn(rejection))) => {
+                let version = live.version;
                 self.discard();
-                return drop(answer.send(Err(SendError::Rejected(rejection))));
+                return answer_when_durable(&instance, Err(rejection), version, answer, admitted);
             }
             Ok(Err(Refusal::Rejected(rejection))) => (None, Some(rejection)),
             Ok(Ok(draft)) => (Some(draft), None),

@@ -43,8 +43,12 @@ impl<S: Saga> Step<'_, S> {
         self.check(&next, input)?;
         // Who is cancelled takes note, and is then undone.
         let is_cancelled = matches!(input, Input::Cancelled { .. });
-        let only_undoes =
-            |action: &Action<_>| matches!(action, Action::Record(_) | Action::UndoOf { .. });
+        let only_undoes = |action: &Action<_>| {
+            matches!(
+                action,
+                Action::Record(_) | Action::UndoOf { .. } | Action::Escalate(_)
+            )
+        };
         if is_cancelled && !next.actions.iter().all(only_undoes) {
             return Err(
                 "told that it is cancelled, it wants to do more than to take note".to_owned(),

@@ -175,6 +175,13 @@ pub(crate) struct Step<'a, S: Saga> {
     error: Option<CodecError>,
 }
 
+/// Why an instance is set aside at an input that so many causes lie before.
+pub(crate) fn cycle_of(depth: u16) -> String {
+    format!(
+        "{depth} causes lie before this input: a cycle is assumed and cut; released, it goes on"
+    )
+}
+
 /// What a step came to.
 pub(crate) struct Taken {
     /// The events of the commit, encoded, in order.
@@ -309,15 +316,15 @@ impl<'a, S: Saga> Step<'a, S> {
         Ok(())
     }
 
-    /// Sets the instance aside before it takes an input that too many causes lie before.
+    /// Sets the instance aside before it takes an input that too many causes lie before. One that has decided how it ends
+    /// takes no more of the cycle anyway.
     pub(super) fn cut_cycle(&mut self) {
         if let Some(depth) = self.too_deep
             && self.state.quarantined.is_none()
+            && self.state.concluded.is_none()
         {
-            let reason = format!(
-                "{depth} causes lie before this input: a cycle is assumed and cut; released, it goes on"
-            );
-            self.set_aside(reason);
+            let reason = cycle_of(depth);
+            self.enter(Entry::Quarantined { reason });
         }
     }
 

@@ -4,7 +4,7 @@ use chronicler_domain::Timestamp;
 use chronicler_store::codec::CodecId;
 
 use super::{SagaRefusal, Step};
-use crate::answer::Answer;
+use crate::answer::{Answer, Outcome};
 use crate::effect::Request;
 use crate::effect_view::{EffectState, EffectView, UndoState};
 use crate::instance::Phase;
@@ -116,18 +116,15 @@ impl<S: Saga> Step<'_, S> {
             }
             SagaVerb::Signal { name, payload } => {
                 let (codec, payload) = json(&payload);
-                let was_quarantined = self.state.quarantined.is_some();
                 let input = Input::Signal(Said {
                     name: name.clone(),
                     codec,
                     payload: payload.clone(),
                 });
                 // What waits is not to find out later that it cannot be taken.
-                if self.must_wait()
-                    && let Err(reason) = self.would_take(&input)
-                {
-                    self.withdraw("the signal", reason);
-                    return Ok(());
+                if let Err(reason) = self.would_take(&input) {
+                    let what = "the signal";
+                    return Err(SagaRefusal::NotTaken { what, reason });
                 }
                 self.operated(&wish);
                 let stalled = StalledInput::Signal {
@@ -136,7 +133,6 @@ impl<S: Saga> Step<'_, S> {
                     payload,
                 };
                 self.input(input, stalled);
-                self.taken(was_quarantined, "the signal");
             }
             SagaVerb::Migrate => self.migrate(&wish)?,
             // The other instance is asked, not this one.
@@ -204,13 +200,37 @@ impl<S: Saga> Step<'_, S> {
                 None => SagaRefusal::NothingToSettle,
             });
         };
+        let (codec, payload) = json(output);
+        let (answer, what) = (
+            Answer::Done { codec, payload },
+            "the output that it goes on with",
+        );
+        self.would_take_answer(effect, &answer, what)?;
         let was_quarantined = self.state.quarantined.is_some();
         self.operated(wish);
         self.enter(Entry::Skipped { effect });
-        let (codec, payload) = json(output);
-        self.answer(effect, false, Answer::Done { codec, payload });
-        self.taken(was_quarantined, "the output that it goes on with");
+        self.answer(effect, false, answer);
+        self.taken(was_quarantined, what);
         Ok(())
+    }
+
+    /// What waits is not to find out later that it cannot be taken. The code of a quarantined one is to be mended first.
+    pub(super) fn would_take_answer(
+        &self,
+        effect: u32,
+        answer: &Answer,
+        what: &'static str,
+    ) -> Result<(), SagaRefusal> {
+        let is_heard = self.state.phase == Phase::Forward && self.state.quarantined.is_none();
+        let Some(effect) = self.state.effect(effect).filter(|_| is_heard) else {
+            return Ok(());
+        };
+        if matches!(answer, Answer::Unknown { .. }) {
+            return Ok(());
+        }
+        let outcome = Outcome::new(effect.spec.key.clone(), answer.clone());
+        let taken = self.would_take(&Input::Outcome(outcome));
+        taken.map_err(|reason| SagaRefusal::NotTaken { what, reason })
     }
 
     fn edit(&mut self, key: &str, payload: &str, wish: &Wish) -> Result<(), SagaRefusal> {

@@ -25,19 +25,8 @@ impl<S: Saga> Step<'_, S> {
     }
 
     pub(super) fn quarantine(&mut self, reason: String, input: StalledInput) {
-        self.set_aside(reason);
-        self.enter(Entry::Stalled(input));
-    }
-
-    /// The same for an input that waits already, or is about to.
-    pub(super) fn set_aside(&mut self, reason: String) {
-        tracing::error!(
-            saga = S::NAME,
-            id = self.state.id,
-            reason,
-            "saga instance quarantined"
-        );
         self.enter(Entry::Quarantined { reason });
+        self.enter(Entry::Stalled(input));
     }
 
     pub(super) fn unstall(&mut self, stalled: &StalledInput, events: Vec<RoutedEvent>) {
@@ -49,7 +38,8 @@ impl<S: Saga> Step<'_, S> {
         }
         match self.take_up(stalled, events) {
             Ok(()) => self.enter(Entry::Unstalled),
-            Err(reason) => self.set_aside(reason),
+            // It stays the first of those that wait.
+            Err(reason) => self.enter(Entry::Quarantined { reason }),
         }
     }
 

@@ -51,7 +51,7 @@ impl<S: Saga> Step<'_, S> {
         // What waited is only looked at for what has to be taken back.
         while let Some(stalled) = self.state.stalled.front().cloned() {
             if let Err(reason) = self.take_up(&stalled, Vec::new()) {
-                self.set_aside(reason);
+                self.enter(Entry::Quarantined { reason });
                 break;
             }
             self.enter(Entry::Unstalled);
@@ -88,6 +88,10 @@ impl<S: Saga> Step<'_, S> {
         if !is_undo && is_unknown && !self.state.effect(effect).is_some_and(is_call) {
             return Err(SagaRefusal::CannotBeUnknown);
         }
+        let what = "the answer that it is settled with";
+        if !is_undo {
+            self.would_take_answer(effect, &answer, what)?;
+        }
         let was_quarantined = self.state.quarantined.is_some();
         self.enter(Entry::Settled {
             effect,
@@ -100,7 +104,7 @@ impl<S: Saga> Step<'_, S> {
         } else {
             self.answer(effect, false, answer);
         }
-        self.taken(was_quarantined, "the answer that it is settled with");
+        self.taken(was_quarantined, what);
         Ok(())
     }
 

@@ -136,14 +136,20 @@ impl<S: StepSaga> Course<'_, S> {
     }
 
     /// It waits no more.
-    pub(super) fn unlimited(mut self, node: &Node<S>) -> Self {
+    pub(super) fn unlimited(self, node: &Node<S>) -> Self {
+        let was_shown = self.state.escalated.contains(node.id);
+        self.unlimited_and(node, was_shown)
+    }
+
+    /// The same where it is noted already that it is done, for a step that a person was shown.
+    pub(super) fn unlimited_and(mut self, node: &Node<S>, was_shown: bool) -> Self {
         if node.limit.is_some() {
             self.next = self.next.cancel_timer(timer_of(node.id));
         }
         if node.look_after.is_some() {
             self.next = self.next.cancel_timer(look_of(node.id));
         }
-        if self.state.escalated.contains(node.id) {
+        if was_shown {
             let other = self.state.escalated.iter().find(|step| *step != node.id);
             self.next = match other {
                 Some(step) => self.next.escalate(format!("step {step:?} is not done")),
@@ -153,17 +159,12 @@ impl<S: StepSaga> Course<'_, S> {
         self
     }
 
-    fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
-        self.note(Self::gave(node, output));
-    }
-
-    /// A step is done, and gave this.
-    pub(super) fn gave(node: &Node<S>, output: Vec<u8>) -> StepEvent<S::Start> {
-        StepEvent::Did {
+    pub(super) fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
+        self.note(StepEvent::Did {
             step: node.id.to_owned(),
             codec: PayloadCodec::default().id().number(),
             output,
-        }
+        });
     }
 
     pub(super) fn note(&mut self, event: StepEvent<S::Start>) {

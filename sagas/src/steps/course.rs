@@ -70,7 +70,7 @@ impl<'a, S: StepSaga> Course<'a, S> {
     /// An operator, or who began it, has it undone: only noted.
     pub(super) fn cancelled(mut self, reason: String) -> Next<Steps<S>> {
         self.note(given_up(GivenUp::cancelled(reason)));
-        self.next
+        self.shown_no_more().next
     }
 
     /// All undos were run: its last words.
@@ -90,7 +90,15 @@ impl<'a, S: StepSaga> Course<'a, S> {
     pub(super) fn give_up(mut self, why: GivenUp) -> Next<Steps<S>> {
         let reason = why.reason.clone();
         self.note(given_up(why));
-        self.next.compensate(reason)
+        self.shown_no_more().next.compensate(reason)
+    }
+
+    /// Nothing that a person was shown is waited for any more.
+    fn shown_no_more(mut self) -> Self {
+        if !self.state.escalated.is_empty() {
+            self.next = self.next.deescalate();
+        }
+        self
     }
 
     pub(super) fn told(mut self, signal: Signal) -> Next<Steps<S>> {
@@ -390,36 +398,34 @@ impl<'a, S: StepSaga> Course<'a, S> {
             let replies: Vec<_> = replies;
             return self.joined(node, &replies);
         }
-        let output = payload.to_vec();
-        self.behind(
-            node,
-            StepEvent::Did {
-                step,
-                codec,
-                output,
-            },
-        )
+        let was_shown = self.state.escalated.contains(node.id);
+        self.note(StepEvent::Did {
+            step,
+            codec,
+            output: payload.to_vec(),
+        });
+        self.behind(node, was_shown)
     }
 
     /// All commands of a step are answered.
-    fn joined(self, node: &Node<S>, replies: &[(u8, Vec<u8>)]) -> Next<Steps<S>> {
+    fn joined(mut self, node: &Node<S>, replies: &[(u8, Vec<u8>)]) -> Next<Steps<S>> {
         let output = match &node.join {
             Some(join) => join(replies),
             None => Err("it has one command only".to_owned()),
         };
         match output {
             Ok(output) => {
-                let did = Self::gave(node, output);
-                self.behind(node, did)
+                let was_shown = self.state.escalated.contains(node.id);
+                self.did(node, output);
+                self.behind(node, was_shown)
             }
             Err(reason) => self.mistaken(format!("the replies of {:?}: {reason}", node.id)),
         }
     }
 
     /// A step is done: it waits no more, and what is behind it goes on.
-    fn behind(mut self, node: &Node<S>, did: StepEvent<S::Start>) -> Next<Steps<S>> {
-        self = self.unlimited(node);
-        self.note(did);
+    fn behind(mut self, node: &Node<S>, was_shown: bool) -> Next<Steps<S>> {
+        self = self.unlimited_and(node, was_shown);
         if node.kind.is_pivot() {
             self.next = self.next.pivot();
         }

@@ -284,6 +284,9 @@ impl<S: StepSaga> Steps<S> {
         match migrated {
             Ok(event) => {
                 course.note(event);
+                if !state.escalated.is_empty() {
+                    course.next = course.next.deescalate();
+                }
                 for step in &state.steps {
                     course.next = course.next.cancel_timer(timer_of(step));
                     course.next = course.next.cancel_timer(look_of(step));

@@ -270,6 +270,7 @@ impl<S: StepSaga> StepState<S> {
                 self.outputs.clone_from(outputs);
                 self.skipped.clone_from(skipped);
                 self.entered.clear();
+                self.escalated.clear();
             }
         }
     }

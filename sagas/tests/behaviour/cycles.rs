@@ -2,12 +2,12 @@
 
 use chronicler_domain::{AggregateId, Event, Tenant};
 use chronicler_sagas::{
-    Input, Next, OpenSaga, Route, Routes, Saga, SagaContext, SagaStatus, SagaVerb,
+    Ending, Input, Next, OpenSaga, Route, Routes, Saga, SagaContext, SagaStatus, SagaVerb, replay,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::fixture::{Fixture, fixture_with, id};
-use crate::shop::{Order, OrderCommand, OrderEvent};
+use crate::fixture::{Fixture, fixture_with, id, settle};
+use crate::shop::{Charge, Order, OrderCommand, OrderEvent, Script};
 
 /// It touches an order whenever one is touched: the next one, or, if its id does not end in a number, the same.
 struct Round;
@@ -36,6 +36,39 @@ impl Saga for Round {
         };
         match input {
             Input::Event(_) => Next::stay().send::<Order>("touch", &next, OrderCommand::Touch),
+            _ => Next::stay(),
+        }
+    }
+
+    fn evolve((): &mut (), _: &Nothing) {}
+}
+
+/// It touches the next order, and the thirty-second its own once more, and ends with a charge.
+struct Thirtysecond;
+
+impl Saga for Thirtysecond {
+    const NAME: &'static str = "thirty-second";
+    type State = ();
+    type Event = Nothing;
+
+    fn routes(on: &mut Routes<Self>) {
+        on.event::<Order>(|event, info| match event {
+            OrderEvent::Touched => Route::start_or_resume(&info.id),
+            _ => Route::ignore(),
+        });
+    }
+
+    fn on(&self, (): &(), input: &Input, ctx: &SagaContext) -> Next<Self> {
+        let number: u32 = ctx.id.parse().unwrap_or_default();
+        let touch =
+            |id: u32| Next::stay().send::<Order>("touch", id.to_string(), OrderCommand::Touch);
+        match input {
+            Input::Event(_) if number == 32 => {
+                let (order, cents) = (ctx.id.clone(), 1);
+                let charge = Charge::Take { order, cents };
+                touch(32).call("charge", "gateway", &charge).complete()
+            }
+            Input::Event(_) => touch(number + 1),
             _ => Next::stay(),
         }
     }
@@ -97,6 +130,17 @@ async fn release<S: Saga>(f: &Fixture, id: &AggregateId) {
     done.await.unwrap();
 }
 
+/// What was cut then is cut today, and nothing else is otherwise.
+async fn replays<S: Saga>(f: &Fixture, saga: &S) {
+    let replayed = replay(&f.store, saga).await.unwrap();
+    assert!(replayed.inputs > 30);
+    assert!(
+        replayed.differences.is_empty(),
+        "{:?}",
+        replayed.differences
+    );
+}
+
 #[tokio::test]
 async fn a_cycle_through_new_instances_is_cut_and_goes_on_when_it_is_released() {
     let f = fixture_with(Round).await;
@@ -116,6 +160,7 @@ async fn a_cycle_through_new_instances_is_cut_and_goes_on_when_it_is_released() 
         (66, 1),
         "it counts anew, and is cut again"
     );
+    replays(&f, &Round).await;
 }
 
 #[tokio::test]
@@ -137,4 +182,25 @@ async fn children_that_begin_children_are_cut() {
     assert_eq!(open, 65);
     let reason = reason::<Nest>(&f, &ids[0]).await;
     assert!(reason.contains("cycle"), "{reason}");
+    replays(&f, &Nest).await;
+}
+
+#[tokio::test]
+async fn what_has_decided_its_end_is_not_cut() {
+    let f = fixture_with(Thirtysecond).await;
+    f.gateway.inner.lock().script = Script::NeverAnswers;
+    f.order("1", OrderCommand::Touch).await;
+    // The last touch comes while the charge is under way.
+    for _ in 0..20 {
+        settle().await;
+    }
+    f.gateway.inner.lock().script = Script::Honest;
+    f.advance(31).await;
+    f.advance(2).await;
+    let (open, ids) = cut::<Thirtysecond>(&f).await;
+    assert_eq!((open, ids.len()), (31, 0));
+    let handle = f.sagas.saga::<Thirtysecond>().unwrap();
+    let last = handle.get(&Tenant::default(), &id("32")).await.unwrap();
+    let how = Ending::Completed;
+    assert_eq!(last.status, SagaStatus::Ended { how });
 }

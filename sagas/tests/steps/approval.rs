@@ -159,3 +159,21 @@ async fn what_is_told_while_the_disk_is_slow_sleeps_when_it_is_durable() {
     assert_eq!(world.handle().awake(), 0);
     assert!(world.view("p").await.escalated.is_some());
 }
+
+#[tokio::test]
+async fn m36_what_a_person_was_shown_is_over_when_the_step_is_given_up() {
+    for gives_up in [Some(1_801), None] {
+        let world = World::<Purchase>::new().await;
+        world.refuse("stock", &["reserve it not"]).await;
+        world.begin("p").await;
+        world.advance(1_800).await;
+        assert!(world.view("p").await.escalated.is_some());
+        match gives_up {
+            Some(seconds) => world.advance(seconds).await,
+            None => world.cancel("p").await.unwrap(),
+        }
+        let seen = world.view("p").await;
+        assert!(matches!(seen.status, SagaStatus::CompensationStuck { .. }));
+        assert_eq!(seen.escalated, None);
+    }
+}

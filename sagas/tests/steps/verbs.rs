@@ -10,7 +10,7 @@ use chronicler_sagas::steps::{
 use chronicler_sagas::{EffectState, Ending, SagaStatus, SagaVerb, Settled, Tries};
 
 use crate::journey::act;
-use crate::world::{World, id};
+use crate::world::{World, id, settle};
 
 step_keys! {
     Reserve = "reserve" -> u64;
@@ -174,6 +174,37 @@ async fn m27_a_step_is_skipped_with_what_an_operator_supplies_and_is_not_undone(
     assert!(matches!(world.ended("s").await, Ending::Compensated { .. }));
     assert_eq!(world.service.0.lock().calls, ["pay"]);
     assert_eq!(operated(&world).await, ["skip pay by ann: a reason"]);
+}
+
+#[tokio::test]
+async fn m27_what_is_not_taken_is_refused_when_what_it_was_held_against_is_durable() {
+    let world = World::<Sale>::new().await;
+    world.service.0.lock().loses = vec![key("pay")];
+    world.begin("s").await;
+    let wrong = SagaVerb::Skip {
+        key: key("pay"),
+        output: "\"much\"".to_owned(),
+    };
+    let faults = world.store.faults();
+    faults.hold();
+    let (paused, refused) = (
+        world.operate("s", SagaVerb::Pause),
+        world.operate("s", wrong),
+    );
+    tokio::pin!(paused, refused);
+    tokio::select! {
+        biased;
+        answer = &mut paused => panic!("answered though not durable: {answer:?}"),
+        answer = &mut refused => panic!("answered though not durable: {answer:?}"),
+        () = settle() => faults.release(),
+    }
+    let (paused, refused) = tokio::join!(paused, refused);
+    assert!(matches!(paused.unwrap(), SagaStatus::Paused { .. }));
+    assert!(refused.unwrap_err().contains("cannot take the output"));
+    // What is paused does not find out later what it cannot go on with.
+    world.operate("s", SagaVerb::Resume).await.unwrap();
+    world.advance(60).await;
+    assert!(world.service.0.lock().calls.len() > 1, "it is not skipped");
 }
 
 #[tokio::test]

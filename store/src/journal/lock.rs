@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::OpenError;
@@ -13,17 +15,23 @@ pub(crate) const FILE: &str = "lock";
 /// What is read of the holder's name.
 const HOLDER_BYTES_MAX: u64 = 64;
 
-/// Held as long as it lives. The kernel lets go of it when the process ends, however it ends.
-#[derive(Debug)]
+/// Held as long as it, or a clone of it, lives. The kernel lets go of it when the process ends, however it ends.
+#[derive(Clone, Debug)]
 pub(crate) struct DirectoryLock {
-    file: File,
+    _held: Arc<Held>,
 }
 
-impl Drop for DirectoryLock {
+/// A lock that is given back when the last part of a store has ended.
+pub(crate) type LockOfParts = Arc<Mutex<Option<DirectoryLock>>>;
+
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
     fn drop(&mut self) {
         // A child that another thread is just starting has the open file, too, until it runs its own program: closing it
         // here alone would leave the lock with the child for that long.
-        let _closing_unlocks = flock(&self.file, FlockOperation::Unlock);
+        let _closing_unlocks = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
@@ -53,7 +61,8 @@ impl DirectoryLock {
         }
         file.set_len(0).map_err(failed)?;
         writeln!(file, "process {}", std::process::id()).map_err(failed)?;
-        Ok(Self { file })
+        let _held = Arc::new(Held(file));
+        Ok(Self { _held })
     }
 }
 
@@ -90,7 +99,7 @@ mod tests {
     fn k7_a_child_that_is_being_started_does_not_keep_it() {
         let folder = tempfile::tempdir().unwrap();
         let first = DirectoryLock::take(folder.path()).unwrap();
-        let as_a_child_has_it = first.file.try_clone().unwrap();
+        let as_a_child_has_it = first._held.0.try_clone().unwrap();
         drop(first);
         DirectoryLock::take(folder.path()).unwrap();
         drop(as_a_child_has_it);

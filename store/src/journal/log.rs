@@ -77,6 +77,12 @@ impl JournalLog {
         &self.shared
     }
 
+    /// The lock of the directory, for what else lies in it and ends after the log; `None` once that has ended.
+    pub(crate) fn lock(&self) -> Option<DirectoryLock> {
+        let running = self.running.lock();
+        running.as_ref().map(|running| running.lock.clone())
+    }
+
     /// Ends the log. Blocks; idempotent.
     pub(crate) fn close_blocking(&self) {
         close(&self.shared, &self.running);

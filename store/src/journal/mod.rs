@@ -26,6 +26,7 @@ mod write;
 pub use counters::SyncStats;
 pub(crate) use disk::{OpenMode, RealStorage, Storage, StorageFile};
 pub(crate) use identity::StoreKind;
+pub(crate) use lock::LockOfParts;
 pub use maintain::{
     BackupReport, CopyProgress, ImportedCommit, JournalImport, MaintenanceError, Repair,
     RepairAction, RepairPlan, RepairReport, RestoreReport, rebuild_index, restore,

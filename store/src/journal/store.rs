@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chronicler_domain::{LogSequence, StreamId, StreamVersion};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::counters::SyncStats;
 use super::disk::{RealStorage, Storage};
 use super::identity::StoreKind;
-use super::lock::DirectoryLock;
+use super::lock::{DirectoryLock, LockOfParts};
 use super::log::JournalLog;
 use super::open::OpenReport;
 use super::options::JournalOptions;
@@ -34,6 +35,8 @@ pub struct JournalStore {
     log: JournalLog,
     index: Arc<SledIndex>,
     derived: Arc<DerivedStore>,
+    /// Who opens the directory next finds sled closed.
+    lock: LockOfParts,
     report: OpenReport,
 }
 
@@ -92,10 +95,12 @@ impl JournalStore {
             })
         })?;
         let derived = open_derived(data, log.shared(), &mut report)?;
+        let lock = Arc::new(Mutex::new(log.lock()));
         Ok(Self {
             log,
             index,
             derived: Arc::new(derived),
+            lock,
             report,
         })
     }
@@ -118,6 +123,12 @@ impl JournalStore {
         self.log.close_blocking();
         self.derived.close();
         self.index.close();
+        drop(self.lock.lock().take());
+    }
+
+    /// The lock of the directory, for what else lies in it; `None` once the store has ended.
+    pub(crate) fn lock(&self) -> Option<DirectoryLock> {
+        self.lock.lock().clone()
     }
 }
 
@@ -208,11 +219,13 @@ impl EventLog for JournalStore {
     fn close(&self) -> BoxFuture<'static, ()> {
         let closing = self.log.close();
         let (index, derived) = (self.index.clone(), self.derived.clone());
+        let lock = self.lock.clone();
         Box::pin(async move {
             closing.await;
             let rest = super::read::run(move || {
                 derived.close();
                 index.close();
+                drop(lock.lock().take());
                 Ok(())
             });
             if let Err(error) = rest.await {

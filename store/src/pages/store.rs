@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chronicler_domain::{StreamId, StreamVersion};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::options::SledOptions;
@@ -13,7 +14,7 @@ use super::storage::PageStorage;
 use crate::append::{Append, Completion};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::frame::FactKind;
-use crate::journal::{self, JournalStore, OpenReport, StoreKind, SyncStats};
+use crate::journal::{self, JournalStore, LockOfParts, OpenReport, StoreKind, SyncStats};
 use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
 use crate::snapshot::{Snapshot, SnapshotStore};
@@ -58,6 +59,8 @@ use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
 pub struct SledStore {
     store: JournalStore,
     storage: PageStorage,
+    /// Who opens the directory next finds the log closed, too.
+    lock: LockOfParts,
 }
 
 impl SledStore {
@@ -73,7 +76,14 @@ impl SledStore {
         let in_pages = Arc::new(storage.clone());
         let opened = JournalStore::open_on(StoreKind::Pages, data, options.journal, in_pages, None);
         match opened {
-            Ok(store) => Ok(Self { store, storage }),
+            Ok(store) => {
+                let lock = Arc::new(Mutex::new(store.lock()));
+                Ok(Self {
+                    store,
+                    storage,
+                    lock,
+                })
+            }
             Err(error) => {
                 // Who tries again in this process must find sled closed.
                 storage.close();
@@ -143,11 +153,12 @@ impl EventLog for SledStore {
 
     fn close(&self) -> BoxFuture<'static, ()> {
         let closing = self.store.close();
-        let storage = self.storage.clone();
+        let (storage, lock) = (self.storage.clone(), self.lock.clone());
         Box::pin(async move {
             closing.await;
             let rest = journal::run(move || {
                 storage.close();
+                drop(lock.lock().take());
                 Ok(())
             });
             if let Err(error) = rest.await {
@@ -162,6 +173,7 @@ impl Drop for SledStore {
         // The log ends first: it still writes.
         self.store.close_blocking();
         self.storage.close();
+        drop(self.lock.lock().take());
     }
 }
 
