@@ -23,6 +23,8 @@ struct Consumer {
     /// The largest position whose acknowledgement was answered, and the largest that was sent.
     answered: u64,
     sent: u64,
+    /// Whether it was ever told that it is subscribed: a kill can come before that.
+    is_known: bool,
     /// Each life: behind which position it began, and what it was given.
     lives: Vec<(u64, Vec<Value>)>,
 }
@@ -35,6 +37,7 @@ impl Consumer {
             wants,
             answered: 0,
             sent: 0,
+            is_known: false,
             lives: Vec::new(),
         }
     }
@@ -226,7 +229,15 @@ impl Play {
             }
             Asked::Subscribe(index) => {
                 let consumer = &mut self.consumers[index];
-                assert_eq!(answer["resumed"], consumer.lives.len() > 1);
+                let resumed = answer["resumed"].as_bool().unwrap();
+                assert!(
+                    resumed || !consumer.is_known,
+                    "{} is forgotten",
+                    consumer.name
+                );
+                let is_first = consumer.lives.len() == 1;
+                assert!(!resumed || !is_first, "{} begins", consumer.name);
+                consumer.is_known = true;
                 let after = answer["after"].as_u64().unwrap();
                 // What was answered is durable, and nothing was acknowledged that was not sent. (What a filter
                 // kept out needs no acknowledgement.)
