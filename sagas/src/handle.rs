@@ -253,10 +253,14 @@ impl<S: Saga> SagaHandle<S> {
             let (before, verb) = (before.clone(), verb.clone());
             let fork = self.fork_of(tenant, id, before).await?;
             let own = (fork.from.clone(), fork.before.clone());
-            let is_another = self.executor.handle.query(tenant, &other, move |state, _| {
+            let new = Instance {
+                tenant: tenant.clone(),
+                id: other.clone(),
+            };
+            let is_another = self.executor.look_for_a_person(&new, move |state, _| {
                 state.is_started() && state.forked_from.as_ref() != Some(&own)
             });
-            if is_another.await.map_err(AskError::Failed)?.state {
+            if is_another.await? {
                 // Before it is written down that the one goes on as the other.
                 return Err(SagaRefusal::StartedBefore.into());
             }

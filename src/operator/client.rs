@@ -124,7 +124,6 @@ fn ask_telling_every(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixListener;

@@ -313,3 +313,18 @@ impl ViewStore for JournalStore {
         self.derived.drop_view(view)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k7_the_lock_is_kept_until_sled_has_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = JournalStore::open(folder.path(), JournalOptions::default()).unwrap();
+        store.log.close_blocking();
+        DirectoryLock::take(folder.path()).unwrap_err();
+        store.close_blocking();
+        DirectoryLock::take(folder.path()).unwrap();
+    }
+}

@@ -249,3 +249,18 @@ impl ViewStore for SledStore {
         self.store.drop_view(view)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k7_the_lock_is_kept_until_the_log_in_sled_has_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path(), SledOptions::default()).unwrap();
+        store.store.close_blocking();
+        SledStore::open(folder.path(), SledOptions::default()).unwrap_err();
+        drop(store);
+        SledStore::open(folder.path(), SledOptions::default()).unwrap();
+    }
+}
