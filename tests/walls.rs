@@ -154,6 +154,36 @@ fn no_file_is_named_after_nothing() {
     );
 }
 
+/// An error that nobody thought of would be given somebody else's answer.
+#[test]
+fn d1_no_error_says_what_became_of_a_request_by_a_wildcard() {
+    let asked = [
+        "fn outcome(&self) -> Outcome",
+        "fn is_retryable(&self) -> bool",
+    ];
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    for file in CRATES
+        .iter()
+        .chain(&["src"])
+        .flat_map(|name| sources(&root().join(name)))
+    {
+        let lines = code(&file);
+        let starts = lines.iter().enumerate();
+        let starts = starts.filter(|(_, line)| asked.iter().any(|asked| line.contains(asked)));
+        for (start, _) in starts {
+            looked_at += 1;
+            let ends = |line: &&String| !line.contains("fn ") || line.contains(asked[0]);
+            let body = lines.iter().skip(start + 1).take_while(ends);
+            let guesses = |line: &String| line.starts_with("_ =>") || line.contains("!(self,");
+            if body.clone().any(guesses) {
+                found.push((file.clone(), start));
+            }
+        }
+    }
+    assert!(looked_at >= 7, "only {looked_at} were found");
+    assert!(found.is_empty(), "these have a wildcard: {found:?}");
+}
+
 fn code(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).expect("readable");
     let lines = text

@@ -67,7 +67,11 @@ impl From<AppendError> for Refused {
 
 impl From<ReadError> for Refused {
     fn from(error: ReadError) -> Self {
-        Self::new(Kind::Unavailable, error)
+        let kind = match &error {
+            ReadError::BeyondHead { .. } => Kind::Invalid,
+            _ => Kind::Unavailable,
+        };
+        Self::new(kind, error)
     }
 }
 

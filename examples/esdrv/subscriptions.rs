@@ -8,7 +8,7 @@ use chronicler::runtime::{
     Acknowledger, Begin, DurableOptions, DurableSubscription, SubscribeError, Subscription,
     SubscriptionOptions,
 };
-use chronicler::store::{EventRef, Filter};
+use chronicler::store::{EventRef, Filter, ReadError};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -127,6 +127,9 @@ impl Subscriptions {
             let after = match begin {
                 Begin::First => GlobalPosition::ZERO,
                 Begin::Now => head,
+                Begin::After(position) if position > head => {
+                    return Err(ReadError::BeyondHead { position, head }.into());
+                }
                 Begin::After(position) => position,
             };
             pusher.after = after;

@@ -53,7 +53,10 @@ pub enum ViewError {
 impl ViewError {
     /// Whether the same read can succeed later without anything being mended.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Rebuilding { .. })
+        match self {
+            Self::Rebuilding { .. } => true,
+            Self::Failed { .. } | Self::Undecodable { .. } | Self::Store { .. } => false,
+        }
     }
 }
 
@@ -126,7 +129,7 @@ impl WaitError {
         match self {
             Self::TimedOut { .. } | Self::Overloaded { .. } => true,
             Self::View(error) => error.is_retryable(),
-            _ => false,
+            Self::BeyondHead { .. } | Self::Stopped { .. } | Self::Failed { .. } => false,
         }
     }
 }

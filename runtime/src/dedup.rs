@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion, Timestamp};
 use chronicler_store::codec::CodecId;
-use chronicler_store::{OutcomeResult, RecordRef, RecordedCommit};
+use chronicler_store::{Outcome, OutcomeResult, RecordRef, RecordedCommit};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -36,6 +36,15 @@ impl Remembered {
             OutcomeResult::Rejection
         } else {
             OutcomeResult::Reply
+        }
+    }
+
+    /// What became of the command.
+    pub(crate) fn became(&self) -> Outcome {
+        if self.rejected {
+            Outcome::NotApplied
+        } else {
+            Outcome::Applied
         }
     }
 

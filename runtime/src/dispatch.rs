@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
-use crate::inbox::{Body, CommandEnvelope, Envelope, Identity, Query};
+use crate::inbox::{Body, CommandEnvelope, Envelope, Identity, Query, Says};
 use crate::instance::Refused;
 use crate::options::RuntimeOptions;
 use crate::quarantine::Quarantine;
@@ -250,16 +250,17 @@ impl<E: Entity> EntityHandle<E> {
         command: E::Command,
         options: SendOptions,
     ) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
-        self.send_hashed(tenant, id, command, options, None).await
+        self.send_fingerprinted(tenant, id, command, options, None)
+            .await
     }
 
-    pub(crate) async fn send_hashed(
+    pub(crate) async fn send_fingerprinted(
         &self,
         tenant: &Tenant,
         id: &AggregateId,
         command: E::Command,
         options: SendOptions,
-        command_hash: Option<u64>,
+        says: Option<Says<E::Command>>,
     ) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
         let now = self.core.clock.now();
         let stream = StreamId::new(tenant, self.entity().category(), id);
@@ -267,7 +268,7 @@ impl<E: Entity> EntityHandle<E> {
             issued_at: id.issued_at(),
         });
         let ctx = self.context(tenant, now, options);
-        self.deliver(stream, Body::Typed(command), ctx, caller, command_hash)
+        self.deliver(stream, Body::Typed(command), ctx, caller, says)
             .await
     }
 
@@ -277,7 +278,7 @@ impl<E: Entity> EntityHandle<E> {
         body: Body<E::Command>,
         ctx: Context,
         identity: Option<Identity>,
-        command_hash: Option<u64>,
+        says: Option<Says<E::Command>>,
     ) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
         let admitted = self.core.admit()?;
         self.core.commands.fetch_add(1, Ordering::Relaxed);
@@ -287,7 +288,7 @@ impl<E: Entity> EntityHandle<E> {
             body,
             ctx,
             identity,
-            command_hash,
+            says,
             answer,
             admitted,
         };

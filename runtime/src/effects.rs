@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::{AggregateId, Context, LogSequence, Metadata, StreamId, Tenant, Timestamp};
-use chronicler_store::OutcomeResult;
 use chronicler_store::codec::CodecId;
+use chronicler_store::{Outcome, OutcomeResult};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -125,13 +125,25 @@ impl<E: Entity> EffectTarget for EntityHandle<E> {
             let identity = Some(Identity::Effect {
                 decided_at: effect.decided_at,
             });
-            let answered = self.deliver(stream, body, ctx, identity, None).await;
+            let answered = self
+                .deliver(stream.clone(), body, ctx, identity, None)
+                .await;
             let (result, outcome) = match answered {
                 Ok(receipt) => (OutcomeResult::Reply, Ok(receipt.reply)),
                 Err(SendError::Rejected(rejection)) => (OutcomeResult::Rejection, Err(rejection)),
                 Err(SendError::Failed(error)) => return Err(error),
             };
-            let encoded = self.entity().encode_outcome(outcome.as_ref())?;
+            let encoded = self.entity().encode_outcome(outcome.as_ref());
+            let encoded = encoded.map_err(|source| DispatchError::AnswerUnreadable {
+                stream,
+                id: effect.effect_id,
+                outcome: if outcome.is_ok() {
+                    Outcome::Applied
+                } else {
+                    Outcome::NotApplied
+                },
+                source,
+            })?;
             Ok(EffectOutcome {
                 result,
                 codec: encoded.codec,

@@ -28,7 +28,10 @@ impl<R> SendError<R> {
 
     /// Whether the same command can succeed later without anything being mended.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Failed(error) if error.is_retryable())
+        match self {
+            Self::Failed(error) => error.is_retryable(),
+            Self::Rejected(_) => false,
+        }
     }
 
     /// The rejection, if it is one.
@@ -117,7 +120,7 @@ pub enum DispatchError {
     },
     /// The command id is older than what the instance remembers: it may have been executed before.
     #[error(
-        "the command id was issued at {issued_at}, and {stream} remembers ids after {remembered_after}: it is refused, since it may have been executed before"
+        "the command id was issued at {issued_at}, and {stream} remembers ids after {remembered_after}: it is refused, since it may have been executed before; look at the state before the command is sent under another id"
     )]
     CommandTooOld {
         /// The instance.
@@ -127,13 +130,68 @@ pub enum DispatchError {
         /// Ids after this are remembered.
         remembered_after: Timestamp,
     },
-    /// The same id came with another command.
-    #[error("command id {id} was used for another command to {stream}")]
+    /// The id was made so far ahead of this clock that it cannot be right, and nothing was carried out under it.
+    #[error(
+        "the command id was issued at {issued_at}, more than {ahead_max:?} ahead of the clock here ({now}), and nothing was done under it: set the clock of whoever made it"
+    )]
+    IdFromFuture {
+        /// When the id says that it was made.
+        issued_at: Timestamp,
+        /// The runtime's clock.
+        now: Timestamp,
+        /// How far ahead an id may be:
+        /// [`remembered_ahead_max`](crate::RuntimeOptions::remembered_ahead_max).
+        ahead_max: std::time::Duration,
+    },
+    /// Another command was carried out under this id, or was refused by the domain; that is durable. This one was not
+    /// decided. Two commands are told apart by what they say, so that a command whose type changed between two sendings
+    /// can be the same one to whoever sent it.
+    #[error(
+        "command id {id} was used for another command to {stream}, which was decided; this one was not: give each command its own id"
+    )]
     IdReused {
         /// The instance.
         stream: StreamId,
         /// The id.
         id: uuid::Uuid,
+    },
+    /// The command was decided and is in the log, and its remembered answer cannot be encoded or decoded: the type of the
+    /// reply or of the rejection has changed since.
+    #[error(
+        "command {id} to {stream} was decided ({outcome:?}) and is in the log, but its answer cannot be read: {source}; look at the state instead"
+    )]
+    AnswerUnreadable {
+        /// The instance.
+        stream: StreamId,
+        /// The command.
+        id: uuid::Uuid,
+        /// `Applied` if it was accepted, `NotApplied` if the domain said no.
+        outcome: Outcome,
+        /// What the codec said.
+        source: CodecError,
+    },
+    /// The command was sent before under the same id, and what became of that sending was not known when this one was
+    /// answered. Sent again, it is answered from the log.
+    #[error(
+        "command {id} to {stream} was under way already, and what became of it is not known yet ({source}); send it again under the same id"
+    )]
+    FirstUnsettled {
+        /// The instance.
+        stream: StreamId,
+        /// The command.
+        id: uuid::Uuid,
+        /// What happened while it waited.
+        source: Box<AppendError>,
+    },
+    /// The log had to be asked whether the command was carried out before, and could not be read.
+    #[error("whether command {id} to {stream} was carried out before cannot be read: {source}")]
+    MemoryUnreadable {
+        /// The instance.
+        stream: StreamId,
+        /// The command.
+        id: uuid::Uuid,
+        /// Why not.
+        source: ReadError,
     },
     /// The actor ended while it worked on the command.
     #[error("the actor of {stream} ended while it worked on the command")]
@@ -156,14 +214,34 @@ impl From<std::convert::Infallible> for DispatchError {
 }
 
 impl DispatchError {
-    /// What became of the command.
+    /// What became of the command, as far as this sending knows.
+    ///
+    /// An earlier sending under the same id has its own outcome, which a refusal before the decision (`Overloaded`,
+    /// `Quarantined`, a deadline) says nothing about. Only a receipt, a rejection, [`IdFromFuture`](Self::IdFromFuture),
+    /// [`AnswerUnreadable`](Self::AnswerUnreadable) and [`CommandTooOld`](Self::CommandTooOld) speak of all sendings.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Append(error) => error.outcome(),
             Self::DecidedOnLost { source, .. } => source.outcome(),
-            Self::DeadlineExceeded { outcome, .. } => *outcome,
-            Self::ActorLost { .. } => Outcome::Unknown,
-            _ => Outcome::NotApplied,
+            Self::DeadlineExceeded { outcome, .. } | Self::AnswerUnreadable { outcome, .. } => {
+                *outcome
+            }
+            Self::ActorLost { .. }
+            | Self::CommandTooOld { .. }
+            | Self::FirstUnsettled { .. }
+            | Self::MemoryUnreadable { .. } => Outcome::Unknown,
+            // Refused before it was decided, or decided in vain.
+            Self::InvalidId(_)
+            | Self::NotRegistered { .. }
+            | Self::Overloaded { .. }
+            | Self::Panicked { .. }
+            | Self::Codec(_)
+            | Self::Recovery { .. }
+            | Self::Quarantined { .. }
+            | Self::IdFromFuture { .. }
+            | Self::IdReused { .. }
+            | Self::Stopped
+            | Self::Read(_) => Outcome::NotApplied,
         }
     }
 
@@ -171,18 +249,32 @@ impl DispatchError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Append(error) => {
-                error.is_retryable()
-                    || matches!(
-                        error,
-                        AppendError::WrongExpectedVersion { .. } | AppendError::Fenced { .. }
-                    )
+                // Decided again, on what the log now holds, it fits.
+                let lost_to_another = matches!(
+                    error,
+                    AppendError::WrongExpectedVersion { .. } | AppendError::Fenced { .. }
+                );
+                lost_to_another || error.is_retryable()
             }
             Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }
             | Self::DecidedOnLost { .. }
+            | Self::FirstUnsettled { .. }
             | Self::ActorLost { .. } => true,
-            Self::Read(error) => error.is_retryable(),
-            _ => false,
+            Self::Read(error) | Self::MemoryUnreadable { source: error, .. } => {
+                error.is_retryable()
+            }
+            Self::InvalidId(_)
+            | Self::NotRegistered { .. }
+            | Self::Panicked { .. }
+            | Self::Codec(_)
+            | Self::Recovery { .. }
+            | Self::Quarantined { .. }
+            | Self::CommandTooOld { .. }
+            | Self::IdFromFuture { .. }
+            | Self::IdReused { .. }
+            | Self::AnswerUnreadable { .. }
+            | Self::Stopped => false,
         }
     }
 }

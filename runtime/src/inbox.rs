@@ -38,15 +38,36 @@ pub(crate) struct CommandEnvelope<E: Entity> {
     pub(crate) body: Body<E::Command>,
     pub(crate) ctx: Context,
     pub(crate) identity: Option<Identity>,
-    pub(crate) command_hash: Option<u64>,
+    pub(crate) says: Option<Says<E::Command>>,
     pub(crate) answer: Answer<E>,
     pub(crate) admitted: Admitted,
+}
+
+/// What a command says, as numbers: two commands under one id are told apart by them.
+pub(crate) struct Says<C> {
+    pub(crate) fingerprint: u64,
+    /// The number that earlier releases kept, for commands that they remembered.
+    pub(crate) older: fn(&C) -> Option<u64>,
 }
 
 /// A command, or its bytes.
 pub(crate) enum Body<C> {
     Typed(C),
     Encoded { codec: CodecId, bytes: Bytes },
+}
+
+impl<E: Entity> CommandEnvelope<E> {
+    /// Whether it says something else than the command whose fingerprint the log has.
+    pub(crate) fn differs_from(&self, recorded: Option<u64>) -> bool {
+        let (Some(recorded), Some(says)) = (recorded, &self.says) else {
+            return false;
+        };
+        let older = || match &self.body {
+            Body::Typed(command) => (says.older)(command),
+            Body::Encoded { .. } => None,
+        };
+        recorded != says.fingerprint && older() != Some(recorded)
+    }
 }
 
 /// Why the outcome of a command is remembered.

@@ -13,6 +13,7 @@ mod durable;
 mod effects;
 mod entity;
 mod error;
+mod fingerprint;
 mod in_flight;
 mod inbox;
 mod instance;

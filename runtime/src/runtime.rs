@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, StreamId, Tenant};
-use chronicler_store::codec::{PayloadCodec, encode};
 use chronicler_store::{AppendError, Head, Store};
 
 use crate::aggregate::AggregateEntity;
@@ -18,6 +17,8 @@ use crate::durable::{self, Claims, DurableOptions, DurableSubscription, Subscrib
 use crate::effects::EffectDispatcher;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
+use crate::fingerprint::{self, fingerprint};
+use crate::inbox::Says;
 use crate::quarantine::QuarantinedInstance;
 use crate::receipt::Receipt;
 use crate::subscription::{Subscription, SubscriptionOptions};
@@ -85,14 +86,17 @@ impl Runtime {
         options: SendOptions,
     ) -> Result<Receipt<A::Reply>, SendError<A::Rejection>> {
         let handle = self.aggregate::<A>()?;
-        let hash = match options.command_id {
+        let says = match options.command_id {
             // Remembered commands are told apart by what they say, not only by their id.
-            Some(_) => Some(fingerprint(
-                &encode(PayloadCodec::Bincode, &command).map_err(DispatchError::from)?,
-            )),
+            Some(_) => Some(Says {
+                fingerprint: fingerprint(&command).map_err(DispatchError::from)?,
+                older: fingerprint::older,
+            }),
             None => None,
         };
-        handle.send_hashed(tenant, id, command, options, hash).await
+        handle
+            .send_fingerprinted(tenant, id, command, options, says)
+            .await
     }
 
     /// An aggregate's state, when everything in it is durable.
@@ -260,10 +264,4 @@ impl Runtime {
             head: core.store.head(),
         }
     }
-}
-
-/// A stable 64-bit hash (FNV-1a) of a command's bytes.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 /// What a subscription follows.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionOptions {
-    /// Events after this position.
+    /// Events after this position. One beyond the end of the log is refused with
+    /// [`ReadError::BeyondHead`]: events that take its place later are others than those that the reader has seen.
     pub after: GlobalPosition,
     /// Which of them.
     pub filter: Filter,
@@ -40,6 +41,8 @@ pub struct Subscription {
     filter: Filter,
     through: GlobalPosition,
     reading: Option<Reading>,
+    /// Where the log ended when it was begun, if that was before the place to begin at.
+    ended_before: Option<GlobalPosition>,
     ended: CancellationToken,
 }
 
@@ -56,7 +59,9 @@ impl Subscription {
         ended: CancellationToken,
     ) -> Self {
         let head = store.watch_head();
+        let end = store.head().position;
         Self {
+            ended_before: Some(end).filter(|end| options.after > *end),
             store,
             head,
             filter: options.filter,
@@ -75,7 +80,8 @@ impl Subscription {
     ///
     /// # Errors
     /// When the log cannot be read. The next call tries again from the same place. [`ReadError::Closed`] when the runtime
-    /// has stopped and everything was given.
+    /// has stopped and everything was given. [`ReadError::BeyondHead`], for good, when the log ended before the place to
+    /// begin at.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -117,6 +123,10 @@ impl Subscription {
 
     /// Waits until there is something beyond what was given, and begins to read it.
     async fn begin(&mut self) -> Result<(), ReadError> {
+        if let Some(head) = self.ended_before {
+            let position = self.through;
+            return Err(ReadError::BeyondHead { position, head });
+        }
         let through = self.through;
         let moved = self.head.wait_for(|head| head.position > through);
         let to = tokio::select! {

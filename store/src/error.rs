@@ -122,13 +122,34 @@ impl AppendError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Failed { .. } | Self::Lost => Outcome::Unknown,
-            _ => Outcome::NotApplied,
+            // Nothing was written, but it may be the repetition of what was.
+            Self::Unreadable { .. } => Outcome::Unknown,
+            Self::WrongExpectedVersion { .. }
+            | Self::Fenced { .. }
+            | Self::TooLarge { .. }
+            | Self::Invalid { .. }
+            | Self::Overloaded { .. }
+            | Self::ReadOnly { .. }
+            | Self::Closed
+            | Self::IdReused { .. } => Outcome::NotApplied,
         }
     }
 
     /// Whether the same append can succeed later without anything being mended.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Overloaded { .. })
+        match self {
+            Self::Overloaded { .. } => true,
+            Self::Unreadable { source, .. } => source.is_retryable(),
+            Self::WrongExpectedVersion { .. }
+            | Self::Fenced { .. }
+            | Self::TooLarge { .. }
+            | Self::Invalid { .. }
+            | Self::ReadOnly { .. }
+            | Self::Closed
+            | Self::Lost
+            | Self::IdReused { .. }
+            | Self::Failed { .. } => false,
+        }
     }
 }
 
@@ -168,6 +189,16 @@ pub enum ReadError {
         /// What it said.
         reason: Arc<str>,
     },
+    /// The place to begin at lies beyond the log: it comes from another log, or from a newer copy of this one.
+    #[error(
+        "position {position} is beyond the log, which ends at {head}: it comes from another log, or from a newer copy of this one; begin again from what this one holds"
+    )]
+    BeyondHead {
+        /// What was asked for.
+        position: GlobalPosition,
+        /// The last durable position.
+        head: GlobalPosition,
+    },
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
@@ -176,7 +207,12 @@ pub enum ReadError {
 impl ReadError {
     /// Whether the same read can succeed later without anything being mended.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Io { .. })
+        match self {
+            Self::Io { .. } => true,
+            Self::Damaged { .. } | Self::Index { .. } | Self::BeyondHead { .. } | Self::Closed => {
+                false
+            }
+        }
     }
 }
 

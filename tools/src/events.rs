@@ -2,7 +2,7 @@
 
 use chronicler_domain::GlobalPosition;
 use chronicler_store::journal::JournalReader;
-use chronicler_store::{EventRef, Start};
+use chronicler_store::{EventRef, ReadError, Start};
 
 use crate::cli::EventsArguments;
 use crate::event_line::EventLine;
@@ -21,6 +21,11 @@ pub(crate) fn events(
     let mut left = arguments.limit;
     let from = GlobalPosition::new(arguments.from.unwrap_or(0));
     let to = GlobalPosition::new(arguments.to.unwrap_or(u64::MAX));
+    let head = reader.head().position;
+    if from > head.next() {
+        let position = from;
+        return Err(ReadError::BeyondHead { position, head }.into());
+    }
     let mut commits = match (&arguments.stream, arguments.from, arguments.since) {
         (Some(stream), _, _) => reader.commits_of(stream)?,
         (None, None, Some(since)) => reader.commits(Start::Time(since)),

@@ -114,6 +114,7 @@ fn of_open(error: &OpenError) -> Exit {
 fn of_read(error: &ReadError) -> Exit {
     match error {
         ReadError::Damaged { .. } => Exit::Damaged,
+        ReadError::BeyondHead { .. } => Exit::Usage,
         _ => Exit::CannotOpen,
     }
 }

@@ -57,10 +57,11 @@ impl<E: Entity> Turn<E> {
             body,
             ctx,
             identity,
-            command_hash,
+            says,
             answer,
             admitted,
         } = command;
+        let command_hash = says.map(|says| says.fingerprint);
         let instance = Arc::clone(&self.instance);
         let Some(live) = &mut self.live else { return };
         let fail = |answer: Answer<E>, error: DispatchError| drop(answer.send(Err(error.into())));
@@ -248,14 +249,9 @@ impl<E: Entity> Turn<E> {
         let Some(found) = found else {
             return Some(command);
         };
-        let differs = |(a, b): (u64, u64)| a != b;
-        if found
-            .command_hash
-            .zip(command.command_hash)
-            .is_some_and(differs)
-        {
+        if command.differs_from(found.command_hash) {
             let stream = instance.stream.clone();
-            refuse(command, DispatchError::IdReused { stream, id });
+            refuse_when_durable(&instance, *command, DispatchError::IdReused { stream, id });
             return None;
         }
         repeat(&instance, found, *command);
@@ -286,31 +282,52 @@ impl<F: FnOnce(AppendResult)> Drop for Answered<F> {
 /// Answers with a remembered outcome, as soon as it is durable.
 fn repeat<E: Entity>(instance: &Arc<Instance<E>>, found: Remembered, command: CommandEnvelope<E>) {
     let CommandEnvelope {
-        answer, admitted, ..
+        ctx,
+        answer,
+        admitted,
+        ..
     } = command;
-    let asked = Arc::clone(instance);
+    let (asked, id) = (Arc::clone(instance), ctx.command_id());
     instance.in_flight.after_all(Box::new(move |durable| {
-        let stream = || asked.stream.clone();
-        let answered = durable
-            .map_err(|source| lost(stream(), source).into())
-            .and_then(|_| {
-                let entity = &asked.entity;
-                let decoded = entity.decode_outcome(found.result(), found.codec, &found.payload);
-                let outcome = decoded.map_err(|error| SendError::Failed(error.into()))?;
-                let place = found.place.get().copied();
-                let place = place.ok_or_else(|| DispatchError::ActorLost { stream: stream() })?;
-                outcome.map_err(SendError::Rejected).map(|reply| Receipt {
-                    reply,
-                    first_version: found.first_version,
-                    version: found.version,
-                    position: place.position,
-                    sequence: place.sequence,
-                    duplicate: true,
-                })
-            });
+        // What failed may be something else that waited: where its own commit lies says whether it is durable.
+        let answered = match (found.place.get().copied(), durable) {
+            (Some(place), _) => answer_again(&asked, &found, place, id),
+            (None, durable) => Err(DispatchError::FirstUnsettled {
+                stream: asked.stream.clone(),
+                id,
+                source: Box::new(durable.err().unwrap_or(AppendError::Lost)),
+            }
+            .into()),
+        };
         drop(answer.send(answered));
         drop(admitted);
     }));
+}
+
+fn answer_again<E: Entity>(
+    instance: &Instance<E>,
+    found: &Remembered,
+    place: Place,
+    id: Uuid,
+) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
+    let entity = &instance.entity;
+    let outcome = entity
+        .decode_outcome(found.result(), found.codec, &found.payload)
+        .map_err(|source| DispatchError::AnswerUnreadable {
+            stream: instance.stream.clone(),
+            id,
+            outcome: found.became(),
+            source,
+        })?;
+    let reply = outcome.map_err(SendError::Rejected)?;
+    Ok(Receipt {
+        reply,
+        first_version: found.first_version,
+        version: found.version,
+        position: place.position,
+        sequence: place.sequence,
+        duplicate: true,
+    })
 }
 
 /// Looks for the outcome of an effect in the stream itself, back to the commit that decided it.
@@ -455,6 +472,23 @@ fn lost(stream: chronicler_domain::StreamId, source: AppendError) -> DispatchErr
         stream,
         source: Box::new(source),
     }
+}
+
+/// Refuses a command for something that was decided before, once that is durable: no answer tells of what is not.
+fn refuse_when_durable<E: Entity>(
+    instance: &Arc<Instance<E>>,
+    command: CommandEnvelope<E>,
+    error: DispatchError,
+) {
+    let CommandEnvelope {
+        answer, admitted, ..
+    } = command;
+    let stream = instance.stream.clone();
+    instance.in_flight.after_all(Box::new(move |durable| {
+        let error = durable.map_or_else(|source| lost(stream, source), |_| error);
+        drop(answer.send(Err(error.into())));
+        drop(admitted);
+    }));
 }
 
 #[expect(clippy::boxed_local, reason = "it comes out of the inbox in its box")]

@@ -12,5 +12,6 @@ mod commands;
 mod durable;
 mod fencing;
 mod lives;
+mod outcomes;
 mod repetition;
 mod snapshots;
