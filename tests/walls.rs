@@ -207,3 +207,21 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+/// Whoever creates a folder makes its name durable, and one function does both.
+#[test]
+fn w4_folders_are_created_in_one_place() {
+    let mut found = Vec::new();
+    for name in CRATES {
+        for file in sources(&root().join(name).join("src")) {
+            let text = std::fs::read_to_string(&file).expect("readable");
+            // What tests prepare is theirs.
+            let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let is_test = file.to_string_lossy().contains("tests");
+            if !is_test && shipped.contains("create_dir") {
+                found.push(file);
+            }
+        }
+    }
+    assert_eq!(found, [root().join("store/src/journal/disk/real.rs")]);
+}

@@ -30,7 +30,7 @@ pub enum AppendError {
         stream: StreamId,
         /// What was expected.
         expected: Expected,
-        /// Its version, staged commits included.
+        /// Its version when the append was judged; durable before this is answered.
         actual: StreamVersion,
     },
     /// The stream is at the expected version, but another commit took it there.

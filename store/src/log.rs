@@ -66,11 +66,13 @@ pub struct FactEntry {
 /// - **Atomic**: a commit is in the log whole or not at all, over all its streams and records.
 /// - **Ordered**: commits are accepted in the order of [`submit`](Self::submit) calls that happen one
 ///   after another; completions with `Ok` are called in the order of acceptance, and a refusal may
-///   overtake them. Log sequences and global positions
+///   overtake those that it does not depend on. Log sequences and global positions
 ///   are gapless. Timestamps never go back.
 /// - **Durable**: a completion with `Ok` is called only when the commit survives what the store's
 ///   durability level names. No read shows a commit before that; from the moment of the call every read does:
-///   [`head`](Self::head), stream heads, facts and queries.
+///   [`head`](Self::head), stream heads, facts and queries. The same holds for a refusal: whatever it tells of
+///   (the version that a stream is at, the commit that fences it, the commit that has its id) is durable, and read
+///   by whoever reads after it.
 /// - **Idempotent**: an append whose `expected` no longer holds, but whose events (by id) or commit id are
 ///   the ones that lie there, is answered with the original places; the exact table is in the
 ///   conformance kit. A commit id that is recorded in a stream of the append with the same events is such a
@@ -79,7 +81,9 @@ pub struct FactEntry {
 ///   side records included, and is answered only when the original is durable; whoever decided on another
 ///   state than the original must read the stream again.
 /// - **Failing**: after a failed write or sync every commit of that batch is answered
-///   [`AppendError::Failed`], everything later [`AppendError::ReadOnly`], and reads go on.
+///   [`AppendError::Failed`], everything later [`AppendError::ReadOnly`], and reads go on. An append that was to be
+///   refused because of a commit of that batch is answered [`AppendError::ReadOnly`], too: nothing of it was
+///   written, and what it lost to may never have been.
 /// - **Cancel safety**: an append that was submitted happens or fails whether or not anyone still waits.
 pub trait EventLog: Send + Sync + 'static {
     /// Hands over a commit. Never blocks; `done` is called exactly once, possibly before this returns.

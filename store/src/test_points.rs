@@ -84,6 +84,8 @@ impl CrashPlace {
 pub enum Promise {
     /// Nothing is acknowledged before it is synced.
     SyncFirst,
+    /// An append is refused only once everything that the refusal tells of is durable.
+    RefuseAfterDurable,
     /// An append is refused whose stream is not where it was expected.
     VersionCheck,
     /// A command that is sent again takes effect once.
@@ -96,8 +98,9 @@ pub enum Promise {
 
 impl Promise {
     /// Each of them with its name.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::SyncFirst, "sync-first"),
+        (Self::RefuseAfterDurable, "refuse-after-durable"),
         (Self::VersionCheck, "version-check"),
         (Self::Deduplication, "deduplication"),
         (Self::RowsBeforeCheckpoint, "rows-before-checkpoint"),

@@ -75,8 +75,20 @@ fn write(reader: &JournalReader, file: &Path) -> Result<(), ToolError> {
             .map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)
     });
-    let renamed = done.and_then(|()| fs::rename(&new, file).map_err(failed));
+    let renamed = done.and_then(|()| {
+        fs::rename(&new, file)
+            .and_then(|()| sync_name(file))
+            .map_err(failed)
+    });
     renamed.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Makes the name of a file durable.
+fn sync_name(file: &Path) -> io::Result<()> {
+    let folder = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn each_line(

@@ -45,7 +45,7 @@ pub fn checks() -> &'static [Check] {
         order:
             j37_timestamps_never_go_back, j38_stream_facts, completions_come_in_order,
             a_barrier_waits_for_what_was_submitted_before, what_is_answered_is_visible,
-            the_head_is_followed;
+            what_a_refusal_tells_of_is_durable, the_head_is_followed;
         facts:
             facts_are_set_replaced_and_removed, facts_are_paged_by_key,
             facts_of_a_refused_commit_are_not_set;

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::failure::{Violation, ensure, equal};
-use super::subject::{Subject, account, commits, events, rejection};
-use crate::append::Expected;
+use super::subject::{Subject, account, commits, decided, events, rejection, version};
+use crate::append::{Append, Expected};
+use crate::error::Outcome;
 use crate::frame::{FactKind, SideRecord};
 use crate::query::{AllQuery, FactQuery, Start};
 
@@ -185,6 +186,68 @@ pub(super) async fn what_is_answered_is_visible(subject: &Subject) -> Result<(),
             .facts(FactQuery::all(FactKind::CURSOR))
             .await?;
         equal("facts", facts.len() as u64, number)?;
+    }
+    Ok(())
+}
+
+/// Appends that lose to one that was handed in just before them, and is not durable when they are judged.
+pub(super) async fn what_a_refusal_tells_of_is_durable(subject: &Subject) -> Result<(), Violation> {
+    let stream = account("refused")?;
+    for round in 0..20_u64 {
+        let winner = subject
+            .commit()
+            .stream(stream.clone(), version(round), events(1));
+        let reused = subject
+            .commit()
+            .stream(stream.clone(), Expected::Any, events(2));
+        let reused = Append {
+            commit_id: winner.commit_id,
+            ..reused
+        };
+        let losers = [
+            subject
+                .commit()
+                .stream(stream.clone(), version(round), events(1)),
+            subject
+                .commit()
+                .stream(stream.clone(), decided(round + 1, None), events(1)),
+            // One whose other stream is as expected.
+            subject
+                .commit()
+                .stream(account("beside")?, Expected::NoStream, events(1))
+                .stream(stream.clone(), version(round), Vec::new()),
+            reused,
+        ];
+        let won = subject.store().append(winner);
+        let mut lost = Vec::new();
+        for loser in losers {
+            let (told, seen) = oneshot::channel();
+            let store = subject.shared();
+            // Within the completion itself the log goes as far as the refusal says.
+            let done = move |result: crate::AppendResult| {
+                drop(told.send((result, store.head())));
+            };
+            subject.store().submit(loser, Box::new(done));
+            lost.push(seen);
+        }
+        for seen in lost {
+            let (result, head) = seen.await?;
+            let error = match result {
+                Err(error) => error,
+                Ok(appended) => {
+                    return Err(Violation::new(format_args!(
+                        "{appended:?} was to be refused"
+                    )));
+                }
+            };
+            equal("the outcome", error.outcome(), Outcome::NotApplied)?;
+            ensure(
+                head.position.get() > round,
+                format_args!("\"{error}\" was answered while the head was {head:?}"),
+            )?;
+        }
+        won.await?;
+        equal("the version", subject.version(&stream).await?, round + 1)?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ mod tests;
 mod write;
 
 pub use counters::SyncStats;
-pub(crate) use disk::{OpenMode, RealStorage, Storage, StorageFile};
+pub(crate) use disk::{Created, OpenMode, RealStorage, Storage, StorageFile, create_folders};
 pub(crate) use identity::StoreKind;
 pub(crate) use lock::LockOfParts;
 pub use maintain::{

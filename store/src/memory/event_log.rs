@@ -167,10 +167,7 @@ impl MemoryStore {
             if !applied {
                 return Err(self.fail("write"));
             }
-            self.with_journal(|journal| {
-                journal.stop_syncing();
-                journal.accept(append)
-            })?;
+            self.with_journal(|journal| journal.accept_unsynced(append))?;
             Err(self.fail("fdatasync"))
         };
         match fault {

@@ -154,9 +154,12 @@ impl Journal {
         self.durable = end;
     }
 
-    /// Nothing that is accepted from now on becomes durable.
-    pub(super) fn stop_syncing(&mut self) {
-        self.unsynced_from.get_or_insert(self.frames.0.len());
+    /// The same; if it is accepted, neither it nor anything after it becomes durable.
+    pub(super) fn accept_unsynced(&mut self, append: &Append) -> Result<Appended, AppendError> {
+        let before = self.frames.0.len();
+        let appended = self.accept(append)?;
+        self.unsynced_from.get_or_insert(before);
+        Ok(appended)
     }
 
     /// What is found when the log is opened again: what was durable, and what reached the disk behind it before

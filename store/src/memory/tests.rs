@@ -61,6 +61,41 @@ fn what_is_held_is_neither_answered_nor_seen_until_it_is_released() {
 }
 
 #[test]
+fn w1_a_refusal_waits_for_what_it_tells_of() {
+    let store = MemoryStore::new();
+    store.faults().hold();
+    let mut won = store.append(append(1, Expected::NoStream));
+    let mut lost = store.append(append(2, Expected::NoStream));
+    assert!((&mut won).now_or_never().is_none() && (&mut lost).now_or_never().is_none());
+    store.faults().release();
+    won.now_or_never().unwrap().unwrap();
+    let refused = lost.now_or_never().unwrap().unwrap_err();
+    assert!(
+        matches!(refused, AppendError::WrongExpectedVersion { actual, .. } if actual.get() == 1)
+    );
+    assert_eq!(versions(&store), [1]);
+}
+
+/// A fault that meets an append which is refused has nothing to fail.
+#[test]
+fn a_refused_append_leaves_the_log_healthy_whatever_was_to_happen_to_it() {
+    let store = MemoryStore::new();
+    let refused = Expected::Version(StreamVersion::new(7));
+    store.faults().fail_append(AppendFault::FailedWritten);
+    let answer = store.append(append(1, refused)).now_or_never().unwrap();
+    assert!(matches!(
+        answer,
+        Err(AppendError::WrongExpectedVersion { .. })
+    ));
+    store
+        .append(append(2, Expected::Any))
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    assert_eq!(versions(&store), [1]);
+}
+
+#[test]
 fn a_failed_sync_stops_writes_and_not_reads() {
     let store = MemoryStore::new();
     store

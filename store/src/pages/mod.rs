@@ -10,4 +10,6 @@ mod store;
 mod tests;
 
 pub use options::SledOptions;
+#[cfg(test)]
+pub(crate) use storage::PageStorage;
 pub use store::SledStore;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::index::IndexError;
-use crate::journal::{OpenMode, RealStorage, Storage, StorageFile};
+use crate::journal::{Created, OpenMode, RealStorage, Storage, StorageFile};
 use crate::sled::{PagedFile, PagedFiles};
 
 /// What the names of those files end with that lie in sled: segments, and a segment in the making.
@@ -16,14 +16,14 @@ const PAGED: [&str; 2] = [".seg", ".new"];
 /// The head marker stays a file. sled that was cut short comes up with less and says nothing; the marker is how
 /// it is found out. What was cut off is kept aside in files, too, so that it can be looked at.
 #[derive(Clone, Debug)]
-pub(super) struct PageStorage {
+pub(crate) struct PageStorage {
     folder: PathBuf,
     files: PagedFiles,
 }
 
 impl PageStorage {
     /// With the segments of the log in `folder`, which is also that of the database.
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Self {
             files: PagedFiles::new(&folder),
             folder,
@@ -31,7 +31,7 @@ impl PageStorage {
     }
 
     /// Gives the database back; what lies in it can no longer be read.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.files.close();
     }
 
@@ -66,7 +66,7 @@ impl Storage for PageStorage {
         }))
     }
 
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
+    fn create_folder(&self, path: &Path) -> io::Result<Created> {
         RealStorage.create_folder(path)
     }
 

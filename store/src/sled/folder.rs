@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::database::Database;
 use super::row::TreeId;
 use crate::index::IndexError;
+use crate::journal::{RealStorage, Storage};
 
 /// The folder of all databases within a data directory.
 pub(super) const SLED: &str = "sled";
@@ -138,6 +139,10 @@ impl Folder {
         let number = kept.last().map_or(1, |last| last.saturating_add(1));
         let aside = self.numbered(number);
         std::fs::rename(&unusable, &aside)?;
+        // After a power cut it is either where it was or aside, and not where a new one has been begun since.
+        for folder in [unusable.parent(), Some(self.data.as_path())] {
+            folder.map_or(Ok(()), |folder| RealStorage.sync_folder(folder))?;
+        }
         kept.push(number);
         let excess = kept.len().saturating_sub(SET_ASIDE_MAX);
         for old in kept.into_iter().take(excess) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::intent::IntentFile;
 use super::row::{self, RowChange, TreeId};
 use crate::index::IndexError;
+use crate::journal::{RealStorage, create_folders};
 use crate::test_points::{CrashPlace, reached};
 
 /// What sled may keep of pages in memory, in bytes. What it does not keep it reads from its file, which the
@@ -61,7 +62,7 @@ impl Handles {
         let during = |what: &'static str| {
             move |error: io::Error| failed("open", &format!("{what}: {error}"))
         };
-        std::fs::create_dir_all(folder).map_err(during("create the folder"))?;
+        create_folders(&RealStorage, folder).map_err(during("create the folder"))?;
         let db = open_sled(folder)?;
         let trees = trees
             .iter()

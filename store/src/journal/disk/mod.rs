@@ -6,4 +6,4 @@ pub(crate) mod simulated;
 mod storage;
 
 pub(crate) use real::RealStorage;
-pub(crate) use storage::{OpenMode, Storage, StorageFile};
+pub(crate) use storage::{Created, OpenMode, Storage, StorageFile, create_folders};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Statx, StatxFlags, fallocate, statx};
 use rustix::io::Errno;
 
-use super::storage::{OpenMode, Storage, StorageFile};
+use super::storage::{Created, OpenMode, Storage, StorageFile};
 
 /// The file system of the operating system.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,13 @@ impl Storage for RealStorage {
         Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+    fn create_folder(&self, path: &Path) -> io::Result<Created> {
+        match fs::create_dir(path) {
+            Ok(()) => Ok(Created::New),
+            // Whatever else keeps it from being created: it need not be.
+            Err(_) if path.is_dir() => Ok(Created::Existing),
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

@@ -16,13 +16,65 @@ pub(crate) enum OpenMode {
     Create,
 }
 
+/// What became of a folder that was to be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    New,
+    /// It was there.
+    Existing,
+}
+
+/// Creates a folder and those above it that are missing, and makes their names durable. The one way in which folders are
+/// made: what is acknowledged in one is lost with its name, or with that of any folder above it.
+///
+/// The deepest folder that was there is taken for one whose name may not be durable yet: whoever created it may have died
+/// before it was.
+pub(crate) fn create_folders(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    let (mut missing, mut at) = (Vec::new(), path);
+    let deepest = loop {
+        match storage.create_folder(at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing.push(at);
+                at = parent(at).ok_or(error)?;
+            }
+            created => break created?,
+        }
+    };
+    match sync_name(storage, at) {
+        // It is somebody else's folder in which this one was found.
+        Err(error)
+            if deepest == Created::Existing && error.kind() == io::ErrorKind::PermissionDenied => {}
+        synced => synced?,
+    }
+    for folder in missing.into_iter().rev() {
+        storage.create_folder(folder)?;
+        sync_name(storage, folder)?;
+    }
+    Ok(())
+}
+
+fn sync_name(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+    parent(folder).map_or(Ok(()), |parent| storage.sync_folder(parent))
+}
+
+/// The folder that one lies in. That of "data" is the one that we are in.
+fn parent(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    })
+}
+
 /// A file system. All calls block.
 pub(crate) trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>>;
 
-    /// Creates a folder and those above it; an existing one is fine.
-    fn create_folder(&self, path: &Path) -> io::Result<()>;
+    /// Creates a folder in one that is there; an existing one is fine. Its name is durable only once the folder
+    /// that it lies in is synced: see [`create_folders`].
+    fn create_folder(&self, path: &Path) -> io::Result<Created>;
 
     /// The names in a folder, in no order.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::error::{MaintenanceError, io_failed};
-use crate::journal::disk::Storage;
+use crate::journal::disk::{Storage, create_folders};
 use crate::journal::identity::{self, StoreKind};
 use crate::journal::lock::DirectoryLock;
 use crate::journal::marker::{LogEnd, Marker, MarkerFile};
@@ -51,9 +51,7 @@ impl EmptyPlace {
             is_done: false,
             _lock: lock,
         };
-        storage
-            .create_folder(&folder)
-            .map_err(io_failed("creating", &folder))?;
+        create_folder(storage, &folder)?;
         Ok(place)
     }
 
@@ -101,22 +99,5 @@ impl Drop for EmptyPlace {
 
 /// Creates a folder, and makes its name durable.
 pub(super) fn create_folder(storage: &dyn Storage, path: &Path) -> Result<(), MaintenanceError> {
-    let was_missing = !path.exists();
-    storage
-        .create_folder(path)
-        .map_err(io_failed("creating", path))?;
-    // "data" has the parent "", which means the folder that we are in.
-    let parent = path.parent().map(|parent| {
-        if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        }
-    });
-    if was_missing && let Some(parent) = parent {
-        storage
-            .sync_folder(parent)
-            .map_err(io_failed("syncing", parent))?;
-    }
-    Ok(())
+    create_folders(storage, path).map_err(io_failed("creating", path))
 }

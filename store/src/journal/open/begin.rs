@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::found::{find_segments, io_failed};
 use crate::error::OpenError;
-use crate::journal::disk::{OpenMode, Storage};
+use crate::journal::disk::{OpenMode, Storage, create_folders};
 use crate::journal::identity::{self, StoreKind};
 use crate::journal::marker::{self, LogEnd, Marker, MarkerFile};
 use crate::journal::segment::SEGMENT_HEADER_BYTES;
@@ -33,7 +33,7 @@ pub(super) fn begin(
     if !folder.exists() {
         refuse_remains(data)?;
     }
-    storage.create_folder(&folder).map_err(failed("creating"))?;
+    create_folders(storage, &folder).map_err(failed("creating"))?;
     remove_unused(storage, data, &folder)?;
     refuse_remains(data)?;
     let store_id = identity::new_store_id();

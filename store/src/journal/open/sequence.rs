@@ -13,7 +13,7 @@ use super::replay::{Replay, holds};
 use super::report::OpenReport;
 use crate::error::OpenError;
 use crate::index::{Index, Watermark};
-use crate::journal::disk::Storage;
+use crate::journal::disk::{Storage, create_folders};
 use crate::journal::identity::{self, StoreKind};
 use crate::journal::lock::DirectoryLock;
 use crate::journal::marker::MarkerFile;
@@ -52,15 +52,7 @@ pub(crate) fn open(
     open_index: &OpenIndex<'_>,
     held: Option<DirectoryLock>,
 ) -> Result<Opened, OpenError> {
-    let created = !data.exists();
-    storage
-        .create_folder(data)
-        .map_err(|error| io_failed("creating", data, error))?;
-    if created && let Some(parent) = data.parent().filter(|parent| parent.exists()) {
-        storage
-            .sync_folder(parent)
-            .map_err(|error| io_failed("syncing", parent, error))?;
-    }
+    create_folders(storage.as_ref(), data).map_err(|error| io_failed("creating", data, error))?;
     let lock = match held {
         Some(lock) => lock,
         None => DirectoryLock::take(data)?,

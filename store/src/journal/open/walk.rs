@@ -67,7 +67,18 @@ pub(super) fn walk(
             Ok(header) => header,
             // A gap in the numbers is fine where the segment before it holds what was in it: `mend` leaves
             // that behind when it is cut short.
-            Err(_) if number != expected => return Err(missing(&segment, expected)),
+            Err(_) if number != expected && must_be_whole(&segment, &log.end, marker) => {
+                return Err(missing(&segment, expected));
+            }
+            // Without syncs a power cut can take one name and leave the next.
+            Err(_) if number != expected => {
+                let name = file_name(expected);
+                log.stop = Some(format!(
+                    "{name} is missing, and was not known to be durable"
+                ));
+                log.beyond.push(segment);
+                break;
+            }
             Err(reason) if must_be_whole(&segment, &log.end, marker) => {
                 return Err(segment.damaged(log.end.offset, &log.end, reason));
             }
@@ -142,7 +153,9 @@ fn finish(log: Walk, known: &LogEnd, marker: Option<&Marker>) -> Result<Walk, Op
 
 /// Whether a segment that cannot be used is damage, and not what a cut-short beginning of it left.
 fn must_be_whole(segment: &FoundSegment, end: &LogEnd, marker: Option<&Marker>) -> bool {
-    marker.is_none_or(|marker| segment.number <= marker.segment || end.offset < marker.end.offset)
+    marker.is_none_or(|marker| {
+        marker.clean || segment.number <= marker.segment || end.offset < marker.end.offset
+    })
 }
 
 /// Takes a segment by its footer, without reading its frames, if that says where the next one begins and

@@ -39,6 +39,11 @@ impl Segment {
         }
     }
 
+    /// Whether it has its footer, synced with everything before it.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.unsealed_sparse.lock().is_none()
+    }
+
     /// Where a log offset of this segment lies in its file.
     pub(crate) fn file_offset(&self, log_offset: u64) -> u64 {
         log_offset.saturating_sub(self.header.base_offset) + SEGMENT_HEADER_BYTES

@@ -2,7 +2,9 @@
 
 mod basic;
 mod failing;
+mod held;
 mod power;
+mod refusals;
 mod session;
 mod support;
 mod workload;

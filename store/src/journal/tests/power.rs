@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::session::Session;
+use super::session::{LARGE_SEGMENT_BYTES, Session};
 use super::support::MapIndex;
 use crate::error::OpenError;
 use crate::journal::log::JournalLog;
 use crate::journal::open::OpenReport;
+use crate::journal::options::Durability;
 use crate::log::EventLog;
 
 const SEEDS: u64 = 1_000;
@@ -24,6 +25,69 @@ fn k2_a_power_cut_beside_the_follower_loses_nothing_acknowledged() {
     for_seeds(SEEDS / 2..SEEDS, |session| Box::pin(lives(session, false)));
 }
 
+/// At `Os` a tail may be lost, and never anything in front of what the marker names; and the log opens.
+#[test]
+fn w3_a_power_cut_at_os_loses_a_tail_and_damages_nothing() {
+    for_seeds(0..SEEDS / 10, |session| {
+        session.durability = Durability::Os;
+        Box::pin(lives(session, true))
+    });
+}
+
+#[test]
+fn w3_a_power_cut_at_os_beside_the_follower_loses_a_tail_and_damages_nothing() {
+    for_seeds(0..SEEDS / 10, |session| {
+        session.durability = Durability::Os;
+        Box::pin(lives(session, false))
+    });
+}
+
+/// The marker moves all the time, and the log rolls on before the follower has sealed what was full.
+#[test]
+fn w3_a_power_cut_at_os_while_the_log_rolls_damages_nothing() {
+    for_seeds(0..SEEDS / 10, |session| {
+        session.durability = Durability::Os;
+        Box::pin(roll_and_lose_power(session))
+    });
+}
+
+#[test]
+fn w4_a_directory_begun_deep_down_is_there_after_a_power_cut() {
+    for_seeds(0..SEEDS / 10, |session| {
+        Box::pin(async move {
+            let data = session.data.join("a/b/c");
+            // Only the lock lies there.
+            std::fs::create_dir_all(&data).unwrap();
+            let deep = &mut Session::new(&data, session.random.next());
+            for _ in 0..2 {
+                let (log, _) = open(deep);
+                deep.expected.check(&log).await;
+                assert!(deep.write(&log).await);
+                drop(log);
+                deep.cut_power();
+            }
+            let (log, _) = open(deep);
+            deep.expected.check(&log).await;
+        })
+    });
+}
+
+async fn roll_and_lose_power(session: &mut Session<'_>) {
+    for _ in 0..LIVES {
+        let (log, _) = open(session);
+        session.expected.check(&log).await;
+        for _ in 0..session.random.below(30) {
+            assert!(session.write(&log).await);
+        }
+        session.disk.power_off_after(0);
+        session.marked = log.shared().marked();
+        drop(log);
+        session.cut_power();
+    }
+    let (log, _) = open(session);
+    session.expected.check(&log).await;
+}
+
 type Run<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every seed in a fresh folder, and names the one that fails.
@@ -37,6 +101,9 @@ fn for_seeds(
     let folder = tempfile::tempdir().unwrap();
     for seed in seeds {
         let mut session = Session::new(folder.path(), seed);
+        if seed % 8 == 7 {
+            session.segment_bytes = LARGE_SEGMENT_BYTES;
+        }
         let run = AssertUnwindSafe(|| runtime.block_on(run(&mut session)));
         if let Err(panic) = catch_unwind(run) {
             eprintln!(
@@ -95,14 +162,12 @@ async fn live(session: &mut Session<'_>, in_step: bool) {
 /// The power goes, and goes again while the log is opened.
 async fn lose_power(session: &mut Session<'_>, life: u64) {
     for _ in 0..4 {
-        let seed = session.random.next();
-        let cut = session.disk.cut(seed);
-        session.disk = if life == 1 && session.random.one_in(2) {
+        if life == 1 && session.random.one_in(2) {
             // Only the process ends.
-            session.disk.copy()
+            session.disk = session.disk.copy();
         } else {
-            cut
-        };
+            session.cut_power();
+        }
         if session.random.one_in(4) {
             session.index = MapIndex::default();
         }
@@ -116,8 +181,7 @@ async fn lose_power(session: &mut Session<'_>, life: u64) {
             Err(error) => not_damaged(&error),
         }
     }
-    let seed = session.random.next();
-    session.disk = session.disk.cut(seed);
+    session.cut_power();
 }
 
 fn open(session: &mut Session<'_>) -> (JournalLog, OpenReport) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use chronicler_domain::LogSequence;
 use futures::future::join_all;
 use tokio::sync::oneshot;
 
@@ -18,6 +19,10 @@ use crate::journal::open::OpenReport;
 use crate::journal::options::{Durability, JournalOptions};
 use crate::log::{EventLog, Health};
 
+/// So that the log rolls from one segment to the next again and again.
+pub(super) const SMALL_SEGMENT_BYTES: u64 = 64 << 10;
+/// So that it hardly ever does.
+pub(super) const LARGE_SEGMENT_BYTES: u64 = 1 << 20;
 /// Longer than any test: the marker is synced at open and close only.
 const NEVER: Duration = Duration::from_secs(86_400);
 
@@ -30,6 +35,10 @@ pub(super) struct Session<'a> {
     pub expected: Expectations,
     pub random: Random,
     pub durability: Durability,
+    pub segment_bytes: u64,
+    /// The commit up to which the marker was durable when the log was looked at last.
+    pub marked: LogSequence,
+    lost_power: bool,
 }
 
 impl<'a> Session<'a> {
@@ -41,20 +50,41 @@ impl<'a> Session<'a> {
             expected: Expectations::default(),
             random: Random::new(seed),
             durability: Durability::Fsync,
+            segment_bytes: SMALL_SEGMENT_BYTES,
+            marked: LogSequence::ZERO,
+            lost_power: false,
         }
     }
 
-    /// Opens the log with small segments; a marker that moves with every batch, or hardly ever.
+    /// Opens the log; a marker that moves with every batch, or hardly ever.
     pub(super) fn open(&mut self) -> Result<(JournalLog, OpenReport), OpenError> {
         let mut options = JournalOptions::default()
-            .segment_bytes(64 << 10)
+            .segment_bytes(self.segment_bytes)
             .durability(self.durability);
         let often = self.random.one_in(2);
         options.marker_sync_every = if often { Duration::ZERO } else { NEVER };
         let index_follows = often && self.random.one_in(2);
         options.index_idle = if index_follows { Duration::ZERO } else { NEVER };
         let storage = Arc::new(self.disk.clone());
-        open_with(self.data, options, storage, &self.index)
+        let opened = open_with(self.data, options, storage, &self.index)?;
+        if std::mem::take(&mut self.lost_power) && self.durability == Durability::Os {
+            let end = opened.0.head().sequence;
+            assert!(
+                end >= self.marked,
+                "{end} of {} that were marked",
+                self.marked
+            );
+            self.expected.lose_tail(end);
+        }
+        self.marked = opened.0.shared().marked();
+        Ok(opened)
+    }
+
+    /// The power goes.
+    pub(super) fn cut_power(&mut self) {
+        let seed = self.random.next();
+        self.disk = self.disk.cut(seed);
+        self.lost_power = true;
     }
 
     /// Hands in some commits that become one batch, and waits for the answers. False once writes have
@@ -86,6 +116,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        self.marked = log.shared().marked();
         goes_on
     }
 
@@ -103,8 +134,21 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Hands in commits while the writer is held up, so that it takes them all at once.
+/// Hands in commits while the writer is held up, so that it takes them all at once, and waits for the answers.
 pub(super) async fn batch(log: &JournalLog, appends: Vec<Append>) -> Vec<(Append, AppendResult)> {
+    let answers = hand_in(log, appends.clone()).await;
+    let answers = join_all(answers).await;
+    let answers = answers
+        .into_iter()
+        .map(|answer| answer.unwrap_or(Err(AppendError::Lost)));
+    appends.into_iter().zip(answers).collect()
+}
+
+/// Hands in commits while the writer is held up, so that it takes them all at once.
+pub(super) async fn hand_in(
+    log: &dyn EventLog,
+    appends: Vec<Append>,
+) -> Vec<oneshot::Receiver<AppendResult>> {
     let (held, is_held) = oneshot::channel();
     let (let_go, may_go) = mpsc::sync_channel::<()>(1);
     log.barrier(Box::new(move || {
@@ -113,10 +157,11 @@ pub(super) async fn batch(log: &JournalLog, appends: Vec<Append>) -> Vec<(Append
     }));
     is_held.await.unwrap();
     let answers = appends.into_iter().map(|append| {
-        let answer = log.append(append.clone());
-        async move { (append, answer.await) }
+        let (answer, answered) = oneshot::channel();
+        log.submit(append, Box::new(move |result| drop(answer.send(result))));
+        answered
     });
     let answers: Vec<_> = answers.collect();
     let_go.send(()).unwrap();
-    join_all(answers).await
+    answers
 }

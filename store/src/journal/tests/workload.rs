@@ -77,6 +77,13 @@ impl Expectations {
         }
     }
 
+    /// The power went at `Os`, and the log ends here now: what was behind that is lost for good, and nothing else is.
+    pub(super) fn lose_tail(&mut self, end: LogSequence) {
+        let lost = self.acknowledged.split_off(&end.next());
+        self.unknown.extend(lost.into_values().map(|(id, _)| id));
+        self.seen.truncate(end.get() as usize);
+    }
+
     /// Everything is there that was acknowledged or seen, and nothing else than was submitted, in order.
     pub(super) async fn check(&mut self, log: &JournalLog) {
         let mut query = AllQuery::from(Start::Sequence(LogSequence::new(1)));

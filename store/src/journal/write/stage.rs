@@ -12,7 +12,15 @@ use crate::journal::memory::{Chunk, Room};
 
 /// Who is answered when the batch is durable.
 pub(crate) enum Waiting {
-    Append(Appended, Answer),
+    Append {
+        appended: Appended,
+        /// Whether this is the answer even if the batch fails: nothing in it depends on what is staged.
+        is_certain: bool,
+        done: Answer,
+    },
+    /// It was refused because of something staged. Told before that is durable, the refusal would speak of what may
+    /// never have been.
+    Refusal(AppendError, Answer),
     Barrier(Barrier),
 }
 

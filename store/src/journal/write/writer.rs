@@ -15,20 +15,30 @@ use super::past::{PastCommits, PastFiles};
 use super::queue::{Item, Spent};
 use super::stage::{Encoded, Stage, Waiting};
 use crate::acceptance::{RecentCommits, Verdict, accepted_parts, judge, recorded_parts};
-use crate::append::{Append, Appended};
+use crate::append::{Append, Appended, PlacedPart};
 use crate::error::AppendError;
 use crate::frame::SideRecord;
 use crate::index::HeadRow;
+use crate::journal::disk::StorageFile;
 use crate::journal::marker::{LogEnd, Marker, MarkerFile};
 use crate::journal::memory::FactValue;
 use crate::journal::options::Durability;
-use crate::journal::segment::{SEGMENT_HEADER_BYTES, SparseEntry, stream_hash};
+use crate::journal::segment::{SEGMENT_HEADER_BYTES, Segment, SparseEntry, stream_hash};
 use crate::journal::shared::Shared;
 use crate::log::Health;
 use crate::test_points::{CrashPlace, Promise, is_broken, reached};
 
 /// A batch is written when it is this long, even if more waits: beyond it a sync costs by the byte.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// What the marker may only name once it is synced, beside the active segment's frames.
+#[derive(Debug, Default)]
+struct Unsynced {
+    /// Full segments, which the follower is about to seal and sync.
+    full: Vec<(Arc<Segment>, Arc<dyn StorageFile>)>,
+    /// Whether there are names of new segments.
+    names: bool,
+}
 
 /// The one thread that writes to the log.
 pub(crate) struct Writer {
@@ -39,6 +49,8 @@ pub(crate) struct Writer {
     recent: RecentCommits,
     past: PastFiles,
     marker_synced: Instant,
+    /// At `Os`: what was written and not synced since the marker was synced last.
+    unsynced: Unsynced,
     clock: ClockWatch,
     /// The time that the commit staged last was given.
     given_time: Option<Timestamp>,
@@ -60,6 +72,7 @@ impl Writer {
             recent: RecentCommits::default(),
             past: PastFiles::default(),
             marker_synced: Instant::now(),
+            unsynced: Unsynced::default(),
             clock: ClockWatch::default(),
             given_time: None,
             places_are_told,
@@ -109,13 +122,37 @@ impl Writer {
             return done.give(Err(AppendError::ReadOnly { reason }));
         }
         match self.accept(append) {
-            Ok(appended) => self.stage.waiting.push(Waiting::Append(appended, done)),
+            Ok((appended, is_certain)) => self.stage.waiting.push(Waiting::Append {
+                appended,
+                is_certain,
+                done,
+            }),
+            Err(error) if self.is_judged_on_staged() && !is_broken(Promise::RefuseAfterDurable) => {
+                self.stage.waiting.push(Waiting::Refusal(error, done));
+            }
             Err(error) => done.give(Err(error)),
         }
     }
 
-    /// Judges an append and stages its frame.
-    fn accept(&mut self, append: &Append) -> Result<Appended, AppendError> {
+    /// Whether a commit that is only staged had a part in the judgement of the append that was judged last.
+    fn is_judged_on_staged(&self) -> bool {
+        let durable = self.shared.durable();
+        let heads = self.heads.iter().flatten();
+        self.stage.commits() > 0 && heads.into_iter().any(|head| head.sequence > durable)
+    }
+
+    /// Whether everything that the answer to a repetition tells of is durable, whatever becomes of the batch.
+    fn repeats_durable(&self, original: &Appended) -> bool {
+        let end = self.shared.end();
+        let durable = |(part, head): (&PlacedPart, &Option<HeadRow>)| match part.positions.last() {
+            Some(last) => last <= end.position,
+            None => head.is_none_or(|head| head.sequence <= end.sequence),
+        };
+        original.sequence <= end.sequence && original.parts.iter().zip(&self.heads).all(durable)
+    }
+
+    /// Judges an append and stages its frame. The answer, and whether it is true even if the batch fails.
+    fn accept(&mut self, append: &Append) -> Result<(Appended, bool), AppendError> {
         self.read_heads(append)?;
         let past = PastCommits {
             shared: &self.shared,
@@ -124,7 +161,10 @@ impl Writer {
             staged_at: self.stage.base(),
         };
         match judge(append, &self.heads, &past, &mut self.recent)? {
-            Verdict::Repetition(original) => return Ok(original),
+            Verdict::Repetition(original) => {
+                let is_certain = self.repeats_durable(&original);
+                return Ok((original, is_certain));
+            }
             Verdict::New => {}
         }
         let parts = accepted_parts(append, &self.heads, self.stage.end.position.next());
@@ -138,12 +178,13 @@ impl Writer {
         if written {
             self.stage_frame(append)?;
         }
-        Ok(Appended {
+        let appended = Appended {
             sequence: self.stage.end.sequence,
             timestamp: self.stage.end.timestamp,
             parts,
             duplicate: false,
-        })
+        };
+        Ok((appended, self.stage.commits() == 0))
     }
 
     fn read_heads(&mut self, append: &Append) -> Result<(), AppendError> {
@@ -247,7 +288,8 @@ impl Writer {
         }
         for waiting in self.stage.waiting.drain(..) {
             match waiting {
-                Waiting::Append(appended, done) => done.give(Ok(appended)),
+                Waiting::Append { appended, done, .. } => done.give(Ok(appended)),
+                Waiting::Refusal(error, done) => done.give(Err(error)),
                 Waiting::Barrier(done) => drop(done),
             }
         }
@@ -306,6 +348,9 @@ impl Writer {
         reached(CrashPlace::SegmentBegun);
         self.shared.catalogue.push(next.segment.clone());
         let full = std::mem::replace(&mut self.active, next);
+        if self.shared.options.durability == Durability::Os {
+            self.unsynced.add(full.segment.clone(), full.file.clone());
+        }
         self.shared.follower.seal(full.into_seal(self.stage.end));
         Ok(())
     }
@@ -313,20 +358,25 @@ impl Writer {
     /// Answers the batch whose write or sync failed, and stops writes: what the file holds is unknown now,
     /// and a sync that is tried again can succeed without having written anything.
     fn fail(&mut self, operation: &str, error: io::Error) {
-        self.stop(operation, &error);
+        let reason: Arc<str> = self.stop(operation, &error).into();
         let operation: Arc<str> =
             format!("{operation} of {}", self.active.segment.path.display()).into();
         let source = Arc::new(error);
         drop(self.stage.take_chunk());
-        let end = self.shared.end();
         for waiting in std::mem::take(&mut self.stage.waiting) {
             match waiting {
-                Waiting::Append(appended, done) if repeats_durable(&appended, &end) => {
-                    done.give(Ok(appended));
-                }
-                Waiting::Append(_, done) => done.give(Err(AppendError::Failed {
+                Waiting::Append {
+                    appended,
+                    is_certain: true,
+                    done,
+                } => done.give(Ok(appended)),
+                Waiting::Append { done, .. } => done.give(Err(AppendError::Failed {
                     operation: operation.clone(),
                     source: source.clone(),
+                })),
+                // What it lost to may never have been. It was not written in any case, and will not be.
+                Waiting::Refusal(_, done) => done.give(Err(AppendError::ReadOnly {
+                    reason: reason.clone(),
                 })),
                 Waiting::Barrier(done) => drop(done),
             }
@@ -379,7 +429,7 @@ impl Writer {
 
     fn sync_marker(&mut self, end: LogEnd, clean: bool) -> io::Result<()> {
         if self.shared.options.durability == Durability::Os {
-            self.active.file.sync_data()?;
+            self.sync_frames()?;
         }
         if clean || self.shared.options.durability == Durability::Os {
             self.marker.write(&self.marker_at(end, clean))?;
@@ -389,6 +439,21 @@ impl Writer {
         self.marker_synced = Instant::now();
         self.shared.set_marked(end.sequence);
         self.shared.follower.marked();
+        Ok(())
+    }
+
+    /// Makes durable all that lies before the end, which is what the marker is to name: at `Os` nothing else does.
+    fn sync_frames(&mut self) -> io::Result<()> {
+        for (segment, file) in self.unsynced.full.drain(..) {
+            // The follower has synced what it has sealed.
+            if !segment.is_sealed() {
+                file.sync_data()?;
+            }
+        }
+        self.active.file.sync_data()?;
+        if std::mem::take(&mut self.unsynced.names) {
+            self.shared.storage.sync_folder(&self.shared.folder)?;
+        }
         Ok(())
     }
 
@@ -414,12 +479,12 @@ impl Writer {
     }
 }
 
-/// Whether this answers a repetition of something that is durable, whatever became of its batch.
-fn repeats_durable(appended: &Appended, end: &LogEnd) -> bool {
-    let positions = appended
-        .parts
-        .iter()
-        .filter_map(|part| part.positions.last());
-    let durable = positions.max().is_none_or(|last| last <= end.position);
-    appended.duplicate && durable && appended.sequence <= end.sequence
+impl Unsynced {
+    /// A segment is full, and the next one has a name.
+    fn add(&mut self, full: Arc<Segment>, file: Arc<dyn StorageFile>) {
+        // Those that are sealed need not be kept open.
+        self.full.retain(|(segment, _)| !segment.is_sealed());
+        self.full.push((full, file));
+        self.names = true;
+    }
 }

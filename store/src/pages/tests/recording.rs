@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::journal::{OpenMode, Storage, StorageFile};
+use crate::journal::{Created, OpenMode, Storage, StorageFile};
 use crate::pages::storage::PageStorage;
 
 const SECTOR: usize = 512;
@@ -189,7 +189,7 @@ impl Storage for Recording {
         }))
     }
 
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
+    fn create_folder(&self, path: &Path) -> io::Result<Created> {
         self.inner.create_folder(path)
     }
 

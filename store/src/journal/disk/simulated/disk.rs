@@ -1,6 +1,6 @@
 //! A disk in memory that keeps what was synced apart from what was only written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::fault::{Fault, FaultKind};
 use super::file::SimulatedFile;
 use super::names::Names;
 use super::random::Random;
-use crate::journal::disk::{OpenMode, Storage, StorageFile};
+use crate::journal::disk::{Created, OpenMode, Storage, StorageFile};
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 pub(super) struct State {
     pub files: Vec<Contents>,
     pub folders: BTreeMap<PathBuf, Names>,
+    /// Those whose own names are not durable.
+    unsynced_folders: BTreeSet<PathBuf>,
     pub random: Random,
     /// Operations that change something, and syncs, counted from 1.
     operations: u64,
@@ -36,6 +38,7 @@ pub(super) struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Create,
+    CreateFolder,
     Write,
     Reserve,
     Length,
@@ -53,6 +56,7 @@ impl SimulatedDisk {
         Self(Arc::new(Mutex::new(State {
             files: Vec::new(),
             folders: BTreeMap::new(),
+            unsynced_folders: BTreeSet::new(),
             random: Random::new(seed),
             operations: 0,
             power_until: u64::MAX,
@@ -89,10 +93,16 @@ impl SimulatedDisk {
         let mut random = Random::new(seed);
         let files = state.files.iter().map(|file| file.cut(&mut random));
         let files = files.collect();
-        let folders = state.folders.iter();
+        let unsynced = state.unsynced_folders.iter();
+        let gone: Vec<_> = unsynced.filter(|_| random.one_in(2)).collect();
+        // Whatever lies in a folder goes with its name.
+        let stays = |path: &PathBuf| !gone.iter().any(|gone| path.starts_with(gone));
+        let folders = state.folders.iter().filter(|(path, _)| stays(path));
         let folders = folders.map(|(path, names)| (path.clone(), names.cut(&mut random)));
+        let folders = folders.collect();
         Self(Arc::new(Mutex::new(State {
-            folders: folders.collect(),
+            folders,
+            unsynced_folders: BTreeSet::new(),
             files,
             random,
             operations: 0,
@@ -167,7 +177,7 @@ impl Hit {
     fn of(kind: FaultKind, operation: Operation) -> Option<Self> {
         let takes_room = matches!(
             operation,
-            Operation::Create | Operation::Write | Operation::Reserve
+            Operation::Create | Operation::CreateFolder | Operation::Write | Operation::Reserve
         );
         (kind != FaultKind::NoRoom || takes_room).then_some(Self(kind))
     }
@@ -218,14 +228,24 @@ impl Storage for SimulatedDisk {
         }))
     }
 
-    /// Folders are durable at once: what is tried here lies in them.
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.lock();
-        if state.operations >= state.power_until {
-            return Err(io::Error::other("the power is off"));
+    fn create_folder(&self, path: &Path) -> io::Result<Created> {
+        let is_there = self.read(|state| {
+            let lies_in = path.parent().filter(|parent| parent.parent().is_some());
+            if lies_in.is_some_and(|parent| !state.folders.contains_key(parent)) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            Ok(path.parent().is_none() || state.folders.contains_key(path))
+        })?;
+        if is_there {
+            return Ok(Created::Existing);
         }
-        state.folders.entry(path.to_owned()).or_default();
-        Ok(())
+        self.change(Operation::CreateFolder, |state, fails| {
+            if fails.is_none() {
+                state.folders.insert(path.to_owned(), Names::default());
+                state.unsynced_folders.insert(path.to_owned());
+            }
+        })?;
+        Ok(Created::New)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -265,8 +285,14 @@ impl Storage for SimulatedDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.change(Operation::SyncFolder, |state, fails| {
             let State {
-                folders, random, ..
+                folders,
+                unsynced_folders,
+                random,
+                ..
             } = state;
+            if fails.is_none() {
+                unsynced_folders.retain(|path| path.parent() != Some(folder));
+            }
             if let Some(names) = folders.get_mut(folder) {
                 match fails {
                     Some(_) => names.sync_failed(random),
