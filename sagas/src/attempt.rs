@@ -11,7 +11,7 @@ use chronicler_store::OutcomeResult;
 use chronicler_store::codec::CodecId;
 use chronicler_store::test_points::{CrashPlace, reached};
 use futures::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::answer::Answer;
@@ -22,11 +22,15 @@ use crate::executor::{Executor, Instance, QUICK_ATTEMPTS};
 use crate::external::CallResult;
 use crate::journal::Parent;
 use crate::operate::Began;
+use crate::resources::Place;
 use crate::saga::Saga;
 use crate::status::Ending;
 use crate::step::{SagaCommand, said};
 use crate::terms::Tries;
 use crate::turns::Turn;
+
+/// The latest time for which an attempt is put off: whoever is put off for ever waits for a service.
+const LATEST: Timestamp = Timestamp::from_micros(u64::MAX - 1);
 
 /// What an attempt led to.
 enum Attempted {
@@ -43,7 +47,7 @@ enum Attempted {
 
 /// An attempt that may go. What it holds it gives back when it has ended.
 struct Passage {
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<Place>,
     probing: Option<Probing>,
     had_to_wait: bool,
 }
@@ -90,7 +94,8 @@ impl<S: Saga> Executor<S> {
             Request::Call { service, .. } => Some(self.shared.circuits.of(service)),
             _ => None,
         };
-        let passage = match self.passage(&task, circuit.as_ref(), is_held).await {
+        let passage = self.passage(&task, decided_at, circuit.as_ref(), is_held);
+        let passage = match passage.await {
             Ok(passage) => passage,
             Err(reason) => {
                 let held = SagaCommand::Held {
@@ -148,7 +153,7 @@ impl<S: Saga> Executor<S> {
             effect,
             is_undo,
             attempt,
-            next: wait.map(|wait| clock.now().plus(wait)),
+            next: wait.map(|wait| clock.now().plus(wait).min(LATEST)),
             reason,
             decided_at,
         };
@@ -208,6 +213,7 @@ impl<S: Saga> Executor<S> {
     async fn passage(
         &self,
         task: &Task,
+        decided_at: LogSequence,
         circuit: Option<&Arc<Circuit>>,
         is_held: bool,
     ) -> Result<Passage, String> {
@@ -215,9 +221,10 @@ impl<S: Saga> Executor<S> {
         loop {
             let room = match &task.terms.resource {
                 Some((name, count)) => {
-                    let (room, waited) = self.shared.resources.take(name, *count).await;
+                    let resources = &self.shared.resources;
+                    let (room, waited) = resources.take(name, *count, decided_at).await;
                     had_to_wait |= waited;
-                    room
+                    Some(room)
                 }
                 None => None,
             };

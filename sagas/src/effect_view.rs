@@ -73,6 +73,8 @@ pub struct EffectView {
     pub terms: Terms,
     /// The first of those that were decided as one with it.
     pub together: Option<u32>,
+    /// Whoever was asked says that it was done: what its own attempts are answered from then on does not change that.
+    pub found_done: bool,
     /// A person said that it is not to be done, and what to go on with: then it is not taken back.
     pub skipped: bool,
 }
@@ -111,6 +113,11 @@ impl EffectView {
             self.state,
             EffectState::Pending { .. } | EffectState::Awaited
         )
+    }
+
+    /// Whether its own answer may still change where it is.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_under_way() || matches!(self.state, EffectState::Parked { .. })
     }
 
     /// Whether it was done, or may have been, and is to be taken back.

@@ -317,7 +317,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
 
     fn snapshot_version(&self) -> u32 {
         // The executor's own shape in the upper half, the saga's in the lower.
-        (4 << 16) | (S::VERSION & 0xffff)
+        (5 << 16) | (S::VERSION & 0xffff)
     }
 
     fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {

@@ -10,7 +10,7 @@ use chronicler_runtime::{
     TimerHandler, WorkerContext, WorkerError,
 };
 use chronicler_store::test_points::{CrashPlace, reached};
-use chronicler_store::{FactKind, FactQuery};
+use chronicler_store::{AppendError, FactKind, FactQuery};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, stream};
@@ -138,7 +138,7 @@ impl<S: Saga> Executor<S> {
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<Work, AskError> {
-        let asked = self.ask(instance, command, options).await?;
+        let asked = self.ask_or_set_aside(instance, command, options).await?;
         Ok(self.hand_on(instance, asked).await)
     }
 
@@ -185,6 +185,25 @@ impl<S: Saga> Executor<S> {
             drop(self.queue.send(decided).await);
         }
         work
+    }
+
+    /// Gives an instance an input. If the log refuses for good what is decided on it (it is too long, or cannot be
+    /// written), the instance alone is quarantined at it.
+    pub(crate) async fn ask_or_set_aside(
+        &self,
+        instance: &Instance,
+        command: SagaCommand,
+        options: SendOptions,
+    ) -> Result<(Work, LogSequence), AskError> {
+        let error = match self.ask(instance, command.clone(), options.clone()).await {
+            Err(AskError::Failed(error)) if is_refused_for_good(&error) => error,
+            answered => return answered,
+        };
+        tracing::error!(saga = S::NAME, id = %instance.id, %error, "the log refuses for good what was decided");
+        let input = Box::new(command);
+        let reason = format!("the log does not take what it decided: {error}");
+        let set_aside = SagaCommand::SetAside { input, reason };
+        self.ask(instance, set_aside, options).await
     }
 
     pub(crate) async fn ask(
@@ -331,7 +350,12 @@ impl<S: Saga> Executor<S> {
             let Some((command, options, _turn)) = done else {
                 continue;
             };
-            match self.ask(&instance, command, options).await {
+            let asked = self.ask_or_set_aside(&instance, command.clone(), options.clone());
+            let mut taken = asked.await;
+            if let Some(given_up) = given_up(&command, &taken) {
+                taken = self.ask(&instance, given_up, options).await;
+            }
+            match taken {
                 Ok((work, sequence)) => {
                     under_way.extend(work.tasks.into_iter().map(|task| begin(task, sequence)));
                 }
@@ -341,6 +365,33 @@ impl<S: Saga> Executor<S> {
                 }
             }
         }
+    }
+}
+
+/// Whether the log would refuse the same commit again, however often it is asked.
+fn is_refused_for_good(error: &DispatchError) -> bool {
+    matches!(
+        error,
+        DispatchError::Codec(_)
+            | DispatchError::Append(AppendError::TooLarge { .. } | AppendError::Invalid { .. })
+    )
+}
+
+/// What an instance is told instead of an answer that the log does not take even by itself: the attempt failed for good,
+/// and a person sees to it.
+fn given_up<T>(command: &SagaCommand, taken: &Result<T, AskError>) -> Option<SagaCommand> {
+    let Err(AskError::Failed(error)) = taken else {
+        return None;
+    };
+    match command {
+        SagaCommand::Answer {
+            effect, is_undo, ..
+        } if is_refused_for_good(error) => Some(SagaCommand::GiveUp {
+            effect: *effect,
+            is_undo: *is_undo,
+            reason: format!("it was answered, and the log does not take the answer: {error}"),
+        }),
+        _ => None,
     }
 }
 

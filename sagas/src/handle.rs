@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, GlobalPosition, LogSequence, StreamId, Tenant, Timestamp};
-use chronicler_runtime::{DispatchError, Entity};
-use chronicler_store::codec::EventDecoder;
-use chronicler_store::{AllQuery, ReadError, Start, StreamQuery};
+use chronicler_runtime::{DispatchError, Entity, SubscriptionOptions};
+use chronicler_store::codec::{CodecError, EventDecoder};
+use chronicler_store::{AllQuery, Filter, ReadError, Start, StreamQuery};
 use futures::StreamExt;
 
 use crate::answer::Answer;
 use crate::effect_view::EffectView;
 use crate::executor::{AskError, Executor, Instance};
 use crate::history::HistoryLine;
-use crate::journal::StalledInput;
+use crate::instance::InstanceState;
+use crate::journal::{ENDED, Entry, StalledInput};
 use crate::open_fact::waits_for;
 use crate::operate::list_open;
 use crate::router::Router;
 use crate::saga::{RoutedEvent, Saga};
-use crate::status::SagaStatus;
+use crate::status::{Ending, SagaStatus};
 use crate::step::{SagaCommand, SagaRefusal, Wish};
 use crate::verb::SagaVerb;
 
@@ -180,6 +181,48 @@ impl<S: Saga> SagaHandle<S> {
                 moved_at: state.moved_at,
             });
         Ok(found.await?.state)
+    }
+
+    /// Waits for the end of an instance, and says how it ended: at once if it has, however long ago, and also in another
+    /// life of the application than the one it ended in. One that has not begun yet is waited for as well: who has just
+    /// sent the command that leads to it can ask at once. Put a time-out around it where an end may never come.
+    ///
+    /// # Errors
+    /// When the instance cannot be recovered, or the log cannot be read; `ReadError::Closed` when the application stops
+    /// first.
+    ///
+    /// # Cancel safety
+    /// Nothing changes when the wait is dropped.
+    pub async fn ended(&self, tenant: &Tenant, id: &AggregateId) -> Result<Ending, DispatchError> {
+        let handle = &self.executor.handle;
+        let stream = StreamId::new(tenant, handle.entity().category(), id);
+        let filter = Filter {
+            stream: Some(stream),
+            ..Filter::default()
+        };
+        // What is committed after this look at the end of the log is followed, what was before is in the state.
+        let after = self.executor.runtime.store().watch_head().borrow().position;
+        let mut following = self
+            .executor
+            .runtime
+            .subscribe(SubscriptionOptions { after, filter });
+        let look = |state: &InstanceState<S::State>, _| state.ended.clone();
+        if let Some(ending) = handle.query(tenant, id, look).await?.state {
+            return Ok(ending);
+        }
+        let decoder = EventDecoder::new();
+        loop {
+            for commit in following.next().await?.commits {
+                for event in commit.events().filter(|event| event.event_type() == ENDED) {
+                    let entries: Vec<Entry> = decoder.decode(&event)?.into_iter().collect();
+                    for entry in entries {
+                        if let Entry::Ended(ending) = entry {
+                            return Ok(ending);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Lists the open instances, without waking any of them.
@@ -350,8 +393,8 @@ impl<S: Saga> SagaHandle<S> {
         self.operate(tenant, id, SagaVerb::Release, by, "").await
     }
 
-    /// Takes up the inputs that wait, in order, as long as nothing keeps it from it.
-    /// Takes up what waits, if it may go on, and says where it then is. What was asked for is journaled by then.
+    /// Takes up the inputs that wait, in order, as long as nothing keeps it from that, and says where it then is. What was
+    /// asked for is journaled by then.
     async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, CancelError> {
         self.taken_up(tenant, id).await.map_err(|error| {
             let CancelError { reason, refused } = error.into();
@@ -381,13 +424,7 @@ impl<S: Saga> SagaHandle<S> {
             let Some(input) = first else {
                 return Ok(status);
             };
-            let events = match input {
-                StalledInput::Event(position) => {
-                    let fault = |error: ReadError| AskError::Failed(error.into());
-                    self.events_at(position).await.map_err(fault)?
-                }
-                _ => Vec::new(),
-            };
+            let events = self.events_of(&input).await.map_err(AskError::Failed)?;
             let command = SagaCommand::Unstall { input, events };
             self.executor.tell_for_a_person(&instance, command).await?;
         }
@@ -407,8 +444,35 @@ impl<S: Saga> SagaHandle<S> {
         Ok(())
     }
 
+    /// Reads the events of an input that waits again: those that it was given, whatever the routes of today make of them.
+    async fn events_of(&self, input: &StalledInput) -> Result<Vec<RoutedEvent>, DispatchError> {
+        let (position, part) = match input {
+            StalledInput::Event(position) => (*position, None),
+            StalledInput::Part {
+                position,
+                place,
+                of,
+            } => (*position, Some((*place, *of))),
+            _ => return Ok(Vec::new()),
+        };
+        let found = self.events_at(position).await?;
+        let Some((place, of)) = part else {
+            return Ok(found);
+        };
+        let (count, wanted) = (found.len(), usize::try_from(place).unwrap_or(usize::MAX));
+        let chosen = found.into_iter().nth(wanted);
+        let chosen = chosen.filter(|_| usize::try_from(of) == Ok(count));
+        let chosen = chosen.ok_or_else(|| CodecError::Undecodable {
+            type_name: "an event that waits for a saga",
+            reason: format!(
+                "the event at position {position} was read as {of} events when it came, and is read as {count} now"
+            ),
+        })?;
+        Ok(vec![chosen])
+    }
+
     /// Reads the event at a position again.
-    async fn events_at(&self, position: GlobalPosition) -> Result<Vec<RoutedEvent>, ReadError> {
+    async fn events_at(&self, position: GlobalPosition) -> Result<Vec<RoutedEvent>, DispatchError> {
         let query = AllQuery {
             to: position,
             ..AllQuery::from(Start::Position(position))
@@ -418,8 +482,7 @@ impl<S: Saga> SagaHandle<S> {
         while let Some(batch) = commits.next().await {
             for commit in batch? {
                 for event in commit.events().filter(|event| event.position() == position) {
-                    let routed = self.router.route(&event).unwrap_or_default();
-                    found.extend(routed.into_iter().map(|(_, input)| input));
+                    found.extend(self.router.read(&event)?);
                 }
             }
         }

@@ -65,6 +65,10 @@ fn says(entry: &Entry) -> String {
     match entry {
         Entry::Started { saga_version } => format!("version {saga_version} of the definition"),
         Entry::Consumed { position } => format!("the event at position {position}"),
+        Entry::Parts { places, of } => {
+            let places: Vec<_> = places.iter().map(|place| (place + 1).to_string()).collect();
+            format!("{} of the {of} that it is read as", places.join(", "))
+        }
         Entry::Decided(spec) => format!("{:?}: {}", spec.key, spec.request.describe()),
         Entry::Answered { effect, answer } => format!("effect {effect} {}", answered(answer)),
         Entry::Retrying {
@@ -93,7 +97,9 @@ fn says(entry: &Entry) -> String {
             reason,
         } => format!("{} by {by}: {reason}", undo_or(*is_undo, *effect)),
         Entry::Armed { key, due } => format!("timer {key:?} for {due}"),
-        Entry::Disarmed { key } | Entry::Fired { key } => format!("timer {key:?}"),
+        Entry::Disarmed { key } | Entry::Fired { key } | Entry::Dropped { key } => {
+            format!("timer {key:?}")
+        }
         Entry::UndoDecided { effect, undo } => {
             format!("effect {effect} by {}", undo.if_done.describe())
         }
@@ -103,7 +109,10 @@ fn says(entry: &Entry) -> String {
             Some(by) => format!("by {by}: {reason}"),
             None => reason.clone(),
         },
-        Entry::Undone { effect } | Entry::Skipped { effect } | Entry::Abandoned { effect } => {
+        Entry::FoundDone { effect }
+        | Entry::Undone { effect }
+        | Entry::Skipped { effect }
+        | Entry::Abandoned { effect } => {
             format!("effect {effect}")
         }
         Entry::UndoStuck { effect, reason, .. } => format!("effect {effect}: {reason}"),

@@ -301,11 +301,13 @@ impl<S> InstanceState<S> {
                 decided_at: None,
                 terms: Terms::default(),
                 together: None,
+                found_done: false,
                 skipped: false,
             }),
             Entry::Answered { effect, answer } => {
                 self.with(*effect, |effect| {
                     effect.state = match answer {
+                        _ if effect.found_done => EffectState::Done,
                         Answer::Done { .. } => EffectState::Done,
                         Answer::Rejected { .. } => EffectState::Rejected,
                         Answer::Unknown { .. } => EffectState::Unknown,
@@ -338,6 +340,7 @@ impl<S> InstanceState<S> {
                     }
                 });
             }
+            Entry::FoundDone { effect } => self.with(*effect, |effect| effect.found_done = true),
             Entry::Parked { effect, reason } => self.with(*effect, |effect| {
                 effect.state = EffectState::Parked {
                     reason: reason.clone(),
@@ -363,6 +366,13 @@ impl<S> InstanceState<S> {
             }
             Entry::Disarmed { key } | Entry::Fired { key } => {
                 self.timers.remove(key);
+            }
+            Entry::Dropped { key } => {
+                // The others keep their places: each is taken off the front when its turn has come.
+                let dropped = StalledInput::Timer(key.clone());
+                for input in self.stalled.iter_mut().filter(|input| **input == dropped) {
+                    *input = StalledInput::Dropped;
+                }
             }
             Entry::Pivoted => self.pivoted = true,
             Entry::Compensating { reason, .. } => {
@@ -425,7 +435,7 @@ impl<S> InstanceState<S> {
                 });
             }
             Entry::Escalated { reason } => self.escalated.clone_from(reason),
-            Entry::Operated { .. } | Entry::Reported { .. } => {}
+            Entry::Operated { .. } | Entry::Reported { .. } | Entry::Parts { .. } => {}
             Entry::Forked { from, before } => {
                 self.forked_from = Some((from.clone(), before.clone()));
             }

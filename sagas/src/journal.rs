@@ -14,6 +14,9 @@ pub(crate) const OWN_PREFIX: char = '$';
 /// The type name of the entry that tells a parent.
 pub(crate) const REPORTED: &str = "$Reported";
 
+/// The type name of the entry that ends an instance.
+pub(crate) const ENDED: &str = "$Ended";
+
 /// What the executor remembers of an instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Entry {
@@ -23,12 +26,18 @@ pub(crate) enum Entry {
     /// The event at this position was consumed.
     #[serde(rename = "$Consumed")]
     Consumed { position: GlobalPosition },
+    /// Of the event consumed just then, which is read as `of` events, it was given these.
+    #[serde(rename = "$Parts")]
+    Parts { places: Vec<u32>, of: u32 },
     /// An effect was decided; its index is the number of effects before it.
     #[serde(rename = "$Decided")]
     Decided(Box<EffectSpec>),
     /// An effect was answered.
     #[serde(rename = "$Answered")]
     Answered { effect: u32, answer: Answer },
+    /// Whoever was asked says that the effect was done; its own answer is not known.
+    #[serde(rename = "$FoundDone")]
+    FoundDone { effect: u32 },
     /// An attempt failed for reasons that are not the domain's; the next is due then.
     #[serde(rename = "$Retrying")]
     Retrying {
@@ -62,6 +71,9 @@ pub(crate) enum Entry {
     /// A timer was disarmed.
     #[serde(rename = "$Disarmed")]
     Disarmed { key: String },
+    /// A timer that came due, and still waits to be taken in, is disarmed or moved: it counts for nothing any more.
+    #[serde(rename = "$Dropped")]
+    Dropped { key: String },
     /// A timer came due.
     #[serde(rename = "$Fired")]
     Fired { key: String },
@@ -192,10 +204,18 @@ impl Event for Entry {}
 pub(crate) enum StalledInput {
     /// The event at this position; it is read again.
     Event(GlobalPosition),
+    /// One of the events that the event at this position is read as; it is read again.
+    Part {
+        position: GlobalPosition,
+        place: u32,
+        of: u32,
+    },
     /// The outcome of an effect.
     Outcome { effect: u32, answer: Answer },
     /// A timer.
     Timer(String),
+    /// A timer that was disarmed or moved while it waited.
+    Dropped,
     /// The end of compensation.
     Compensated { reason: String },
     /// A signal that a person gave.

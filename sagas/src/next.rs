@@ -27,6 +27,10 @@ pub(crate) enum Action<E> {
     Pivoting,
     /// What governs the effect just added.
     Terms(Box<Terms>),
+    /// The latest effect under this key was done, as whoever was asked says.
+    FoundDone {
+        key: String,
+    },
     /// So many effects, those just added, were decided as one.
     Together(u32),
     /// A person should look at it; or need not any more.
@@ -369,6 +373,12 @@ impl<S: Saga> Next<S> {
             if_unknown: None,
         });
         self.actions.push(Action::UndoOf { key, undo });
+        self
+    }
+
+    /// Whoever was asked says that the latest effect under this key was done.
+    pub(crate) fn found_done(mut self, key: String) -> Self {
+        self.actions.push(Action::FoundDone { key });
         self
     }
 

@@ -91,9 +91,17 @@ impl SagasBuilder {
         let doubts = saga.doubts().into_iter();
         self.doubts
             .extend(doubts.map(|doubt| format!("saga {}: {doubt}", S::NAME)));
-        for child in &Routes::<S>::of_saga().children {
+        let routes = Routes::<S>::of_saga();
+        for child in &routes.children {
             self.children.push((S::NAME, child.clone()));
         }
+        let repeated = routes.repeated.iter();
+        self.problems.extend(repeated.map(|category| {
+            format!(
+                "saga {}: its routes name the events of {category:?} twice: keep one `event` for each aggregate type",
+                S::NAME
+            )
+        }));
         if let Err(problems) = check_events::<S::Event>() {
             let named = problems
                 .into_iter()

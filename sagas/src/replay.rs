@@ -15,7 +15,7 @@ use crate::instance::InstanceState;
 use crate::journal::{Entry, OWN_PREFIX};
 use crate::routes::{Delivery, Routes};
 use crate::saga::{RoutedEvent, Saga};
-use crate::step::{SagaCommand, Step, cycle_of};
+use crate::step::{Part, SagaCommand, Step, cycle_of};
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -225,21 +225,16 @@ impl<S: Saga> Replay<'_, S> {
             Recorded::Entry(entry) => Some(entry),
             Recorded::Own(_) => None,
         });
-        let mut started = false;
+        let given = entries.clone().find_map(|entry| match entry {
+            Entry::Parts { places, of } => Some((places, *of)),
+            _ => None,
+        });
         for entry in entries {
             return Ok(match entry {
-                Entry::Started { .. } => {
-                    started = true;
-                    continue;
-                }
+                Entry::Started { .. } => continue,
                 Entry::Consumed { position } => Some(SagaCommand::Deliver {
                     position: *position,
-                    delivery: if started {
-                        Delivery::Start
-                    } else {
-                        Delivery::Resume
-                    },
-                    events: self.events_at(*position).await?,
+                    parts: parts_of(self.events_at(*position).await?, given),
                 }),
                 Entry::Child {
                     parent,
@@ -290,6 +285,19 @@ impl<S: Saga> Replay<'_, S> {
         }
         Ok(found)
     }
+}
+
+/// The parts that an instance was given of an event: those that are named, or all.
+fn parts_of(events: Vec<RoutedEvent>, given: Option<(&Vec<u32>, u32)>) -> Vec<Part> {
+    let of = u32::try_from(events.len()).unwrap_or(u32::MAX);
+    let parts = (0..).zip(events).map(|(place, event)| Part {
+        place,
+        of: given.map_or(1, |_| of),
+        delivery: Delivery::StartOrResume,
+        event,
+    });
+    let is_given = |part: &Part| given.is_none_or(|(places, _)| places.contains(&part.place));
+    parts.filter(is_given).collect()
 }
 
 fn entry_of(event: &Recorded) -> Option<&Entry> {

@@ -10,16 +10,16 @@ use chronicler_domain::{AggregateId, GlobalPosition, StreamId, Tenant};
 use chronicler_runtime::{
     Batch, DispatchError, SendOptions, SubscriptionOptions, WorkerContext, WorkerError,
 };
-use chronicler_store::codec::{CodecId, EventDecoder, PayloadCodec, decode, encode};
+use chronicler_store::codec::{CodecError, CodecId, EventDecoder, PayloadCodec, decode, encode};
 use chronicler_store::{Append, EventRef, FactKind, Filter, SideRecord};
 use futures::stream::{self, StreamExt};
 
 use crate::entity::CATEGORY_PREFIX;
 use crate::executor::{AskError, Executor, Instance};
 use crate::journal::{Entry, REPORTED};
-use crate::routes::{Delivery, EventInfo, Route, Routes};
+use crate::routes::{EventInfo, Route, Routes};
 use crate::saga::{RoutedEvent, Saga};
-use crate::step::{SagaCommand, said};
+use crate::step::{Part, SagaCommand, said};
 
 /// Positions after which the cursor is committed under load.
 const CURSOR_EVERY: u64 = 4_096;
@@ -39,7 +39,7 @@ struct Delivered {
     options: SendOptions,
 }
 
-/// Where an event went, or why its routing failed.
+/// What an event is read as and where each part goes, or why its routing failed.
 type Routed = Result<Vec<(Route, RoutedEvent)>, String>;
 
 impl<S: Saga> Router<S> {
@@ -152,14 +152,21 @@ impl<S: Saga> Router<S> {
                     }
                 };
                 let tenant = Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default();
-                for (route, input) in routed {
+                let of = u32::try_from(routed.len()).unwrap_or(u32::MAX);
+                for (place, (route, input)) in (0..).zip(routed) {
                     for (id, delivery) in route.0 {
                         let Ok(id) = AggregateId::new(&id) else {
                             self.park(&event, &format!("{id:?} is no saga id")).await?;
                             continue;
                         };
                         let tenant = tenant.clone();
-                        order.push(Instance { tenant, id }, &event, delivery, input.clone());
+                        let part = Part {
+                            place,
+                            of,
+                            delivery,
+                            event: input.clone(),
+                        };
+                        order.push(Instance { tenant, id }, &event, part);
                     }
                 }
             }
@@ -172,10 +179,12 @@ impl<S: Saga> Router<S> {
                 Ok::<(), String>(())
             }));
         let mut deliveries = deliveries.buffer_unordered(self.executor.options.deliveries_max);
+        // The others are brought in any case: what they decide is handed on by whoever brings them.
+        let mut failed = Ok(());
         while let Some(delivered) = deliveries.next().await {
-            delivered?;
+            failed = failed.and(delivered);
         }
-        Ok(())
+        failed
     }
 
     async fn bring(&self, instance: &Instance, delivered: Delivered) -> Result<(), String> {
@@ -205,6 +214,23 @@ impl<S: Saga> Router<S> {
         let command = SagaCommand::ChildEnded { effect, ending };
         let options = options_of(event, parent.depth);
         Some((instance, Delivered { command, options }))
+    }
+
+    /// What an event of the log is read as, whatever the routes make of it.
+    ///
+    /// # Errors
+    /// When its aggregate is not in the routes any more, or it cannot be decoded.
+    pub(crate) fn read(&self, event: &EventRef<'_>) -> Result<Vec<RoutedEvent>, CodecError> {
+        let category = event.part().category();
+        let entry = self.routes.entries.get(category);
+        let entry = entry.ok_or_else(|| CodecError::Undecodable {
+            type_name: "an event that waits for a saga",
+            reason: format!(
+                "the routes of {} do not name {category:?} any more: register them with it again, and release the instance",
+                S::NAME
+            ),
+        })?;
+        (entry.decode)(event)
     }
 
     pub(crate) fn route(&self, event: &EventRef<'_>) -> Routed {
@@ -269,32 +295,22 @@ impl Order {
         self.all.get_mut(place).map(|(_, waiting)| waiting)
     }
 
-    /// Adds an event; several at one position go together.
-    fn push(
-        &mut self,
-        instance: Instance,
-        event: &EventRef<'_>,
-        delivery: Delivery,
-        input: RoutedEvent,
-    ) {
+    /// Adds a part of an event; those of one event go together, so that they are one commit.
+    fn push(&mut self, instance: Instance, event: &EventRef<'_>, part: Part) {
         let position = event.position();
         let Some(waiting) = self.of(instance) else {
             return;
         };
         if let Some(SagaCommand::Deliver {
             position: last,
-            events,
-            ..
+            parts,
         }) = waiting.last_mut().map(|last| &mut last.command)
             && *last == position
         {
-            return events.push(input);
+            return parts.push(part);
         }
-        let command = SagaCommand::Deliver {
-            position,
-            delivery,
-            events: vec![input],
-        };
+        let parts = vec![part];
+        let command = SagaCommand::Deliver { position, parts };
         let options = options_of(event, event.commit().metadata().causation_depth);
         waiting.push(Delivered { command, options });
     }

@@ -89,6 +89,8 @@ pub struct Routes<S: ?Sized> {
     pub(crate) entries: HashMap<String, Entry>,
     /// The names of the sagas that it begins as children.
     pub(crate) children: HashSet<String>,
+    /// Categories that were routed more than once.
+    pub(crate) repeated: Vec<String>,
     saga: PhantomData<fn() -> S>,
 }
 
@@ -97,6 +99,7 @@ impl<S: Saga> Routes<S> {
         let mut routes = Self {
             entries: HashMap::new(),
             children: HashSet::new(),
+            repeated: Vec::new(),
             saga: PhantomData,
         };
         S::routes(&mut routes);
@@ -114,7 +117,8 @@ impl<S: Saga> Routes<S> {
         self
     }
 
-    /// Says where the events of an aggregate type go. `find` must be pure; a panic in it parks the event.
+    /// Says where the events of an aggregate type go, once for each type: an application that says it twice does not
+    /// start. `find` must be pure; a panic in it parks the event.
     pub fn event<A: Aggregate>(
         &mut self,
         find: impl Fn(&A::Event, &EventInfo) -> Route + Send + Sync + 'static,
@@ -133,7 +137,10 @@ impl<S: Saga> Routes<S> {
             decode: Box::new(decode),
             find: Box::new(find),
         };
-        self.entries.insert(A::CATEGORY.to_owned(), entry);
+        let before = self.entries.insert(A::CATEGORY.to_owned(), entry);
+        if before.is_some() {
+            self.repeated.push(A::CATEGORY.to_owned());
+        }
         self
     }
 }

@@ -14,7 +14,7 @@ use crate::journal::{Entry, OWN_PREFIX};
 use crate::routes::Delivery;
 use crate::saga::{RoutedEvent, Saga};
 use crate::status::SagaStatus;
-use crate::step::{SagaCommand, Step, Wish};
+use crate::step::{Part, SagaCommand, Step, Wish};
 use crate::verb::SagaVerb;
 
 /// The wait before an attempt whose answer was lost is made again.
@@ -66,11 +66,15 @@ impl<S: Saga> Scripted<S> {
     /// When the input, repeated or recovered from, makes a difference; in words.
     pub fn event<E: Event>(&mut self, event: E) -> Result<(), String> {
         self.position = GlobalPosition::new(self.position.get() + 1);
-        let events = vec![RoutedEvent(Arc::new(event))];
+        let part = Part {
+            place: 0,
+            of: 1,
+            delivery: Delivery::StartOrResume,
+            event: RoutedEvent(Arc::new(event)),
+        };
         self.take(SagaCommand::Deliver {
             position: self.position,
-            delivery: Delivery::StartOrResume,
-            events,
+            parts: vec![part],
         })
     }
 

@@ -1,6 +1,7 @@
 //! A decision becomes entries of the journal, and what follows from them by itself.
 
 use chronicler_domain::Timestamp;
+use chronicler_store::NewEvent;
 
 use super::Step;
 use crate::answer::Answer;
@@ -14,9 +15,15 @@ use crate::status::Ending;
 use crate::terms::Orphan;
 
 impl<S: Saga> Step<'_, S> {
-    pub(super) fn act(&mut self, action: Action<S::Event>) -> Result<(), String> {
+    /// Carries out one part of a decision that was looked through and tried before: nothing of it can fail. `recorded` are
+    /// the decision's own events, encoded, in order.
+    pub(super) fn act(
+        &mut self,
+        action: Action<S::Event>,
+        recorded: &mut impl Iterator<Item = NewEvent>,
+    ) {
         match action {
-            Action::Record(event) => self.record(&event)?,
+            Action::Record(_) => self.events.extend(recorded.next()),
             Action::Effect(spec) => {
                 let index = u32::try_from(self.state.effects.len()).unwrap_or(u32::MAX);
                 let is_done = spec.request == Request::Nothing;
@@ -60,11 +67,20 @@ impl<S: Saga> Step<'_, S> {
                     When::After(after) => self.now.plus(after),
                     When::At(at) => at,
                 };
+                self.drop_fired(&key);
                 self.enter(Entry::Armed { key, due });
             }
             Action::Disarm { key } => {
+                self.drop_fired(&key);
                 if self.state.timers.contains_key(&key) {
                     self.enter(Entry::Disarmed { key });
+                }
+            }
+            Action::FoundDone { key } => {
+                let index = self.state.latest(&key);
+                let effect = index.and_then(|index| self.state.effect(index));
+                if let (Some(effect), true) = (index, effect.is_some_and(EffectView::is_open)) {
+                    self.enter(Entry::FoundDone { effect });
                 }
             }
             Action::Pivot if self.state.pivoted => {}
@@ -73,7 +89,18 @@ impl<S: Saga> Step<'_, S> {
             Action::Complete => self.end(Ending::Completed),
             Action::Fail { reason } => self.end(Ending::Failed { reason }),
         }
-        Ok(())
+    }
+
+    /// A timer that came due and waits to be taken in is disarmed or moved before its turn: it is not taken in any more.
+    pub(super) fn drop_fired(&mut self, key: &str) -> bool {
+        let is_this =
+            |input: &StalledInput| matches!(input, StalledInput::Timer(fired) if fired == key);
+        let waits = self.state.stalled.iter().any(is_this);
+        if waits {
+            let key = key.to_owned();
+            self.enter(Entry::Dropped { key });
+        }
+        waits
     }
 
     fn last_effect(&self) -> Option<u32> {

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use chronicler_store::NewEvent;
 use chronicler_store::codec::{PayloadCodec, encode_event, read_back};
 
 use super::Step;
@@ -60,10 +61,39 @@ impl<S: Saga> Step<'_, S> {
                 input.describe()
             ));
         }
+        let (user, recorded) = self.tried(&next, input)?;
+        let mut recorded = recorded.into_iter();
         for action in next.actions {
-            self.act(action)?;
+            self.act(action, &mut recorded);
+        }
+        if let Some(user) = user {
+            self.state.user = user;
         }
         Ok(())
+    }
+
+    /// The state as the events of a decision make it, and these events, encoded. The state itself is not touched: an
+    /// event that `evolve` cannot take must leave neither a trace of itself nor of what was decided with it.
+    fn tried(
+        &self,
+        next: &Next<S>,
+        input: &Input,
+    ) -> Result<(Option<S::State>, Vec<NewEvent>), String> {
+        let (mut user, mut recorded) = (None, Vec::new());
+        for event in next.recorded() {
+            let encoded = encode_event(PayloadCodec::default(), event);
+            recorded.push(encoded.map_err(|error| error.to_string())?);
+            let state = user.get_or_insert_with(|| self.state.user.clone());
+            let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(state, event)));
+            evolved.map_err(|panic| {
+                format!(
+                    "evolve panicked on what was decided on {}: {}",
+                    input.describe(),
+                    said(panic.as_ref())
+                )
+            })?;
+        }
+        Ok((user, recorded))
     }
 
     /// Whether the saga would take an input as it is now. Nothing is decided.
@@ -90,6 +120,7 @@ impl<S: Saga> Step<'_, S> {
         let mut pivoted = self.state.pivoted;
         let mut pivoting = self.state.pivoting.is_some();
         let mut end = None;
+        let mut compensates = false;
         for action in &next.actions {
             if let Some(end) = end {
                 return Err(format!(
@@ -98,6 +129,12 @@ impl<S: Saga> Step<'_, S> {
                 ));
             }
             match action {
+                Action::Complete | Action::Fail { .. } if compensates => {
+                    return Err(format!(
+                        "on {} it wants to compensate, and to be over at once: it ends by itself when its undos have run",
+                        input.describe()
+                    ));
+                }
                 Action::Complete => end = Some("be complete"),
                 Action::Fail { .. } => end = Some("fail"),
                 Action::Pivot => pivoted = true,
@@ -120,6 +157,7 @@ impl<S: Saga> Step<'_, S> {
                         input.describe()
                     ));
                 }
+                Action::Compensate { .. } => compensates = true,
                 Action::Record(event) => {
                     let encoded = encode_event(PayloadCodec::default(), event);
                     let encoded = encoded.map_err(|error| error.to_string())?;

@@ -2,49 +2,67 @@
 
 use chronicler_domain::{GlobalPosition, Timestamp};
 
-use super::Step;
+use super::{Part, Step};
 use crate::answer::{Answer, Outcome};
 use crate::effect_view::{EffectState, UndoState};
 use crate::instance::Phase;
 use crate::journal::{Entry, StalledInput};
 use crate::routes::Delivery;
-use crate::saga::{Input, RoutedEvent, Saga};
+use crate::saga::{Input, Saga};
+use crate::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
-    pub(super) fn deliver(
-        &mut self,
-        position: GlobalPosition,
-        delivery: Delivery,
-        events: Vec<RoutedEvent>,
-    ) {
-        let started = self.state.is_started();
-        let passes = match delivery {
-            Delivery::Start => !started,
-            Delivery::Resume => started,
-            Delivery::StartOrResume => true,
-        };
-        if position <= self.state.consumed || !passes || self.state.ended.is_some() {
+    pub(super) fn deliver(&mut self, position: GlobalPosition, parts: Vec<Part>) {
+        if position <= self.state.consumed || self.state.ended.is_some() {
             return;
         }
-        if !started {
+        // Which of them pass depends on what those before them begin.
+        let mut started = self.state.is_started();
+        let passes = |part: &Part| {
+            let passes = match part.delivery {
+                Delivery::Start => !started,
+                Delivery::Resume => started,
+                Delivery::StartOrResume => true,
+            };
+            started |= passes;
+            passes
+        };
+        let passing: Vec<_> = parts.into_iter().filter(passes).collect();
+        let Some(of) = passing.first().map(|part| part.of) else {
+            return;
+        };
+        if !self.state.is_started() {
             self.enter(Entry::Started {
                 saga_version: S::VERSION,
             });
         }
         self.enter(Entry::Consumed { position });
+        if of > 1 {
+            let places = passing.iter().map(|part| part.place).collect();
+            self.enter(Entry::Parts { places, of });
+        }
         if self.state.phase != Phase::Forward {
             // It is noted, and changes nothing any more.
             return;
         }
         self.cut_cycle();
-        if self.must_wait() {
-            return self.enter(Entry::Stalled(StalledInput::Event(position)));
-        }
-        let failed = events
-            .into_iter()
-            .find_map(|event| self.decide(&Input::Event(event)).err());
-        if let Some(reason) = failed {
-            self.quarantine(reason, StalledInput::Event(position));
+        for Part {
+            place, of, event, ..
+        } in passing
+        {
+            if self.state.ended.is_some() {
+                break;
+            }
+            // Each part waits by itself: what was decided on those before it stays decided.
+            let stalled = match of {
+                1 => StalledInput::Event(position),
+                of => StalledInput::Part {
+                    position,
+                    place,
+                    of,
+                },
+            };
+            self.input(Input::Event(event), stalled);
         }
     }
 
@@ -84,6 +102,7 @@ impl<S: Saga> Step<'_, S> {
             effect: index,
             answer: answer.clone(),
         });
+        self.conclude_otherwise(&key, &answer);
         let is_late = matches!(self.state.phase, Phase::Compensating { .. })
             && matches!(answer, Answer::Done { .. });
         if self.state.ended.is_some() || (self.state.phase != Phase::Forward && !is_late) {
@@ -94,6 +113,19 @@ impl<S: Saga> Step<'_, S> {
             answer: answer.clone(),
         };
         self.input(Input::Outcome(Outcome::new(key, answer)), stalled);
+    }
+
+    /// A saga that decided to be complete, and whose last effects were not all done, does not read as completed.
+    fn conclude_otherwise(&mut self, key: &str, answer: &Answer) {
+        let how = match answer {
+            Answer::Done { .. } => return,
+            Answer::Rejected { .. } => "was refused".to_owned(),
+            Answer::Unknown { reason } => format!("may not have been done: {reason}"),
+        };
+        if self.state.phase == Phase::Forward && self.state.concluded == Some(Ending::Completed) {
+            let reason = format!("effect {key:?}, decided with or before its end, {how}");
+            self.enter(Entry::Concluded(Ending::Failed { reason }));
+        }
     }
 
     pub(super) fn failed(
@@ -120,6 +152,11 @@ impl<S: Saga> Step<'_, S> {
                 effect: index,
                 answer,
             });
+        }
+        if !is_undo && effect.found_done && next.is_none() {
+            // Nobody need look at it: it was done, though it never said so itself.
+            let (effect, answer) = (index, Answer::nothing());
+            return self.enter(Entry::Answered { effect, answer });
         }
         let effect = index;
         self.enter(match next {

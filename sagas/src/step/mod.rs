@@ -28,11 +28,10 @@ pub(crate) use operate::Wish;
 /// What is asked of an instance.
 #[derive(Clone)]
 pub(crate) enum SagaCommand {
-    /// Events at one position of the log: usually one, several where an upcaster split it.
+    /// The event at one position of the log, as far as it was routed here.
     Deliver {
         position: GlobalPosition,
-        delivery: Delivery,
-        events: Vec<RoutedEvent>,
+        parts: Vec<Part>,
     },
     /// An effect or undo was answered.
     Answer {
@@ -49,6 +48,12 @@ pub(crate) enum SagaCommand {
         reason: String,
         /// The commit that decided it, or an earlier one.
         decided_at: LogSequence,
+    },
+    /// No further attempt at an effect is made by itself: what it was answered cannot be kept.
+    GiveUp {
+        effect: u32,
+        is_undo: bool,
+        reason: String,
     },
     /// A timer came due.
     Fire { key: String, due: Timestamp },
@@ -86,6 +91,12 @@ pub(crate) enum SagaCommand {
         input: StalledInput,
         events: Vec<RoutedEvent>,
     },
+    /// The log refuses for good what is decided on this input: the instance is quarantined at it, in a commit that holds
+    /// nothing but that.
+    SetAside {
+        input: Box<SagaCommand>,
+        reason: String,
+    },
     /// Somebody says how an effect or undo ended that its target gave no answer to.
     Settle {
         key: String,
@@ -102,6 +113,17 @@ pub(crate) enum SagaCommand {
     },
     /// What is to be carried out? Asked after a restart.
     Resume,
+}
+
+/// One of the events that an event of the log is read as: the only one, unless an upcaster split it. Each goes its own way.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Its place among them, counted from 0.
+    pub(crate) place: u32,
+    /// How many there are.
+    pub(crate) of: u32,
+    pub(crate) delivery: Delivery,
+    pub(crate) event: RoutedEvent,
 }
 
 /// What of one instance another begins with.
@@ -167,6 +189,8 @@ pub(crate) struct Step<'a, S: Saga> {
     now: Timestamp,
     events: Vec<NewEvent>,
     due: Vec<(u32, bool)>,
+    /// Why the saga is not to decide on the input, but to be quarantined at it.
+    set_aside: Option<String>,
     /// How many causes lie before the input, if those are too many.
     pub(crate) too_deep: Option<u16>,
     /// Why nothing of the step counts.
@@ -198,6 +222,7 @@ impl<'a, S: Saga> Step<'a, S> {
             now,
             events: Vec::new(),
             due: Vec::new(),
+            set_aside: None,
             too_deep: None,
             refused: None,
             error: None,
@@ -231,13 +256,7 @@ impl<'a, S: Saga> Step<'a, S> {
 
     fn carry_out(&mut self, command: SagaCommand) -> Result<(), SagaRefusal> {
         match command {
-            SagaCommand::Deliver {
-                position,
-                delivery,
-                events,
-            } => {
-                self.deliver(position, delivery, events);
-            }
+            SagaCommand::Deliver { position, parts } => self.deliver(position, parts),
             SagaCommand::Answer {
                 effect,
                 is_undo,
@@ -253,6 +272,15 @@ impl<'a, S: Saga> Step<'a, S> {
             } => {
                 self.state.know_decided_at(effect, decided_at);
                 self.failed(effect, is_undo, attempt, next, reason);
+            }
+            SagaCommand::GiveUp {
+                effect,
+                is_undo,
+                reason,
+            } => {
+                if let Some((failed, _)) = self.state.pending(effect, is_undo) {
+                    self.failed(effect, is_undo, failed.saturating_add(1), None, reason);
+                }
             }
             SagaCommand::Fire { key, due } => self.fire(key, due),
             SagaCommand::Operate(wish) => self.operate(wish)?,
@@ -283,6 +311,10 @@ impl<'a, S: Saga> Step<'a, S> {
                 self.held(effect, is_undo, attempt, reason);
             }
             SagaCommand::Unstall { input, events } => self.unstall(&input, events),
+            SagaCommand::SetAside { input, reason } => {
+                self.set_aside = Some(reason);
+                return self.carry_out(*input);
+            }
             SagaCommand::Settle {
                 key,
                 answer,

@@ -93,20 +93,21 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Abandon { key } => self.abandon(&key, &wish)?,
             SagaVerb::Skip { key, output } => self.skip(&key, &output, &wish)?,
             SagaVerb::Edit { key, payload } => self.edit(&key, &payload, &wish)?,
-            SagaVerb::MoveTimer { key, due } => match self.state.timers.get(&key) {
-                None => return Err(SagaRefusal::NoTimer),
-                Some(before) if *before == due => {}
-                Some(_) => {
+            SagaVerb::MoveTimer { key, due } => {
+                if self.state.timers.get(&key) != Some(&due) {
+                    self.timer_of(&key)?;
                     self.operated(&wish);
+                    self.drop_fired(&key);
                     self.enter(Entry::Armed { key, due });
                 }
-            },
+            }
             SagaVerb::CancelTimer { key } => {
-                if !self.state.timers.contains_key(&key) {
-                    return Err(SagaRefusal::NoTimer);
-                }
+                let is_armed = self.timer_of(&key)?;
                 self.operated(&wish);
-                self.enter(Entry::Disarmed { key });
+                self.drop_fired(&key);
+                if is_armed {
+                    self.enter(Entry::Disarmed { key });
+                }
             }
             SagaVerb::Signal { .. } if self.state.phase != Phase::Forward => {
                 return Err(SagaRefusal::Compensating);
@@ -139,6 +140,17 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Fork { .. } => {}
         }
         Ok(())
+    }
+
+    /// Whether a timer is armed; else it came due and waits to be taken in, as while the instance is paused.
+    fn timer_of(&self, key: &str) -> Result<bool, SagaRefusal> {
+        let is_this =
+            |input: &StalledInput| matches!(input, StalledInput::Timer(fired) if fired == key);
+        match self.state.timers.contains_key(key) {
+            true => Ok(true),
+            false if self.state.stalled.iter().any(is_this) => Ok(false),
+            false => Err(SagaRefusal::NoTimer),
+        }
     }
 
     fn operated(&mut self, wish: &Wish) {

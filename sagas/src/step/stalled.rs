@@ -19,7 +19,11 @@ impl<S: Saga> Step<'_, S> {
         if self.must_wait() {
             return self.enter(Entry::Stalled(stalled));
         }
-        if let Err(reason) = self.decide(&input) {
+        let decided = match self.set_aside.take() {
+            Some(reason) => Err(reason),
+            None => self.decide(&input),
+        };
+        if let Err(reason) = decided {
             self.quarantine(reason, stalled);
         }
     }
@@ -51,6 +55,7 @@ impl<S: Saga> Step<'_, S> {
     ) -> Result<(), String> {
         let matters = match (&self.state.phase, stalled) {
             // It was armed anew since: that one counts.
+            (_, StalledInput::Dropped) => false,
             (_, StalledInput::Timer(key)) if self.state.timers.contains_key(key) => false,
             (Phase::Forward, _) | (_, StalledInput::Compensated { .. }) => true,
             (Phase::Compensating { .. }, StalledInput::Outcome { answer, .. }) => {
@@ -62,7 +67,9 @@ impl<S: Saga> Step<'_, S> {
             return Ok(());
         }
         let inputs: Vec<_> = match stalled {
-            StalledInput::Event(_) => events.into_iter().map(Input::Event).collect(),
+            StalledInput::Event(_) | StalledInput::Part { .. } => {
+                events.into_iter().map(Input::Event).collect()
+            }
             StalledInput::Outcome { effect, answer } => {
                 let key = self
                     .state
@@ -73,6 +80,7 @@ impl<S: Saga> Step<'_, S> {
                     answer.clone(),
                 ))]
             }
+            StalledInput::Dropped => Vec::new(),
             StalledInput::Timer(key) => vec![Input::Timer(key.clone())],
             StalledInput::Signal {
                 name,
@@ -94,6 +102,14 @@ impl<S: Saga> Step<'_, S> {
                 }]
             }
         };
-        inputs.iter().try_for_each(|input| self.decide(input))
+        for (place, input) in inputs.iter().enumerate() {
+            match self.decide(input) {
+                Ok(()) => {}
+                Err(reason) if place == 0 => return Err(reason),
+                // What it decided on those before it must not be decided again: nothing of it is taken.
+                Err(reason) => self.withdraw("an event that waited", reason),
+            }
+        }
+        Ok(())
     }
 }

@@ -222,7 +222,17 @@ impl<'a, S: StepSaga> Course<'a, S> {
             };
         }
         match outcome.answer() {
-            Answer::Done { codec, payload } => self.done(node, place, *codec, payload),
+            Answer::Done { codec, payload } => {
+                if is_probe {
+                    let key = EffectKey {
+                        step,
+                        place,
+                        is_probe: false,
+                    };
+                    self.next = self.next.found_done(key.written());
+                }
+                self.done(node, place, *codec, payload)
+            }
             Answer::Rejected { codec, payload } => {
                 let again = node.alternative.as_ref().map(|again| {
                     let rejection = (*codec, payload.as_slice());

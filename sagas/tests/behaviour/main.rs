@@ -14,6 +14,7 @@ mod watch;
 
 mod attempts;
 mod cycles;
+mod decisions;
 mod inputs;
 mod letters;
 mod operators;
