@@ -199,23 +199,15 @@ pub(crate) struct Parent {
 
 impl Event for Entry {}
 
-/// An input that waits for the release of its instance.
+/// An input that waits for the release of its instance. The order of the variants is on disk: new ones come last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum StalledInput {
     /// The event at this position; it is read again.
     Event(GlobalPosition),
-    /// One of the events that the event at this position is read as; it is read again.
-    Part {
-        position: GlobalPosition,
-        place: u32,
-        of: u32,
-    },
     /// The outcome of an effect.
     Outcome { effect: u32, answer: Answer },
     /// A timer.
     Timer(String),
-    /// A timer that was disarmed or moved while it waited.
-    Dropped,
     /// The end of compensation.
     Compensated { reason: String },
     /// A signal that a person gave.
@@ -226,6 +218,14 @@ pub(crate) enum StalledInput {
     },
     /// The beginning of a child.
     Begin { codec: u8, start: Vec<u8> },
+    /// One of the events that the event at this position is read as; it is read again.
+    Part {
+        position: GlobalPosition,
+        place: u32,
+        of: u32,
+    },
+    /// A timer that was disarmed or moved while it waited.
+    Dropped,
 }
 
 #[cfg(test)]
@@ -320,6 +320,25 @@ mod tests {
                 parent: parent(),
                 ending: Ending::Completed,
             },
+            Entry::Parts {
+                places: vec![1],
+                of: 2,
+            },
+            Entry::FoundDone { effect: 1 },
+            Entry::Dropped { key: reason() },
+            Entry::Stalled(StalledInput::Event(GlobalPosition::new(7))),
+            Entry::Stalled(StalledInput::Timer(reason())),
+            Entry::Stalled(StalledInput::Compensated { reason: reason() }),
+            Entry::Stalled(StalledInput::Begin {
+                codec: 1,
+                start: vec![9],
+            }),
+            Entry::Stalled(StalledInput::Part {
+                position: GlobalPosition::new(7),
+                place: 1,
+                of: 2,
+            }),
+            Entry::Stalled(StalledInput::Dropped),
         ]
     }
 
@@ -349,6 +368,15 @@ mod tests {
             "$Edited 01000001610162010107",
             "$Child 01700302010109",
             "$Reported 0170030200",
+            "$Parts 010102",
+            "$FoundDone 01",
+            "$Dropped 0172",
+            "$Stalled 0007",
+            "$Stalled 020172",
+            "$Stalled 030172",
+            "$Stalled 05010109",
+            "$Stalled 06070102",
+            "$Stalled 07",
         ];
         assert_eq!(written, before);
     }

@@ -234,3 +234,44 @@ fn m36_what_a_person_was_shown_is_over_when_the_step_is_done() {
     sale.answer(&charge, done).unwrap();
     assert_eq!(escalated(&sale), 2, "shown, and no more");
 }
+
+#[test]
+fn m05_a_call_that_was_found_done_is_undone_although_its_own_late_attempt_is_refused_or_given_up() {
+    for is_refused in [true, false] {
+        let (mut sale, charge) = charging();
+        sale.lose(&charge).unwrap();
+        sale.advance(Duration::from_secs(60)).unwrap();
+        let of = |sale: &Scripted<Steps<Sale>>, key: &str| {
+            let mut wanted = sale.wanted().into_iter();
+            wanted.find(|wanted| wanted.key == key).unwrap()
+        };
+        let codec = PayloadCodec::default();
+        let done = || Answer::Done {
+            codec: codec.id().number(),
+            payload: encode(codec, &7_usize).unwrap().to_vec(),
+        };
+        let probe = of(&sale, "charge?");
+        sale.answer(&probe, done()).unwrap();
+        let late = of(&sale, "charge");
+        match is_refused {
+            true => sale.answer(&late, rejected()).unwrap(),
+            false => sale
+                .answer(
+                    &late,
+                    Answer::Unknown {
+                        reason: String::new(),
+                    },
+                )
+                .unwrap(),
+        }
+        sale.operate(SagaVerb::Cancel, "ann", "not wanted").unwrap();
+        while let Some(wanted) = sale.wanted().into_iter().next() {
+            sale.answer(&wanted, done()).unwrap();
+        }
+        assert!(
+            sale.undone().contains(&"charge".to_owned()),
+            "refused: {is_refused}; {:?}",
+            sale.written()
+        );
+    }
+}
