@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::field_reassign_with_default,
     reason = "tests fail by panicking, and non-exhaustive options are set one by one"
 )]
@@ -14,4 +15,5 @@ mod fencing;
 mod lives;
 mod outcomes;
 mod repetition;
+mod shapes;
 mod snapshots;
