@@ -132,7 +132,14 @@ impl Subscription {
         let to = tokio::select! {
             biased;
             moved = moved => moved.map_err(|_| ReadError::Closed)?.position,
-            () = self.ended.cancelled() => return Err(ReadError::Closed),
+            () = self.ended.cancelled() => {
+                // The end can be there a little before those who follow it are told.
+                let head = self.store.head().position;
+                if head <= through {
+                    return Err(ReadError::Closed);
+                }
+                head
+            }
         };
         let query = AllQuery {
             to,

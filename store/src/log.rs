@@ -77,7 +77,7 @@ pub struct FactEntry {
 ///   the ones that lie there, is answered with the original places; the exact table is in the
 ///   conformance kit. A commit id that is recorded in a stream of the append with the same events is such a
 ///   repetition; with other events it is [`AppendError::IdReused`]. Searched are the places that `expected`
-///   names, and for `Any` a documented number of the stream's latest events. A repetition writes nothing, its
+///   names, up to 65,536 commits back, and for `Any` the stream's latest commits, 16 at least. A repetition writes nothing, its
 ///   side records included, and is answered only when the original is durable; whoever decided on another
 ///   state than the original must read the stream again.
 /// - **Failing**: after a failed write or sync every commit of that batch is answered

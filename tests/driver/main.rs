@@ -6,8 +6,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod appends;
 mod bank;
 mod client;
+mod history;
 mod matrix;
 mod register;
 mod subscription;

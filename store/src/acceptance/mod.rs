@@ -2,6 +2,7 @@
 
 mod limits;
 mod places;
+mod reach;
 mod recent;
 mod verdict;
 #[cfg(test)]
@@ -9,5 +10,6 @@ mod verdict_tests;
 
 pub(crate) use limits::{check, payload_bytes};
 pub(crate) use places::{accepted_parts, recorded_parts};
+pub(crate) use reach::Reach;
 pub(crate) use recent::RecentCommits;
-pub(crate) use verdict::{Past, Verdict, judge};
+pub(crate) use verdict::{LOOK_BACK_COMMITS_MAX, Past, Verdict, judge};

@@ -5,6 +5,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion, Timestamp};
 use uuid::Uuid;
 
 use super::places::recorded_parts;
+use super::reach::Reach;
 use super::recent::RecentCommits;
 use crate::append::{Append, Appended, Expected, NewEvent, PlacedPart, Positions, StreamAppend};
 use crate::error::{AppendError, ReadError};
@@ -12,9 +13,9 @@ use crate::frame::{EventRef, PartRef, RecordedCommit, derived_event_id};
 use crate::index::HeadRow;
 use crate::test_points::{Promise, is_broken};
 
-/// How many commits of a stream are looked at, from its end backwards, in search of a repetition. It bounds
-/// how long one append can hold up the writer (about 0.1 s from cached files); an append whose original
-/// lies further back is refused, or for [`Expected::Any`] accepted as new.
+/// How many commits of a stream are looked at, from its end backwards, in search of the repetition of an append that names
+/// a version: about 0.1 s from cached files, which is why nobody but its caller waits for it. An append whose original lies
+/// further back is refused. For [`Expected::Any`] `RecentCommits` has the bounds.
 pub(crate) const LOOK_BACK_COMMITS_MAX: usize = 65_536;
 
 /// What was accepted before, staged commits included.
@@ -24,17 +25,19 @@ pub(crate) trait Past {
 }
 
 /// What is to become of an append that is not refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Verdict {
     /// It is new: write it.
     New,
     /// It lies in the log already, at these places: write nothing. It may be staged only, so the answer
     /// waits for everything accepted before it.
     Repetition(Appended),
+    /// It is refused, unless its original lies further back than was looked. It can never be accepted.
+    FurtherBack(AppendError),
 }
 
 /// Judges an append that passed [`check`](super::check). `heads` are those of its parts, in order, as of
-/// everything accepted so far.
+/// everything accepted so far, and `reach` says how far back it is looked for an original where it names a version.
 ///
 /// # Errors
 /// Why it is refused; nothing is to be written.
@@ -43,6 +46,7 @@ pub(crate) fn judge(
     heads: &[Option<HeadRow>],
     past: &dyn Past,
     recent: &mut RecentCommits,
+    reach: Reach,
 ) -> Result<Verdict, AppendError> {
     let plain = |(part, head): (&StreamAppend, &Option<HeadRow>)| {
         let searched = head.is_some() && version_named(part.expected).is_none();
@@ -51,7 +55,7 @@ pub(crate) fn judge(
     if append.parts.iter().zip(heads).all(plain) || is_broken(Promise::VersionCheck) {
         return Ok(Verdict::New);
     }
-    search(append, heads, past, recent)
+    search(append, heads, past, recent, reach)
 }
 
 /// What a search for one part came to.
@@ -65,6 +69,8 @@ pub(super) enum Finding {
     Overlap,
     /// Its commit id is there with other events.
     IdReused,
+    /// Nothing of it is there as far as was looked.
+    FurtherBack,
 }
 
 /// A part, found in the log.
@@ -83,14 +89,16 @@ pub(super) fn find_after(
     part: &StreamAppend,
     log_offset: u64,
     past: &dyn Past,
+    reach: &mut Reach,
 ) -> Result<Finding, ReadError> {
     let count = part.events.len() as u64;
     let last = version.plus(count.max(1));
     let (mut next, mut positions) = (Some(log_offset), Vec::new());
-    for _ in 0..LOOK_BACK_COMMITS_MAX {
-        let Some(commit) = next.map(|offset| past.commit_at(offset)).transpose()? else {
-            break;
-        };
+    while let Some(offset) = next {
+        if !reach.take() {
+            return Ok(Finding::FurtherBack);
+        }
+        let commit = past.commit_at(offset)?;
         let Some(there) = part_of(&commit, part) else {
             break;
         };
@@ -160,14 +168,17 @@ fn search(
     heads: &[Option<HeadRow>],
     past: &dyn Past,
     recent: &mut RecentCommits,
+    mut reach: Reach,
 ) -> Result<Verdict, AppendError> {
     let (mut found, mut refusal, mut overlap) = (Vec::new(), None, None);
+    let mut goes_on = false;
     let (mut wanted, mut whole) = (0, 0);
     for ((part, head), recorded) in append.parts.iter().zip(heads).zip(recorded_parts(append)) {
         let mut finding = Finding::Nothing;
         if recorded {
             wanted += 1;
-            finding = find(append.commit_id, part, head.as_ref(), past, recent)
+            let reach = &mut reach;
+            finding = find(append.commit_id, part, head.as_ref(), past, recent, reach)
                 .map_err(|source| unreadable(part, source))?;
         }
         let holds = holds(part.expected, head.as_ref());
@@ -180,7 +191,8 @@ fn search(
                 continue;
             }
             Finding::Nothing if holds => {}
-            Finding::Nothing | Finding::Overlap => {
+            Finding::Nothing | Finding::Overlap | Finding::FurtherBack => {
+                goes_on |= matches!(finding, Finding::FurtherBack);
                 refusal.get_or_insert_with(|| mismatch(part, head.as_ref()));
             }
         }
@@ -190,6 +202,7 @@ fn search(
         return Ok(Verdict::Repetition(original(heads, found)));
     }
     match refusal.or(overlap) {
+        Some(error) if goes_on => Ok(Verdict::FurtherBack(error)),
         Some(error) => Err(error),
         None => Ok(Verdict::New),
     }
@@ -202,6 +215,7 @@ fn find(
     head: Option<&HeadRow>,
     past: &dyn Past,
     recent: &mut RecentCommits,
+    reach: &mut Reach,
 ) -> Result<Finding, ReadError> {
     let Some(head) = head else {
         return Ok(Finding::Nothing);
@@ -210,7 +224,7 @@ fn find(
         None => recent.find(commit_id, part, head, past),
         Some(_) if holds(part.expected, Some(head)) => Ok(Finding::Nothing),
         Some(version) if too_far_back(version, head) => Ok(Finding::Nothing),
-        Some(version) => find_after(version, commit_id, part, head.log_offset, past),
+        Some(version) => find_after(version, commit_id, part, head.log_offset, past, reach),
     }
 }
 

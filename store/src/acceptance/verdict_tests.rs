@@ -9,7 +9,10 @@ use chronicler_domain::{
 };
 use uuid::Uuid;
 
-use super::{Past, RecentCommits, Verdict, accepted_parts, judge, recorded_parts};
+use super::{
+    LOOK_BACK_COMMITS_MAX, Past, Reach, RecentCommits, Verdict, accepted_parts, judge,
+    recorded_parts,
+};
 use crate::append::{Append, AppendResult, Appended, Expected, NewEvent, Positions};
 use crate::codec::CodecId;
 use crate::error::{AppendError, ReadError};
@@ -26,13 +29,29 @@ impl Past for Frames {
 }
 
 /// The smallest log that can judge.
-#[derive(Default)]
 struct Model {
     frames: Frames,
+    /// How far back it is looked, and how often that was not enough to tell.
+    reach: usize,
+    went_on: usize,
     heads: HashMap<String, HeadRow>,
     recent: RecentCommits,
     end: u64,
     events: u64,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            frames: Frames::default(),
+            reach: LOOK_BACK_COMMITS_MAX,
+            went_on: 0,
+            heads: HashMap::new(),
+            recent: RecentCommits::default(),
+            end: 0,
+            events: 0,
+        }
+    }
 }
 
 impl Model {
@@ -42,10 +61,14 @@ impl Model {
             .iter()
             .map(|part| self.heads.get(part.stream.key()).copied())
             .collect();
-        if let Verdict::Repetition(original) =
-            judge(append, &heads, &self.frames, &mut self.recent)?
-        {
-            return Ok(original);
+        let reach = Reach::commits(self.reach);
+        match judge(append, &heads, &self.frames, &mut self.recent, reach)? {
+            Verdict::Repetition(original) => return Ok(original),
+            Verdict::FurtherBack(refusal) => {
+                self.went_on += 1;
+                return Err(refusal);
+            }
+            Verdict::New => {}
         }
         let sequence = LogSequence::new(self.frames.0.len() as u64 + 1);
         let first_position = GlobalPosition::new(self.events + 1);
@@ -378,4 +401,33 @@ fn events_in_several_commits_are_found_with_scattered_positions() {
         model.append(&overlap),
         Err(AppendError::WrongExpectedVersion { .. })
     ));
+}
+
+#[test]
+fn w6_what_lies_further_back_than_was_looked_is_told_apart_from_what_is_not_there() {
+    let mut model = Model::default();
+    let append = |n: u128, expected| {
+        let append = Append::new(Uuid::from_u128(n), Timestamp::EPOCH);
+        append.stream(alice("long"), expected, vec![event("Happened", None)])
+    };
+    let at = |version| Expected::Version(StreamVersion::new(version));
+    for n in 0..100 {
+        model.append(&append(n + 1, at(n as u64))).unwrap();
+    }
+    model.reach = 10;
+    // Near: found, or known not to be there.
+    assert!(model.append(&append(95, at(94))).unwrap().duplicate);
+    model.append(&append(999, at(94))).unwrap_err();
+    assert_eq!(model.went_on, 0);
+    // Far: nobody knows yet, whether it is there or not.
+    model.append(&append(1, at(0))).unwrap_err();
+    model.append(&append(999, Expected::NoStream)).unwrap_err();
+    assert_eq!(model.went_on, 2);
+    // A version that the stream has not reached needs no look.
+    model.append(&append(999, at(200))).unwrap_err();
+    assert_eq!(model.went_on, 2);
+    model.reach = LOOK_BACK_COMMITS_MAX;
+    assert!(model.append(&append(1, at(0))).unwrap().duplicate);
+    model.append(&append(999, Expected::NoStream)).unwrap_err();
+    assert_eq!(model.went_on, 2);
 }

@@ -141,7 +141,7 @@ impl EventLog for JournalLog {
     }
 
     fn head(&self) -> Head {
-        *self.shared.head.borrow()
+        self.shared.end().into()
     }
 
     fn watch_head(&self) -> watch::Receiver<Head> {

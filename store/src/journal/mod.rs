@@ -6,6 +6,7 @@
 
 mod counters;
 mod disk;
+mod head_watch;
 mod identity;
 mod lock;
 mod log;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::counters::Counters;
 use super::disk::Storage;
+use super::head_watch::HeadWatch;
 use super::marker::LogEnd;
 use super::memory::{FactTable, HeadTable, Tail};
 use super::options::JournalOptions;
@@ -35,7 +36,7 @@ pub(crate) struct Shared {
     pub queue: Queue,
     pub follower: FollowerSignal,
     pub counters: Counters,
-    pub head: watch::Sender<Head>,
+    pub head: HeadWatch,
     pub health: watch::Sender<Health>,
     end: Mutex<LogEnd>,
     /// The commit up to which the marker is durable: damage up to there can never pass for a torn tail.
@@ -74,7 +75,7 @@ impl Shared {
             facts: beginning.facts,
             follower: FollowerSignal::default(),
             counters: Counters::default(),
-            head: watch::Sender::new(end.into()),
+            head: HeadWatch::new(end.into()),
             health: watch::Sender::default(),
             end: Mutex::new(end),
             marked: AtomicU64::new(end.sequence.get()),
@@ -108,7 +109,7 @@ impl Shared {
     /// Makes everything up to here visible to readers.
     pub(crate) fn publish(&self, end: LogEnd) {
         *self.end.lock() = end;
-        self.head.send_replace(end.into());
+        self.head.show(end.into());
     }
 
     /// The commit up to which the marker is durable.

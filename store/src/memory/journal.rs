@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion, Timestamp};
 
-use crate::acceptance::{self, Past, RecentCommits, Verdict};
+use crate::acceptance::{self, LOOK_BACK_COMMITS_MAX, Past, Reach, RecentCommits, Verdict};
 use crate::append::{Append, Appended};
 use crate::error::{AppendError, ReadError};
 use crate::frame::{self, FactKind, FramePlace, RecordRef, RecordedCommit};
@@ -74,10 +74,11 @@ impl Journal {
                     .map(|stream| stream.head)
             })
             .collect();
-        if let Verdict::Repetition(original) =
-            acceptance::judge(append, &heads, &self.frames, &mut self.recent)?
-        {
-            return Ok(original);
+        let reach = Reach::commits(LOOK_BACK_COMMITS_MAX);
+        match acceptance::judge(append, &heads, &self.frames, &mut self.recent, reach)? {
+            Verdict::Repetition(original) => return Ok(original),
+            Verdict::FurtherBack(refusal) => return Err(refusal),
+            Verdict::New => {}
         }
         let end = self.end();
         let sequence = end.sequence.next();

@@ -5,6 +5,6 @@ mod facts;
 mod heads;
 mod tail;
 
-pub(crate) use facts::{FactTable, FactValue};
+pub(crate) use facts::{FactTable, FactValue, Stretch};
 pub(crate) use heads::HeadTable;
 pub(crate) use tail::{Chunk, Room, Tail};

@@ -8,14 +8,18 @@ use futures::future::{self, BoxFuture};
 use super::blocking::run;
 use crate::error::ReadError;
 use crate::frame::FactKind;
-use crate::journal::memory::FactValue;
+use crate::journal::memory::{FactValue, Stretch};
 use crate::journal::shared::Shared;
 use crate::journal::write::index_failed;
 use crate::log::FactEntry;
 use crate::query::FactQuery;
 
-/// How many rows of the index are read at a time.
+/// How many rows of the index are read at a time, at most and at least.
 const PAGE_ROWS: usize = 1_024;
+const PAGE_ROWS_MIN: usize = 32;
+/// How many rows of the index that count no more one read may pass before the index is brought after the log, whatever
+/// else there is to do: about 10 ms of reading.
+const HIDDEN_ROWS_MAX: usize = 8_192;
 /// Longer than any key of a fact.
 const BEYOND_KEY_BYTES: usize = 1_025;
 
@@ -67,43 +71,50 @@ impl FactReader {
     fn read(&self, query: &FactQuery) -> Result<Vec<FactEntry>, ReadError> {
         let index = self.shared.index()?;
         let mut after = first_after(query);
-        // Memory before the index: what moves from one to the other meanwhile is seen twice, not never.
-        let durable = self.shared.durable();
-        let changed = self.shared.facts.range(query.kind, after.as_ref(), durable);
-        let mut changed = changed.into_iter().peekable();
-        let mut found = Vec::new();
+        let (mut found, mut hidden) = (Vec::new(), 0);
         let within = |key: &Bytes| {
             key.starts_with(&query.prefix) && query.until.as_ref().is_none_or(|until| key <= until)
         };
-        loop {
-            let page = index.facts(query.kind, after.as_deref(), PAGE_ROWS);
-            let page = page.map_err(|error| index_failed(&error))?;
-            let is_last = page.len() < PAGE_ROWS;
-            after = page.last().map(|(key, _, _)| key.clone()).or(after);
-            for (key, value, sequence) in page {
-                while let Some((key, fact)) = changed.next_if(|(changed, _)| *changed < key) {
-                    found.extend(entry(key, fact).filter(|entry| within(&entry.key)));
+        // No more of the index than is wanted, and more only if what it has does not count any more.
+        let mut rows_max = query.limit.clamp(PAGE_ROWS_MIN, PAGE_ROWS);
+        'stretches: while found.len() < query.limit {
+            let generation = self.shared.facts.generation();
+            let rows = index.facts(query.kind, after.as_deref(), rows_max);
+            let rows = rows.map_err(|error| index_failed(&error))?;
+            let last = rows.last().map(|(key, _, _)| key.clone());
+            let to = last.filter(|_| rows.len() >= rows_max);
+            let stretch = Stretch {
+                kind: query.kind,
+                after: after.as_ref(),
+                to: to.iter().chain(&query.until).min(),
+                rows,
+                wanted: query.limit - found.len(),
+            };
+            let durable = self.shared.durable();
+            let overlaid = self.shared.facts.overlay(&stretch, generation, durable);
+            let Some(overlaid) = overlaid else {
+                continue 'stretches;
+            };
+            hidden += overlaid.hidden;
+            for (key, value, sequence) in overlaid.facts {
+                if !within(&key) {
+                    break 'stretches;
                 }
-                let fact = match changed.next_if(|(changed, _)| *changed == key) {
-                    Some((_, fact)) => fact,
-                    None => FactValue {
-                        value: Some(value),
-                        sequence,
-                    },
-                };
-                if !within(&key) || found.len() >= query.limit {
-                    found.truncate(query.limit);
-                    return Ok(found);
-                }
-                found.extend(entry(key, fact));
+                found.push(FactEntry {
+                    key,
+                    value,
+                    sequence,
+                });
             }
-            if is_last {
-                break;
-            }
+            after = match to {
+                Some(to) if within(&to) => Some(to),
+                _ => break,
+            };
+            rows_max = PAGE_ROWS;
         }
-        let rest = changed.take_while(|(key, _)| within(key));
-        found.extend(rest.filter_map(|(key, fact)| entry(key, fact)));
-        found.truncate(query.limit);
+        if hidden > HIDDEN_ROWS_MAX {
+            self.shared.follower.apply_soon();
+        }
         Ok(found)
     }
 }

@@ -2,6 +2,7 @@
 
 mod basic;
 mod failing;
+mod far_back;
 mod held;
 mod power;
 mod refusals;

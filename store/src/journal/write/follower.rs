@@ -60,6 +60,15 @@ impl FollowerSignal {
         }
     }
 
+    /// The index is far enough behind for readers to notice.
+    pub(crate) fn apply_soon(&self) {
+        let mut work = self.state.lock();
+        if work.changed_at.is_some() {
+            work.unapplied_bytes = work.unapplied_bytes.max(APPLY_EVERY_BYTES);
+            self.wake.notify_one();
+        }
+    }
+
     /// A segment is full.
     pub(crate) fn seal(&self, job: SealJob) {
         self.state.lock().seals.push_back(job);

@@ -5,8 +5,10 @@ mod answer;
 mod clock_watch;
 mod follower;
 mod index_reads;
+mod marking;
 mod past;
 mod queue;
+mod searcher;
 mod stage;
 mod writer;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::answer::{Answer, Barrier};
+use super::searcher::Searched;
 use crate::acceptance::payload_bytes;
 use crate::append::Append;
 use crate::error::AppendError;
@@ -21,6 +22,8 @@ pub(crate) type Spent = Vec<Append>;
 pub(crate) enum Item {
     Append(Append, Answer),
     Barrier(Barrier),
+    /// What the searcher has found.
+    Searched(Searched),
 }
 
 /// The bounded queue in front of the writer. Everything in it is taken at once.
@@ -36,6 +39,8 @@ struct State {
     items: Vec<Item>,
     bytes: usize,
     closed: bool,
+    /// Whether nobody will take anything any more.
+    abandoned: bool,
     /// Appends that are in their frames now. Each submitter frees one, so that its allocator has the memory
     /// for its next append at hand; freed by the writer, all of it would have to find its way back to the
     /// submitters' allocators through their locks.
@@ -99,6 +104,17 @@ impl Queue {
         Ok(())
     }
 
+    /// Puts in line what was searched for, also when the queue takes nothing new any more.
+    pub(crate) fn push_searched(&self, searched: Item) {
+        let mut state = self.state.lock();
+        if state.abandoned {
+            drop(state);
+            return drop(searched);
+        }
+        state.items.push(searched);
+        self.wake(&mut state);
+    }
+
     /// Takes no more.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
@@ -109,15 +125,25 @@ impl Queue {
     /// Takes no more, and answers those who wait: whoever would have worked them off is gone.
     pub(crate) fn abandon(&self) {
         self.close();
-        let abandoned = std::mem::take(&mut self.state.lock().items);
+        let abandoned = {
+            let mut state = self.state.lock();
+            state.abandoned = true;
+            std::mem::take(&mut state.items)
+        };
         drop(abandoned);
     }
 
     /// Waits until something is there, the queue is closed, or the time is up, and takes everything into
-    /// `items`, which is empty. Whether the queue is closed and was empty: nothing will ever come again.
-    pub(crate) fn take(&self, items: &mut Vec<Item>, patience: Option<Duration>) -> bool {
+    /// `items`, which is empty. Whether the queue is closed and was empty: nothing will ever come again. As long as
+    /// something is `searched_for`, its answer will.
+    pub(crate) fn take(
+        &self,
+        items: &mut Vec<Item>,
+        patience: Option<Duration>,
+        searched_for: bool,
+    ) -> bool {
         let mut state = self.state.lock();
-        while state.items.is_empty() && !state.closed {
+        while state.items.is_empty() && (!state.closed || searched_for) {
             state.asleep = true;
             match patience {
                 None => self.wake.wait(&mut state),
@@ -131,7 +157,7 @@ impl Queue {
         state.asleep = false;
         std::mem::swap(&mut state.items, items);
         state.bytes = 0;
-        state.closed && items.is_empty()
+        state.closed && items.is_empty() && !searched_for
     }
 
     fn wake(&self, state: &mut State) {

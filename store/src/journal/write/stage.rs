@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chronicler_domain::StreamVersion;
 
 use super::answer::{Answer, Barrier};
+use super::searcher::Search;
 use crate::append::{Append, Appended};
 use crate::error::AppendError;
 use crate::frame::{FramePlace, encode};
@@ -21,6 +22,8 @@ pub(crate) enum Waiting {
     /// It was refused because of something staged. Told before that is durable, the refusal would speak of what may
     /// never have been.
     Refusal(AppendError, Answer),
+    /// It is refused, unless its original is found further back.
+    Search(Box<Search>),
     Barrier(Barrier),
 }
 

@@ -3,27 +3,28 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chronicler_domain::{StreamVersion, Timestamp};
 
-use super::active::{ActiveSegment, create_segment, seal};
+use super::active::{ActiveSegment, create_segment};
 use super::answer::Answer;
 use super::clock_watch::ClockWatch;
 use super::index_reads::head_in_index;
+use super::marking::Unsynced;
 use super::past::{PastCommits, PastFiles};
 use super::queue::{Item, Spent};
+use super::searcher::{Search, Searcher};
 use super::stage::{Encoded, Stage, Waiting};
-use crate::acceptance::{RecentCommits, Verdict, accepted_parts, judge, recorded_parts};
+use crate::acceptance::{Reach, RecentCommits, Verdict, accepted_parts, judge, recorded_parts};
 use crate::append::{Append, Appended, PlacedPart};
 use crate::error::AppendError;
 use crate::frame::SideRecord;
 use crate::index::HeadRow;
-use crate::journal::disk::StorageFile;
-use crate::journal::marker::{LogEnd, Marker, MarkerFile};
+use crate::journal::marker::MarkerFile;
 use crate::journal::memory::FactValue;
 use crate::journal::options::Durability;
-use crate::journal::segment::{SEGMENT_HEADER_BYTES, Segment, SparseEntry, stream_hash};
+use crate::journal::segment::{SEGMENT_HEADER_BYTES, SparseEntry, stream_hash};
 use crate::journal::shared::Shared;
 use crate::log::Health;
 use crate::test_points::{CrashPlace, Promise, is_broken, reached};
@@ -31,26 +32,33 @@ use crate::test_points::{CrashPlace, Promise, is_broken, reached};
 /// A batch is written when it is this long, even if more waits: beyond it a sync costs by the byte.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// What the marker may only name once it is synced, beside the active segment's frames.
-#[derive(Debug, Default)]
-struct Unsynced {
-    /// Full segments, which the follower is about to seal and sync.
-    full: Vec<(Arc<Segment>, Arc<dyn StorageFile>)>,
-    /// Whether there are names of new segments.
-    names: bool,
+/// How many commits of a stream the writer looks at, from its end backwards, for an append that names a version behind
+/// it: about 0.1 ms, during which everybody waits. What lies further back the searcher looks for.
+const REACH_COMMITS: usize = 64;
+
+/// What becomes of an append that is not refused by the writer.
+enum Accepted {
+    Answered {
+        appended: Appended,
+        /// Whether this is true even if the batch fails.
+        is_certain: bool,
+    },
+    /// It is refused so, unless its original lies further back.
+    FurtherBack(AppendError),
 }
 
 /// The one thread that writes to the log.
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
-    active: ActiveSegment,
-    marker: MarkerFile,
+    pub(super) shared: Arc<Shared>,
+    pub(super) active: ActiveSegment,
+    pub(super) marker: MarkerFile,
     stage: Stage,
     recent: RecentCommits,
+    searcher: Searcher,
     past: PastFiles,
-    marker_synced: Instant,
+    pub(super) marker_synced: Instant,
     /// At `Os`: what was written and not synced since the marker was synced last.
-    unsynced: Unsynced,
+    pub(super) unsynced: Unsynced,
     clock: ClockWatch,
     /// The time that the commit staged last was given.
     given_time: Option<Timestamp>,
@@ -70,6 +78,7 @@ impl Writer {
             active,
             marker,
             recent: RecentCommits::default(),
+            searcher: Searcher::default(),
             past: PastFiles::default(),
             marker_synced: Instant::now(),
             unsynced: Unsynced::default(),
@@ -89,17 +98,16 @@ impl Writer {
             shared.stop_writes("the writer ended in a panic");
             shared.queue.abandon();
         }
+        shared.head.close();
     }
 
     fn work(mut self) {
         let (mut items, mut spent) = (Vec::new(), Spent::new());
-        while !self.shared.queue.take(&mut items, self.patience()) {
+        while !self.take(&mut items) {
             for item in items.drain(..) {
                 match item {
-                    Item::Append(append, done) => {
-                        self.append(&append, done);
-                        spent.push(append);
-                    }
+                    Item::Append(append, done) => spent.extend(self.append(append, done)),
+                    Item::Searched(searched) => self.searcher.answer(searched),
                     Item::Barrier(done) => self.stage.waiting.push(Waiting::Barrier(done)),
                 }
                 if self.stage.frames.len() >= BATCH_BYTES_MAX {
@@ -117,21 +125,42 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, append: &Append, done: Answer) {
+    fn take(&self, items: &mut Vec<Item>) -> bool {
+        let searched_for = self.searcher.is_busy();
+        self.shared.queue.take(items, self.patience(), searched_for)
+    }
+
+    /// Works off an append, and gives it back unless it is still needed.
+    fn append(&mut self, append: Append, done: Answer) -> Option<Append> {
         if let Health::ReadOnly(reason) = self.shared.health() {
-            return done.give(Err(AppendError::ReadOnly { reason }));
+            done.give(Err(AppendError::ReadOnly { reason }));
+            return Some(append);
         }
-        match self.accept(append) {
-            Ok((appended, is_certain)) => self.stage.waiting.push(Waiting::Append {
+        match self.accept(&append) {
+            Ok(Accepted::Answered {
+                appended,
+                is_certain,
+            }) => self.stage.waiting.push(Waiting::Append {
                 appended,
                 is_certain,
                 done,
             }),
+            Ok(Accepted::FurtherBack(refusal)) => {
+                let search = Search {
+                    append,
+                    heads: self.heads.clone(),
+                    refusal,
+                    done,
+                };
+                self.stage.waiting.push(Waiting::Search(Box::new(search)));
+                return None;
+            }
             Err(error) if self.is_judged_on_staged() && !is_broken(Promise::RefuseAfterDurable) => {
                 self.stage.waiting.push(Waiting::Refusal(error, done));
             }
             Err(error) => done.give(Err(error)),
         }
+        Some(append)
     }
 
     /// Whether a commit that is only staged had a part in the judgement of the append that was judged last.
@@ -151,8 +180,8 @@ impl Writer {
         original.sequence <= end.sequence && original.parts.iter().zip(&self.heads).all(durable)
     }
 
-    /// Judges an append and stages its frame. The answer, and whether it is true even if the batch fails.
-    fn accept(&mut self, append: &Append) -> Result<(Appended, bool), AppendError> {
+    /// Judges an append and stages its frame.
+    fn accept(&mut self, append: &Append) -> Result<Accepted, AppendError> {
         self.read_heads(append)?;
         let past = PastCommits {
             shared: &self.shared,
@@ -160,11 +189,15 @@ impl Writer {
             staged: &self.stage.frames,
             staged_at: self.stage.base(),
         };
-        match judge(append, &self.heads, &past, &mut self.recent)? {
+        let reach = Reach::commits(REACH_COMMITS);
+        match judge(append, &self.heads, &past, &mut self.recent, reach)? {
             Verdict::Repetition(original) => {
-                let is_certain = self.repeats_durable(&original);
-                return Ok((original, is_certain));
+                return Ok(Accepted::Answered {
+                    is_certain: self.repeats_durable(&original),
+                    appended: original,
+                });
             }
+            Verdict::FurtherBack(refusal) => return Ok(Accepted::FurtherBack(refusal)),
             Verdict::New => {}
         }
         let parts = accepted_parts(append, &self.heads, self.stage.end.position.next());
@@ -184,7 +217,10 @@ impl Writer {
             parts,
             duplicate: false,
         };
-        Ok((appended, self.stage.commits() == 0))
+        Ok(Accepted::Answered {
+            appended,
+            is_certain: self.stage.commits() == 0,
+        })
     }
 
     fn read_heads(&mut self, append: &Append) -> Result<(), AppendError> {
@@ -290,6 +326,11 @@ impl Writer {
             match waiting {
                 Waiting::Append { appended, done, .. } => done.give(Ok(appended)),
                 Waiting::Refusal(error, done) => done.give(Err(error)),
+                Waiting::Search(search) => self.searcher.search(search, &self.shared),
+                // It waits for the searches before it, too.
+                Waiting::Barrier(done) if self.searcher.is_busy() => {
+                    self.searcher.pass(done, &self.shared);
+                }
                 Waiting::Barrier(done) => drop(done),
             }
         }
@@ -378,113 +419,21 @@ impl Writer {
                 Waiting::Refusal(_, done) => done.give(Err(AppendError::ReadOnly {
                     reason: reason.clone(),
                 })),
+                Waiting::Search(search) => search.done.give(Err(AppendError::ReadOnly {
+                    reason: reason.clone(),
+                })),
+                Waiting::Barrier(done) if self.searcher.is_busy() => {
+                    self.searcher.pass(done, &self.shared);
+                }
                 Waiting::Barrier(done) => drop(done),
             }
         }
     }
 
-    fn stop(&self, operation: &str, error: &io::Error) -> String {
+    pub(super) fn stop(&self, operation: &str, error: &io::Error) -> String {
         let reason = format!("{operation} failed: {error}");
         tracing::error!(%reason, "the log takes no more writes until it is opened again");
         self.shared.stop_writes(&reason);
         reason
-    }
-
-    fn move_marker(&mut self, end: LogEnd) -> io::Result<()> {
-        match self.shared.options.durability {
-            Durability::Fsync => self.marker.write(&self.marker_at(end, false)),
-            // The marker never names what was not synced: see `keep_marker`.
-            Durability::Os => Ok(()),
-        }
-    }
-
-    fn marker_at(&self, end: LogEnd, clean: bool) -> Marker {
-        Marker {
-            store_id: self.shared.store_id,
-            segment: self.active.segment.header.number,
-            end,
-            clean,
-        }
-    }
-
-    /// How long the writer may sleep before the marker wants it.
-    fn patience(&self) -> Option<Duration> {
-        let unmarked = self.shared.marked() < self.shared.durable();
-        let healthy = self.shared.health() == Health::Healthy;
-        let marker_sync_every = self.shared.options.marker_sync_every;
-        (unmarked && healthy)
-            .then(|| marker_sync_every.saturating_sub(self.marker_synced.elapsed()))
-    }
-
-    /// Makes the marker durable if it has moved and the last time is long enough ago.
-    fn keep_marker(&mut self) {
-        if self.patience().is_none_or(|patience| !patience.is_zero()) {
-            return;
-        }
-        let end = self.shared.end();
-        if let Err(error) = self.sync_marker(end, false) {
-            self.stop("syncing the head marker", &error);
-        }
-    }
-
-    fn sync_marker(&mut self, end: LogEnd, clean: bool) -> io::Result<()> {
-        if self.shared.options.durability == Durability::Os {
-            self.sync_frames()?;
-        }
-        if clean || self.shared.options.durability == Durability::Os {
-            self.marker.write(&self.marker_at(end, clean))?;
-        }
-        self.marker.sync()?;
-        reached(CrashPlace::Marked);
-        self.marker_synced = Instant::now();
-        self.shared.set_marked(end.sequence);
-        self.shared.follower.marked();
-        Ok(())
-    }
-
-    /// Makes durable all that lies before the end, which is what the marker is to name: at `Os` nothing else does.
-    fn sync_frames(&mut self) -> io::Result<()> {
-        for (segment, file) in self.unsynced.full.drain(..) {
-            // The follower has synced what it has sealed.
-            if !segment.is_sealed() {
-                file.sync_data()?;
-            }
-        }
-        self.active.file.sync_data()?;
-        if std::mem::take(&mut self.unsynced.names) {
-            self.shared.storage.sync_folder(&self.shared.folder)?;
-        }
-        Ok(())
-    }
-
-    /// Seals the active segment and says in the marker that nothing lies beyond.
-    fn end_cleanly(mut self) -> io::Result<()> {
-        if self.shared.health() != Health::Healthy {
-            return Ok(());
-        }
-        let end = self.shared.end();
-        self.sync_marker(end, false)?;
-        let number = self.active.segment.header.number;
-        let shared = self.shared.clone();
-        let marker = Marker {
-            store_id: shared.store_id,
-            segment: number,
-            end,
-            clean: true,
-        };
-        seal(self.active.into_seal(end), shared.store_id)?;
-        shared.storage.sync_folder(&shared.folder)?;
-        self.marker.write(&marker)?;
-        self.marker.sync()
-    }
-}
-
-impl Unsynced {
-    /// A segment is full, and the next one has a name.
-    fn add(&mut self, full: Arc<Segment>, file: Arc<dyn StorageFile>) {
-        // Those that are sealed need not be kept open.
-        self.full.retain(|(segment, _)| !segment.is_sealed());
-        self.full.push((full, file));
-        self.names = true;
     }
 }
