@@ -30,10 +30,8 @@ use chronicler::sagas::steps::Steps;
 
 /// Where a manual clock begins: 2026-01-02 00:00:00.
 const MANUAL_BEGINS: Timestamp = Timestamp::from_millis(1_767_312_000_000);
-/// How long the driver remembers command ids, if there are not too many.
+/// How long the driver remembers command ids.
 const REMEMBERED_FOR: Duration = Duration::from_secs(100 * 365 * 86_400);
-/// How many outcomes each aggregate remembers.
-const REMEMBERED_MAX: usize = 65_536;
 /// After how many events an aggregate gets a snapshot.
 const SNAPSHOT_EVENTS: u64 = 20;
 /// After how many events the rows of the ledger are written.
@@ -63,7 +61,8 @@ impl Driver {
         let (book, moods) = (Arc::new(book), Moods::default());
         let mut options = RuntimeOptions::default();
         options.remembered_for = REMEMBERED_FOR;
-        options.remembered_max = REMEMBERED_MAX;
+        // Ids come from clocks that are not the driver's.
+        options.remembered_ahead_max = REMEMBERED_FOR;
         options.snapshots = SnapshotPolicy::EveryEvents(SNAPSHOT_EVENTS);
         let mut saga_options = SagaOptions::default();
         saga_options.call_timeout = GATEWAY_PATIENCE;

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::dedup::Rules;
 use crate::directory::Directory;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
-use crate::inbox::{Body, CommandEnvelope, Envelope, Identity, Query, Says};
+use crate::inbox::{Body, CommandEnvelope, Envelope, Identity, Query, Says, Searched};
 use crate::instance::Refused;
 use crate::options::RuntimeOptions;
 use crate::quarantine::Quarantine;
@@ -37,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) supervisor: Supervisor,
     pub(crate) quarantine: Quarantine,
     pub(crate) recoveries: Semaphore,
+    pub(crate) memory: Arc<Rules>,
     /// Somebody wants the sweeper to look now.
     pub(crate) sweep: Notify,
     pub(crate) stopping: AtomicBool,
@@ -56,6 +58,7 @@ impl Core {
         quarantine: Quarantine,
     ) -> Self {
         let recoveries = Semaphore::new(options.recoveries_max.max(1));
+        let memory = Arc::new(Rules::new(&options));
         Self {
             store,
             clock,
@@ -64,6 +67,7 @@ impl Core {
             supervisor,
             quarantine,
             recoveries,
+            memory,
             sweep: Notify::new(),
             stopping: AtomicBool::new(false),
             ended: CancellationToken::new(),
@@ -289,6 +293,7 @@ impl<E: Entity> EntityHandle<E> {
             ctx,
             identity,
             says,
+            searched: Searched::default(),
             answer,
             admitted,
         };

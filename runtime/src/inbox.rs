@@ -7,6 +7,7 @@ use chronicler_domain::{Context, LogSequence, StreamVersion, Timestamp};
 use chronicler_store::codec::CodecId;
 use tokio::sync::oneshot;
 
+use crate::dedup::{Remembered, Run, Span};
 use crate::dispatch::Admitted;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
@@ -18,6 +19,10 @@ pub(crate) type Answer<E> =
 /// What waits at an instance.
 pub(crate) enum Envelope<E: Entity> {
     Command(Box<CommandEnvelope<E>>),
+    /// The same once more, after a look into the log.
+    Again(Box<CommandEnvelope<E>>),
+    /// What that look found out about the ids that lie there.
+    Learned(Span, Vec<Run>),
     Query(Query<E>),
     /// End the actor if nothing else waits.
     Passivate(Option<oneshot::Sender<bool>>),
@@ -39,6 +44,7 @@ pub(crate) struct CommandEnvelope<E: Entity> {
     pub(crate) ctx: Context,
     pub(crate) identity: Option<Identity>,
     pub(crate) says: Option<Says<E::Command>>,
+    pub(crate) searched: Searched,
     pub(crate) answer: Answer<E>,
     pub(crate) admitted: Admitted,
 }
@@ -48,6 +54,21 @@ pub(crate) struct Says<C> {
     pub(crate) fingerprint: u64,
     /// The number that earlier releases kept, for commands that they remembered.
     pub(crate) older: fn(&C) -> Option<u64>,
+}
+
+/// Whether the log was searched for an earlier sending of a command.
+#[derive(Clone, Debug)]
+pub(crate) enum Searched {
+    /// Up to this commit, and it is not there.
+    Through(LogSequence),
+    /// It is there.
+    Found(Box<Remembered>),
+}
+
+impl Default for Searched {
+    fn default() -> Self {
+        Self::Through(LogSequence::ZERO)
+    }
 }
 
 /// A command, or its bytes.

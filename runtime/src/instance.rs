@@ -7,7 +7,7 @@ use chronicler_domain::{StreamId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::actor;
+use crate::actor::{self, LookUps};
 use crate::directory::Directory;
 use crate::dispatch::Core;
 use crate::entity::Entity;
@@ -22,6 +22,9 @@ pub(crate) struct Instance<E: Entity> {
     pub(crate) entity: Arc<E>,
     pub(crate) core: Arc<Core>,
     pub(crate) in_flight: InFlight,
+    pub(crate) look_ups: Mutex<LookUps<E>>,
+    /// The actor keeps more than it is meant to, until nothing is in flight any more.
+    pub(crate) untidy: AtomicBool,
     inbox: Mutex<Inbox<E>>,
     woken: Notify,
     restarts: Mutex<RestartBudget>,
@@ -44,6 +47,8 @@ impl<E: Entity> Instance<E> {
             entity,
             core,
             in_flight: InFlight::default(),
+            look_ups: Mutex::default(),
+            untidy: AtomicBool::new(false),
             inbox: Mutex::default(),
             woken: Notify::new(),
             restarts: Mutex::default(),
@@ -78,6 +83,12 @@ impl<E: Entity> Instance<E> {
         }
     }
 
+    /// Queues what was in the inbox before and comes back. The instance does not end until then.
+    pub(crate) fn push_back(self: &Arc<Self>, envelope: Envelope<E>) {
+        // Retired it cannot be, and full it is for new commands only.
+        drop(self.push(envelope, self.used_at()));
+    }
+
     pub(crate) fn next(&self) -> Option<Envelope<E>> {
         self.inbox.lock().next()
     }
@@ -100,13 +111,18 @@ impl<E: Entity> Instance<E> {
 
     /// Ends the instance if nothing waits and nothing is in flight. Called by the actor within its turn.
     pub(crate) fn retire(&self) -> bool {
-        if self.in_flight.len() > 0 || !self.inbox.lock().retire_if_empty() {
+        if self.is_busy() || !self.inbox.lock().retire_if_empty() {
             return false;
         }
         if let Some(directory) = self.directory.upgrade() {
             directory.remove(&self.stream);
         }
         true
+    }
+
+    /// Whether something of it is under way outside its actor.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.len() > 0 || self.look_ups.lock().are_under_way()
     }
 
     /// Whether more of its kind are alive than are kept warm.
@@ -168,12 +184,14 @@ impl<E: Entity> Envelope<E> {
     pub(crate) fn fail(self, error: DispatchError) {
         match self {
             // Whoever no longer waits need not be told.
-            Self::Command(command) => drop(command.answer.send(Err(error.into()))),
+            Self::Command(command) | Self::Again(command) => {
+                drop(command.answer.send(Err(error.into())));
+            }
             Self::Query(query) => drop(query(Err(error))),
             Self::Passivate(answer) => {
                 let _nobody_waits = answer.map(|answer| answer.send(false));
             }
-            Self::Crash => {}
+            Self::Learned(..) | Self::Crash => {}
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct RuntimeOptions {
     pub warm_max: usize,
     /// An instance unused for so long is passivated. Default 5 minutes.
     pub idle: Duration,
-    /// Instances that recover at a time. Default 64.
+    /// Instances that recover, or look in the log for what they no longer remember, at a time. Default 64.
     pub recoveries_max: usize,
     /// A recovery that reads nothing for so long has failed. Default 30 s; its length does not matter.
     pub recovery_stall: Duration,
@@ -34,11 +34,19 @@ pub struct RuntimeOptions {
     pub snapshots: SnapshotPolicy,
     /// How long a sender waits when it names no deadline. Default: for as long as it takes.
     pub deadline: Option<Duration>,
-    /// Outcomes that an instance remembers, for command ids and effects. Default 4,096.
-    pub remembered_max: usize,
-    /// A caller's command id is remembered for so long, if not pushed out before; older ones are refused.
-    /// Default 24 hours.
+    /// A caller's command id is remembered for so long, whatever the load; older ones are refused. Default 24 hours.
     pub remembered_for: Duration,
+    /// How far ahead of the runtime's clock a caller's command id may be dated; one further ahead is refused. Default
+    /// 5 minutes, which clocks that are set at all keep to.
+    pub remembered_ahead_max: Duration,
+    /// Outcomes that an instance keeps whole in memory, for command ids and effects: the newest. An older one is read
+    /// from the log when its command comes again. Those whose commit waits for the disk are kept beside them. Default 16.
+    pub remembered_max: usize,
+    /// What the payloads of those may have together; the newest is kept whatever it has. Default 16 KiB.
+    pub remembered_answer_bytes_max: usize,
+    /// What all instances together keep to know older ids by, 8 bytes for each. Beyond it an instance lets go of its
+    /// oldest ones, and reads the log when an id comes that can be among them. Default 512 MiB.
+    pub remembered_id_bytes_max: usize,
     /// How payloads are encoded. Default bincode.
     pub codec: PayloadCodec,
     /// New ids follow from this number instead of chance, on the thread that builds the runtime. For simulations
@@ -61,8 +69,11 @@ impl Default for RuntimeOptions {
             restart: RestartPolicy::default(),
             snapshots: SnapshotPolicy::EveryEvents(1_000),
             deadline: None,
-            remembered_max: 4_096,
             remembered_for: Duration::from_secs(24 * 3_600),
+            remembered_ahead_max: Duration::from_secs(5 * 60),
+            remembered_max: 16,
+            remembered_answer_bytes_max: 16 << 10,
+            remembered_id_bytes_max: 512 << 20,
             codec: PayloadCodec::Bincode,
             id_seed: None,
         }

@@ -11,7 +11,8 @@ use std::time::Duration;
 pub enum SnapshotPolicy {
     /// Never, and existing ones are ignored.
     Never,
-    /// When so many events were decided or recovered since the last one.
+    /// When so many events were decided or recovered since the last one, or so many commits: those that only remember an
+    /// outcome have no events, and cost a recovery time as well.
     EveryEvents(u64),
     /// When the events since the last one have so many bytes.
     EveryBytes(u64),
@@ -30,7 +31,9 @@ pub enum SnapshotPolicy {
 pub struct SnapshotFacts {
     /// Events since the last snapshot.
     pub events: u64,
-    /// Their payload bytes.
+    /// Commits recorded in the stream since then, those without events included.
+    pub commits: u64,
+    /// Payload bytes of the events, and of the outcomes that are remembered.
     pub bytes: u64,
     /// How long the last recovery took.
     pub recovery: Duration,
@@ -39,12 +42,12 @@ pub struct SnapshotFacts {
 }
 
 impl SnapshotPolicy {
-    /// Whether a snapshot is due. Never without an event since the last one.
+    /// Whether a snapshot is due. Never when nothing was recorded since the last one.
     pub fn is_due(&self, facts: &SnapshotFacts) -> bool {
-        facts.events > 0
+        facts.events.max(facts.commits) > 0
             && match self {
                 Self::Never => false,
-                Self::EveryEvents(events) => facts.events >= *events,
+                Self::EveryEvents(events) => facts.events.max(facts.commits) >= *events,
                 Self::EveryBytes(bytes) => facts.bytes >= *bytes,
                 Self::RecoveryTook(time) => facts.recovery >= *time,
                 Self::OnPassivation => facts.passivating,

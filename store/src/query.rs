@@ -38,6 +38,8 @@ pub struct StreamQuery {
     pub to: StreamVersion,
     /// Only commits after this one.
     pub after: LogSequence,
+    /// Only commits up to this one. Where it is a commit of the stream, nothing later is looked at.
+    pub until: LogSequence,
     /// Whether commits without events are wanted, too.
     pub eventless: bool,
     /// Which way. `Backward` starts at `to`.
@@ -54,6 +56,7 @@ impl StreamQuery {
             from: StreamVersion::new(1),
             to: StreamVersion::MAX,
             after: LogSequence::ZERO,
+            until: LogSequence::MAX,
             eventless: false,
             direction: Direction::Forward,
             commits_max: usize::MAX,

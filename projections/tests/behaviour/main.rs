@@ -9,7 +9,6 @@ mod failing;
 mod following;
 mod lifecycle;
 mod rebuilding;
-mod shapes;
 mod tables;
 mod waiting;
 mod world;

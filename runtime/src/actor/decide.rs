@@ -1,23 +1,24 @@
 //! Deciding one command and handing it to the log. The actor does not wait for the disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion};
+use chronicler_domain::{Context, GlobalPosition, LogSequence, StreamVersion};
 use chronicler_store::test_points::{CrashPlace, Promise, is_broken, reached};
 use chronicler_store::{
-    Append, AppendError, AppendResult, Direction, Expected, Outcome, OutcomeRecord, OutcomeResult,
-    SideRecord, StreamAppend, StreamQuery,
+    Append, AppendError, AppendResult, Expected, Outcome, OutcomeRecord, OutcomeResult, SideRecord,
+    StreamAppend,
 };
-use futures::StreamExt;
 use uuid::Uuid;
 
+use super::look_up::{Asking, look_up};
 use super::turn::{Live, Turn};
 use crate::dedup::{Place, Remembered};
 use crate::dispatch::Admitted;
 use crate::entity::{Draft, Entity, Refusal};
 use crate::error::{DispatchError, SendError};
-use crate::inbox::{Answer, Body, CommandEnvelope, Identity};
+use crate::inbox::{Answer, Body, CommandEnvelope, Identity, Searched};
 use crate::instance::Instance;
 use crate::receipt::Receipt;
 use crate::telemetry;
@@ -36,7 +37,7 @@ impl<E: Entity> Turn<E> {
                 DispatchError::DeadlineExceeded { deadline, outcome },
             );
         }
-        let command = match self.unless_repeated(command).await {
+        let command = match self.unless_repeated(command) {
             Some(command) => command,
             None => return,
         };
@@ -60,6 +61,7 @@ impl<E: Entity> Turn<E> {
             says,
             answer,
             admitted,
+            ..
         } = command;
         let command_hash = says.map(|says| says.fingerprint);
         let instance = Arc::clone(&self.instance);
@@ -123,7 +125,7 @@ impl<E: Entity> Turn<E> {
             match remember(
                 &instance,
                 live,
-                &ctx.command_id(),
+                &ctx,
                 identity,
                 command_hash,
                 &outcome,
@@ -142,8 +144,17 @@ impl<E: Entity> Turn<E> {
         if events.is_empty() && records.is_empty() {
             return answer_when_durable(&instance, outcome, version, answer, admitted);
         }
-        let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
+        let answers = records.iter().map(|record| match record {
+            SideRecord::Outcome(outcome) => outcome.payload.len(),
+            _ => 0,
+        });
+        let bytes: usize = events
+            .iter()
+            .map(|event| event.payload.len())
+            .chain(answers)
+            .sum();
         live.since_snapshot.events += events.len() as u64;
+        live.since_snapshot.commits += 1;
         live.since_snapshot.bytes += bytes as u64;
         let append = Append {
             commit_id: ctx.command_id(),
@@ -189,7 +200,8 @@ impl<E: Entity> Turn<E> {
             reached(CrashPlace::Reply);
             drop(answer.send(answered));
             reached(CrashPlace::Replied);
-            if failed || rests {
+            let untidy = || settled.untidy.load(Ordering::Acquire) && settled.in_flight.len() == 0;
+            if failed || rests || untidy() {
                 settled.nudge();
             }
             drop(admitted);
@@ -199,10 +211,11 @@ impl<E: Entity> Turn<E> {
         self.snapshot_if_due(false);
     }
 
-    /// Gives a repeated command the outcome of the first; gives the command back if it is none.
-    async fn unless_repeated(
+    /// Gives a repeated command the outcome of the first; gives the command back if it is none. A command that the log
+    /// must be asked for goes there, and comes back to the inbox.
+    fn unless_repeated(
         &mut self,
-        command: Box<CommandEnvelope<E>>,
+        mut command: Box<CommandEnvelope<E>>,
     ) -> Option<Box<CommandEnvelope<E>>> {
         let Some(identity) = command.identity else {
             return Some(command);
@@ -210,52 +223,57 @@ impl<E: Entity> Turn<E> {
         if is_broken(Promise::Deduplication) {
             return Some(command);
         }
-        let id = command.ctx.command_id();
+        let (id, now) = (command.ctx.command_id(), command.ctx.now());
         let instance = Arc::clone(&self.instance);
-        let live = self.live.as_ref()?;
-        let mut found = live.memory.find(id).cloned();
-        if found.is_none() {
-            match identity {
-                Identity::Caller { issued_at } => {
-                    let oldest = command
-                        .ctx
-                        .now()
-                        .minus(instance.core.options.remembered_for);
-                    let remembered_after = oldest.max(live.memory.forgotten_through());
-                    if issued_at <= remembered_after {
-                        let stream = instance.stream.clone();
-                        let error = DispatchError::CommandTooOld {
-                            stream,
-                            issued_at,
-                            remembered_after,
-                        };
-                        refuse(command, error);
-                        return None;
-                    }
-                }
-                Identity::Effect { decided_at } if !live.memory.reaches_back_to(decided_at) => {
-                    // On the heap, as a recovery is: it is rare.
-                    match Box::pin(look_back(&instance, id, decided_at)).await {
-                        Ok(outcome) => found = outcome,
-                        Err(error) => {
-                            refuse(command, error);
-                            return None;
-                        }
-                    }
-                }
-                Identity::Effect { .. } => {}
-            }
-        }
-        let Some(found) = found else {
-            return Some(command);
+        let memory = &self.live.as_ref()?.memory;
+        let (found, searched) = match std::mem::take(&mut command.searched) {
+            Searched::Found(found) => (Some(*found), LogSequence::ZERO),
+            Searched::Through(searched) => (memory.find(id).cloned(), searched),
         };
-        if command.differs_from(found.command_hash) {
-            let stream = instance.stream.clone();
-            refuse_when_durable(&instance, *command, DispatchError::IdReused { stream, id });
+        if let Some(found) = found {
+            if command.differs_from(found.command_hash) {
+                let stream = instance.stream.clone();
+                refuse_when_durable(&instance, *command, DispatchError::IdReused { stream, id });
+            } else {
+                repeat(&instance, found, *command);
+            }
             return None;
         }
-        repeat(&instance, found, *command);
-        None
+        if let Identity::Caller { issued_at } = identity {
+            let remembered_after = memory.remembered_after(now);
+            if issued_at <= remembered_after {
+                let error = DispatchError::CommandTooOld {
+                    stream: instance.stream.clone(),
+                    issued_at,
+                    remembered_after,
+                };
+                refuse(command, error);
+                return None;
+            }
+        }
+        let spans = memory.sought(id, identity, searched);
+        if !spans.is_empty() {
+            let asking = Asking {
+                command,
+                spans,
+                through: memory.indexed_through(),
+            };
+            look_up(&instance, asking);
+            return None;
+        }
+        let ahead_max = memory.ahead_max();
+        match identity {
+            Identity::Caller { issued_at } if issued_at > now.plus(ahead_max) => {
+                let error = DispatchError::IdFromFuture {
+                    issued_at,
+                    now,
+                    ahead_max,
+                };
+                refuse(command, error);
+                None
+            }
+            Identity::Caller { .. } | Identity::Effect { .. } => Some(command),
+        }
     }
 }
 
@@ -330,32 +348,11 @@ fn answer_again<E: Entity>(
     })
 }
 
-/// Looks for the outcome of an effect in the stream itself, back to the commit that decided it.
-async fn look_back<E: Entity>(
-    instance: &Instance<E>,
-    id: Uuid,
-    decided_at: LogSequence,
-) -> Result<Option<Remembered>, DispatchError> {
-    let query = StreamQuery {
-        after: decided_at,
-        eventless: true,
-        direction: Direction::Backward,
-        ..StreamQuery::new(instance.stream.clone())
-    };
-    let mut commits = instance.core.store.read_stream(query);
-    while let Some(batch) = commits.next().await {
-        if let Some(commit) = batch?.iter().find(|commit| commit.commit_id() == id) {
-            return Ok(Remembered::read(commit, instance.stream.key()));
-        }
-    }
-    Ok(None)
-}
-
 /// Remembers an outcome, and gives the record that makes the log remember it.
 fn remember<E: Entity>(
     instance: &Instance<E>,
     live: &mut Live<E>,
-    id: &Uuid,
+    ctx: &Context,
     identity: Identity,
     command_hash: Option<u64>,
     outcome: &Outcomes<E>,
@@ -373,11 +370,13 @@ fn remember<E: Entity>(
         payload: encoded.payload.clone(),
         command_hash,
         issued_at,
+        at: ctx.now(),
         first_version: live.version.next(),
         version,
         place: Arc::clone(&place),
     };
-    live.memory.remember(*id, remembered);
+    live.memory
+        .remember(ctx.command_id(), remembered, ctx.now());
     let record = OutcomeRecord {
         result: if outcome.is_ok() {
             OutcomeResult::Reply

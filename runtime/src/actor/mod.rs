@@ -1,6 +1,7 @@
 //! The actor of one instance, as the actor library sees it. What it does is in the files of its phases.
 
 mod decide;
+mod look_up;
 mod recover;
 mod snapshot;
 mod turn;
@@ -12,6 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
 
 use crate::entity::Entity;
 use crate::instance::Instance;
+pub(crate) use look_up::LookUps;
 use turn::Turn;
 
 /// What an actor is told, once: everything after that waits in the instance's inbox.

@@ -96,7 +96,7 @@ async fn replay<E: Entity>(instance: &Instance<E>) -> Result<(Live<E>, Settled),
             state: instance.entity.initial(&instance.stream),
             version: StreamVersion::ZERO,
             commit_id: None,
-            memory: Memory::new(core.options.remembered_max),
+            memory: Memory::new(&core.memory),
             since_snapshot: SnapshotFacts::default(),
         },
         end: Settled::default(),
@@ -140,14 +140,16 @@ fn fold<E: Entity>(
         live.version = part.last_version();
         live.commit_id = Some(commit.commit_id());
         end.sequence = commit.sequence();
+        live.since_snapshot.commits += 1;
+        live.since_snapshot.bytes += commit.as_bytes().len() as u64;
         if part.event_count() > 0 {
             let last = part.events().last();
             end.position = last.map_or(end.position, |event| event.position());
             live.since_snapshot.events += part.event_count();
-            live.since_snapshot.bytes += commit.as_bytes().len() as u64;
         }
         if let Some(outcome) = Remembered::read(commit, key) {
-            live.memory.remember(commit.commit_id(), outcome);
+            let now = instance.core.clock.now();
+            live.memory.remember(commit.commit_id(), outcome, now);
         }
     }
     Ok(())
@@ -195,6 +197,9 @@ fn restore<E: Entity>(instance: &Instance<E>, snapshot: &Snapshot) -> Result<Bas
     }
     let body: SnapshotBody =
         codec::decode(CodecId::BINCODE, &snapshot.payload).map_err(|error| error.to_string())?;
+    if !body.is_of_this_shape() {
+        return Err("another release wrote it".to_owned());
+    }
     let restored = catch_unwind(AssertUnwindSafe(|| {
         instance.entity.restore(&instance.stream, &body.state)
     }));
@@ -205,7 +210,11 @@ fn restore<E: Entity>(instance: &Instance<E>, snapshot: &Snapshot) -> Result<Bas
         state,
         version: snapshot.version,
         commit_id: Some(snapshot.commit_id),
-        memory: Memory::restore(instance.core.options.remembered_max, body.memory),
+        memory: Memory::restore(
+            &instance.core.memory,
+            body.memory,
+            instance.core.clock.now(),
+        ),
         since_snapshot: SnapshotFacts::default(),
     };
     let end = Settled {

@@ -15,12 +15,24 @@ use crate::dedup::MemoryImage;
 use crate::entity::Entity;
 use crate::snapshots::SnapshotFacts;
 
+/// What every snapshot begins with. Earlier releases began with the length of the state, which this cannot be: each
+/// passes over what the other wrote.
+const SHAPE: u64 = 0xc4b0_0000_0000_0002;
+
 /// What a snapshot holds: the entity's own bytes, and what must survive with them.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SnapshotBody {
+    shape: u64,
     pub(super) state: Vec<u8>,
     pub(super) memory: MemoryImage,
     pub(super) position: GlobalPosition,
+}
+
+impl SnapshotBody {
+    /// Whether it was written as it is read now.
+    pub(super) fn is_of_this_shape(&self) -> bool {
+        self.shape == SHAPE
+    }
 }
 
 impl<E: Entity> Turn<E> {
@@ -59,6 +71,7 @@ impl<E: Entity> Turn<E> {
             // Only now: where an outcome lies is known when it is durable, and a repetition is told.
             let Some(memory) = memory.image() else { return };
             let body = SnapshotBody {
+                shape: SHAPE,
                 state: state.to_vec(),
                 memory,
                 position: end.position,
@@ -74,7 +87,7 @@ impl<E: Entity> Turn<E> {
 
     /// Ends the instance if nothing waits and nothing is in flight.
     pub(super) async fn passivate(&mut self) -> bool {
-        if self.instance.in_flight.len() > 0 || self.instance.in_flight.has_failed() {
+        if self.instance.is_busy() || self.instance.in_flight.has_failed() {
             return false;
         }
         if let Some(saved) = self.snapshot_if_due(true) {

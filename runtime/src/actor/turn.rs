@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chronicler_domain::StreamVersion;
 use uuid::Uuid;
@@ -49,17 +50,25 @@ impl<E: Entity> Turn<E> {
                 self.discard();
             }
             let Some(envelope) = self.instance.next() else {
+                self.tidy();
                 return ControlFlow::Continue(());
             };
             match envelope {
-                Envelope::Command(command) => match self.recovered().await {
-                    Ok(()) => self.decide(command).await,
-                    Err(error) => drop(command.answer.send(Err(error.into()))),
-                },
+                Envelope::Command(command) | Envelope::Again(command) => {
+                    match self.recovered().await {
+                        Ok(()) => self.decide(command).await,
+                        Err(error) => drop(command.answer.send(Err(error.into()))),
+                    }
+                }
                 Envelope::Query(query) => match self.recovered().await {
                     Ok(()) => self.look(query),
                     Err(error) => drop(query(Err(error))),
                 },
+                Envelope::Learned(span, runs) => {
+                    if let Some(live) = &mut self.live {
+                        live.memory.learn(span, runs);
+                    }
+                }
                 // The one deliberate panic: it sets in motion what a fault in the runtime itself would.
                 Envelope::Crash => std::panic::panic_any("crashed on request".to_owned()),
                 Envelope::Passivate(answer) => {
@@ -76,6 +85,22 @@ impl<E: Entity> Turn<E> {
             if taken.is_multiple_of(ENVELOPES_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Keeps by id only what was kept whole because it was in flight; comes back if it still is.
+    fn tidy(&mut self) {
+        let untidy = &self.instance.untidy;
+        let Some(live) = &mut self.live else { return };
+        if !live.memory.is_over() && !untidy.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.instance.core.clock.now();
+        live.memory.shed(now);
+        untidy.store(live.memory.is_over(), Ordering::Release);
+        // The last one may have settled before that was said, and nobody comes back for it.
+        if live.memory.is_over() && self.instance.in_flight.len() == 0 {
+            live.memory.shed(now);
         }
     }
 

@@ -2,7 +2,6 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::field_reassign_with_default,
     reason = "tests fail by panicking, and non-exhaustive options are set one by one"
 )]
@@ -13,7 +12,7 @@ mod commands;
 mod durable;
 mod fencing;
 mod lives;
+mod memory;
 mod outcomes;
 mod repetition;
-mod shapes;
 mod snapshots;

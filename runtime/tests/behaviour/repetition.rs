@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chronicler_domain::GlobalPosition;
 use chronicler_runtime::{DispatchError, RuntimeOptions, SendError, SnapshotPolicy};
-use chronicler_store::MemoryStore;
+use chronicler_store::{MemoryStore, Outcome};
 
 use crate::fixture::{Command, Negative, command_id, fixture, settle, with};
 use crate::snapshots::snapshots;
@@ -106,17 +106,24 @@ async fn a_duplicate_of_a_command_in_flight_waits_for_it() {
 
 #[tokio::test]
 async fn an_id_from_before_the_horizon_is_refused_and_never_executed_again() {
-    let mut options = RuntimeOptions::default();
-    options.remembered_max = 2;
-    let f = with(MemoryStore::new(), options).await;
+    let f = fixture().await;
+    let hour = Duration::from_secs(3_600);
     let ids: Vec<_> = (0..4)
         .map(|n| {
-            f.clock.advance(Duration::from_millis(5));
+            f.clock.advance(hour);
             command_id(&f, &format!("{n}"))
         })
         .collect();
     for id in &ids {
         f.send_with("a", Command::Add(1), id.clone()).await.unwrap();
+    }
+    // More than 24 hours after the first two were made.
+    f.clock.advance(hour * 22);
+    settle().await;
+    // Only the newest are kept whole, and pushed out the others are looked for; too old they are not.
+    for n in 0..40 {
+        let id = command_id(&f, &format!("later {n}"));
+        f.send_with("a", Command::Add(1), id).await.unwrap();
     }
     for (n, id) in ids.iter().enumerate() {
         let again = f.send_with("a", Command::Add(1), id.clone()).await;
@@ -129,9 +136,10 @@ async fn an_id_from_before_the_horizon_is_refused_and_never_executed_again() {
                 ),
                 "{error}"
             );
+            assert_eq!(error.outcome(), Outcome::Unknown, "it was applied");
         } else {
             assert!(again.unwrap().duplicate);
         }
     }
-    assert_eq!(f.total("a").await, 4);
+    assert_eq!(f.total("a").await, 44);
 }

@@ -1,6 +1,7 @@
 //! How far a step saga goes in one decision.
 
-use super::build::{GIVEN, written};
+use chronicler_store::codec::PayloadCodec;
+
 use super::course::Course;
 use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Kind, Node, Place, Plan, Told};
@@ -62,7 +63,7 @@ impl<S: StepSaga> Course<'_, S> {
                     if !node.terms.branch.is_empty() {
                         self.next = self.next.terms(|terms| terms.clone_from(&node.terms));
                     }
-                    self.did(node, written(&()).unwrap_or_default());
+                    self.did(node, Vec::new());
                 }
                 Plan::One(request) => {
                     match self.sent(node, Place::default(), request) {
@@ -161,7 +162,7 @@ impl<S: StepSaga> Course<'_, S> {
     pub(super) fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
         self.note(StepEvent::Did {
             step: node.id.to_owned(),
-            codec: GIVEN.id().number(),
+            codec: PayloadCodec::default().id().number(),
             output,
         });
     }

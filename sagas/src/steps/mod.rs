@@ -3,7 +3,6 @@
 //! [`StepSaga`] is what an application writes, [`Steps`] makes a [`Saga`](crate::Saga) of it. ADR 10 has the reasons.
 
 mod advance;
-mod beginning;
 mod build;
 mod course;
 mod definition;
@@ -22,7 +21,6 @@ mod state;
 mod target;
 mod whole;
 
-pub use beginning::Beginning;
 pub use build::Define;
 pub use definition::Definition;
 pub use given_up::{Cause, GivenUp};

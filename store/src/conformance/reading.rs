@@ -351,6 +351,30 @@ pub(super) async fn commits_without_events_are_given_when_asked_for(
             )?;
         }
     }
+    for (until, wanted) in [
+        (0, vec![]),
+        (1, vec![1]),
+        (2, vec![1, 2]),
+        (3, vec![1, 2, 3]),
+        (4, vec![1, 2, 3]), // the fourth is of another stream
+        (5, vec![1, 2, 3, 5]),
+        (6, vec![1, 2, 3, 5]),
+    ] {
+        for direction in [Direction::Forward, Direction::Backward] {
+            let query = StreamQuery {
+                until: LogSequence::new(until),
+                eventless: true,
+                direction,
+                ..StreamQuery::new(stream.clone())
+            };
+            let mut found = sequences(&subject.stream_commits(query).await?);
+            if direction == Direction::Backward {
+                found.reverse();
+            }
+            let what = format_args!("{direction:?} until {until}");
+            equal(what, found, wanted.clone())?;
+        }
+    }
     let all = sequences(&subject.all_commits().await?);
     equal("all commits", all, vec![1, 2, 3, 4, 5])?;
     let query = AllQuery::from(Start::Sequence(LogSequence::new(1)));

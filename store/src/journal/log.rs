@@ -17,7 +17,7 @@ use super::identity::StoreKind;
 use super::lock::DirectoryLock;
 use super::open::{OpenIndex, OpenReport, open};
 use super::options::JournalOptions;
-use super::read::{self, FactReader, read_all, read_stream, stream_batches};
+use super::read::{self, FactReader, offset_in_stream, read_all, read_stream, stream_batches};
 use super::shared::Shared;
 use super::write::{Answer, Barrier, Follower, Writer, head_in_index};
 use crate::acceptance::{check, payload_bytes};
@@ -186,8 +186,14 @@ impl EventLog for JournalLog {
                 return Ok(());
             };
             // The head may be newer than the call; the view is newer than the head.
-            let mut reader = shared.view().reader();
-            read_stream(&mut reader, &query, until, head.log_offset, sender)
+            let view = shared.view();
+            let mut reader = view.reader();
+            let (mut until, mut begin) = (until, head.log_offset);
+            if query.until < head.sequence {
+                until = until.min(query.until);
+                begin = offset_in_stream(&view, &mut reader, &query)?.unwrap_or(begin);
+            }
+            read_stream(&mut reader, &query, until, begin, sender)
         })
     }
 

@@ -23,6 +23,7 @@ pub(super) fn of_stream(journal: &Journal, query: &StreamQuery) -> Vec<usize> {
         let part = commit.parts().find(|part| part.stream_key() == key);
         part.is_some_and(|part| {
             commit.sequence() > query.after
+                && commit.sequence() <= query.until
                 && (query.eventless || part.event_count() > 0)
                 && in_range(
                     part.first_version(),

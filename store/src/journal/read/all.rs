@@ -14,7 +14,7 @@ use crate::journal::disk::{OpenMode, Storage};
 use crate::journal::marker::LogEnd;
 use crate::journal::memory::{Chunk, Tail};
 use crate::journal::segment::{Segment, Segments, SparseEntry, Trailer};
-use crate::query::{AllQuery, CommitStream, Direction, Start};
+use crate::query::{AllQuery, CommitStream, Direction, Start, StreamQuery};
 
 /// Where everything is that a read of the whole log needs, as of its beginning.
 #[derive(Debug)]
@@ -186,6 +186,26 @@ fn first_offset(query: &AllQuery, view: &LogView, reader: &FrameReader) -> Resul
     });
     let entry = sparse.get(after.saturating_sub(1));
     Ok(entry.map_or(segment.header.base_offset, |entry| entry.offset))
+}
+
+/// The log offset of the commit up to which a query of a stream reads, if it is one of that stream.
+pub(crate) fn offset_in_stream(
+    view: &LogView,
+    reader: &mut FrameReader,
+    query: &StreamQuery,
+) -> Result<Option<u64>, ReadError> {
+    let start = AllQuery::from(Start::Sequence(query.until));
+    let mut offset = first_offset(&start, view, reader)?;
+    while offset < view.end.offset {
+        let commit = reader.commit_at(offset)?;
+        if commit.sequence() >= query.until {
+            let key = query.stream.key();
+            let is_in_it = commit.parts().any(|part| part.stream_key() == key);
+            return Ok((is_in_it && commit.sequence() == query.until).then_some(offset));
+        }
+        offset += commit.as_bytes().len() as u64;
+    }
+    Ok(None)
 }
 
 /// Frames are linked by streams only, so the log is read backwards in the stretches of the sparse index,

@@ -7,7 +7,7 @@ mod facts;
 mod frames;
 mod stream;
 
-pub(crate) use all::{LogView, read_all};
+pub(crate) use all::{LogView, offset_in_stream, read_all};
 pub(crate) use blocking::{run, stream_batches};
 pub(crate) use facts::FactReader;
 pub(crate) use frames::FrameReader;

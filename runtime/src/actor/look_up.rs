@@ -1,0 +1,229 @@
+//! Looking in the log for commands that the memory does not hold any more: beside the actor, which goes on with others.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chronicler_domain::{LogSequence, StreamId};
+use chronicler_store::{AllQuery, Direction, ReadError, RecordedCommit, Start, Store, StreamQuery};
+use futures::StreamExt;
+use uuid::Uuid;
+
+use crate::dedup::{Entry, OpenRun, Remembered, Run, Span};
+use crate::dispatch::Core;
+use crate::entity::Entity;
+use crate::error::DispatchError;
+use crate::inbox::{CommandEnvelope, Envelope, Searched};
+use crate::instance::Instance;
+
+/// The longest span whose ids are kept in memory after it was read: 2 MiB of them.
+const LEARNED_MAX: usize = 262_144;
+/// How many of them make one run, so that no run takes long to be read again.
+const LEARNED_RUN: usize = 16_384;
+
+/// A command that waits to be told whether it was carried out before.
+pub(crate) struct Asking<E: Entity> {
+    pub(crate) command: Box<CommandEnvelope<E>>,
+    /// Where its outcome can lie.
+    pub(crate) spans: Vec<Span>,
+    /// Once those are searched, everything up to here is.
+    pub(crate) through: LogSequence,
+}
+
+/// The commands of one instance that wait for a look into the log. One task looks for all that wait, one pass after the
+/// other, so that however many come the log is read once.
+pub(crate) struct LookUps<E: Entity> {
+    waiting: Vec<Asking<E>>,
+    running: bool,
+}
+
+impl<E: Entity> Default for LookUps<E> {
+    fn default() -> Self {
+        Self {
+            waiting: Vec::new(),
+            running: false,
+        }
+    }
+}
+
+impl<E: Entity> LookUps<E> {
+    /// Whether any command waits: the instance must not end, since it comes back to its inbox.
+    pub(crate) fn are_under_way(&self) -> bool {
+        self.running
+    }
+}
+
+/// Has the log looked through for a command; it comes back to the inbox with the answer.
+pub(crate) fn look_up<E: Entity>(instance: &Arc<Instance<E>>, asking: Asking<E>) {
+    let mut look_ups = instance.look_ups.lock();
+    look_ups.waiting.push(asking);
+    if !std::mem::replace(&mut look_ups.running, true) {
+        let looking = Arc::clone(instance);
+        instance
+            .core
+            .tasks
+            .spawn(async move { run(&looking).await });
+    }
+}
+
+async fn run<E: Entity>(instance: &Arc<Instance<E>>) {
+    loop {
+        let asking = {
+            let mut look_ups = instance.look_ups.lock();
+            if look_ups.waiting.is_empty() {
+                look_ups.running = false;
+                look_ups.waiting = Vec::new();
+                return;
+            }
+            std::mem::take(&mut look_ups.waiting)
+        };
+        let wanted: HashSet<Uuid> = asking.iter().map(|asking| asking.id()).collect();
+        let spans: HashSet<Span> = asking
+            .iter()
+            .flat_map(|asking| asking.spans.iter().copied())
+            .collect();
+        let found = match instance.core.recoveries.acquire().await {
+            Ok(_permit) => find(instance, spans, &wanted).await,
+            Err(_) => Err(ReadError::Closed),
+        };
+        match found {
+            Ok(found) => {
+                for (span, runs) in found.learned {
+                    instance.push_back(Envelope::Learned(span, runs));
+                }
+                for asking in asking {
+                    let searched = match found.outcomes.get(&asking.id()) {
+                        Some(outcome) => Searched::Found(Box::new(outcome.clone())),
+                        None => Searched::Through(asking.through),
+                    };
+                    let command = Box::new(CommandEnvelope {
+                        searched,
+                        ..*asking.command
+                    });
+                    instance.push_back(Envelope::Again(command));
+                }
+            }
+            Err(source) => asking
+                .into_iter()
+                .for_each(|asking| asking.fail(instance, &source)),
+        }
+    }
+}
+
+impl<E: Entity> Asking<E> {
+    fn id(&self) -> Uuid {
+        self.command.ctx.command_id()
+    }
+
+    fn fail(self, instance: &Instance<E>, source: &ReadError) {
+        let error = DispatchError::MemoryUnreadable {
+            stream: instance.stream.clone(),
+            id: self.id(),
+            source: source.clone(),
+        };
+        drop(self.command.answer.send(Err(error.into())));
+    }
+}
+
+/// What a pass over the log gave.
+#[derive(Default)]
+struct Found {
+    outcomes: HashMap<Uuid, Remembered>,
+    learned: Vec<(Span, Vec<Run>)>,
+}
+
+async fn find<E: Entity>(
+    instance: &Instance<E>,
+    spans: HashSet<Span>,
+    wanted: &HashSet<Uuid>,
+) -> Result<Found, ReadError> {
+    let (core, stream) = (&instance.core, &instance.stream);
+    let mut found = Found::default();
+    for span in spans {
+        if span.first == span.last {
+            let commit = commit_at(core.store.as_ref(), span.first).await?;
+            found.note(commit.iter(), stream, wanted);
+        } else {
+            found.read(core, stream, span, wanted).await?;
+        }
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn note<'a>(
+        &mut self,
+        commits: impl Iterator<Item = &'a RecordedCommit>,
+        stream: &StreamId,
+        wanted: &HashSet<Uuid>,
+    ) {
+        for commit in commits.filter(|commit| wanted.contains(&commit.commit_id())) {
+            if let Some(outcome) = Remembered::read(commit, stream.key()) {
+                self.outcomes.insert(commit.commit_id(), outcome);
+            }
+        }
+    }
+
+    /// Reads a span of the stream, and keeps what the memory needs to know of it.
+    async fn read(
+        &mut self,
+        core: &Core,
+        stream: &StreamId,
+        span: Span,
+        wanted: &HashSet<Uuid>,
+    ) -> Result<(), ReadError> {
+        let query = StreamQuery {
+            after: span.first.previous(),
+            until: span.last,
+            eventless: true,
+            direction: Direction::Backward,
+            ..StreamQuery::new(stream.clone())
+        };
+        let mut commits = core.store.read_stream(query);
+        let mut entries = Vec::new();
+        while let Some(batch) = commits.next().await {
+            let batch = batch?;
+            self.note(batch.iter(), stream, wanted);
+            if entries.len() <= LEARNED_MAX {
+                let ahead_max = core.options.remembered_ahead_max;
+                entries.extend(batch.iter().filter_map(|commit| {
+                    let outcome = Remembered::read(commit, stream.key())?;
+                    Entry::of(commit.commit_id(), &outcome, ahead_max)
+                }));
+            }
+        }
+        if entries.len() <= LEARNED_MAX {
+            self.learned.push((span, runs(entries)));
+        }
+        Ok(())
+    }
+}
+
+/// The runs of what was read from new to old.
+fn runs(entries: Vec<Entry>) -> Vec<Run> {
+    let (mut runs, mut open) = (Vec::new(), OpenRun::new());
+    for entry in entries.iter().rev() {
+        if open.len() >= LEARNED_RUN || !open.push(entry) {
+            runs.push(open.close());
+            open.push(entry);
+        }
+    }
+    if open.len() > 0 {
+        runs.push(open.close());
+    }
+    runs
+}
+
+/// One commit of the log.
+async fn commit_at(
+    store: &dyn Store,
+    sequence: LogSequence,
+) -> Result<Option<RecordedCommit>, ReadError> {
+    let query = AllQuery {
+        eventless: true,
+        commits_max: 1,
+        ..AllQuery::from(Start::Sequence(sequence))
+    };
+    let batch = store.read_all(query).next().await.transpose()?;
+    let commit = batch.and_then(|commits| commits.into_iter().next());
+    Ok(commit.filter(|commit| commit.sequence() == sequence))
+}

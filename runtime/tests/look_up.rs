@@ -1,0 +1,261 @@
+//! Looking in the log for a command holds up nobody else, and says so when it cannot be done.
+#![allow(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    reason = "tests fail by panicking, and non-exhaustive options are set one by one"
+)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chronicler_domain::{
+    Aggregate, CommandId, Context, Decided, Decision, Event, StreamId, StreamVersion, Tenant,
+};
+use chronicler_runtime::{
+    DispatchError, Receipt, Runtime, RuntimeBuilder, RuntimeOptions, SendError, SendOptions,
+};
+use chronicler_store::{
+    AllQuery, Append, CommitStream, Completion, EventLog, FactEntry, FactKind, FactQuery, Head,
+    Health, MemoryStore, Outcome, ReadError, Snapshot, SnapshotStore, StoreError, StreamHead,
+    StreamQuery, ViewCheckpoint, ViewName, ViewRow, ViewStore,
+};
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// What becomes of whoever reads a place of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Now {
+    Open,
+    Shut,
+    Broken,
+}
+
+/// The store in memory behind a gate: places of the log are read when it is open.
+struct Gate {
+    store: MemoryStore,
+    gate: watch::Sender<Now>,
+}
+
+impl EventLog for Gate {
+    fn submit(&self, append: Append, done: Completion) {
+        self.store.submit(append, done);
+    }
+    fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
+        self.store.barrier(done);
+    }
+    fn head(&self) -> Head {
+        self.store.head()
+    }
+    fn watch_head(&self) -> watch::Receiver<Head> {
+        self.store.watch_head()
+    }
+    fn watch_health(&self) -> watch::Receiver<Health> {
+        self.store.watch_health()
+    }
+    fn stream_head(
+        &self,
+        stream: &StreamId,
+    ) -> BoxFuture<'static, Result<Option<StreamHead>, ReadError>> {
+        self.store.stream_head(stream)
+    }
+    fn read_stream(&self, query: StreamQuery) -> CommitStream {
+        self.store.read_stream(query)
+    }
+    fn read_all(&self, query: AllQuery) -> CommitStream {
+        let (store, mut gate) = (self.store.clone(), self.gate.subscribe());
+        let opened = async move {
+            let now = gate.wait_for(|now| *now != Now::Shut).await;
+            match now.map(|now| *now) {
+                Ok(Now::Open) => store.read_all(query),
+                _ => stream::iter([Err(ReadError::Index {
+                    reason: "it is broken".into(),
+                })])
+                .boxed(),
+            }
+        };
+        stream::once(opened).flatten().boxed()
+    }
+    fn fact(
+        &self,
+        kind: FactKind,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<FactEntry>, ReadError>> {
+        self.store.fact(kind, key)
+    }
+    fn facts(&self, query: FactQuery) -> BoxFuture<'static, Result<Vec<FactEntry>, ReadError>> {
+        self.store.facts(query)
+    }
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.store.close()
+    }
+}
+
+impl SnapshotStore for Gate {
+    fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        snapshot: Snapshot,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.store.save_snapshot(stream, snapshot)
+    }
+    fn load_snapshot(
+        &self,
+        stream: &StreamId,
+        at_most: StreamVersion,
+    ) -> BoxFuture<'static, Result<Option<Snapshot>, StoreError>> {
+        self.store.load_snapshot(stream, at_most)
+    }
+    fn delete_snapshots(
+        &self,
+        stream: &StreamId,
+        at_most: StreamVersion,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.store.delete_snapshots(stream, at_most)
+    }
+}
+
+impl ViewStore for Gate {
+    fn view_generations(
+        &self,
+        name: &str,
+    ) -> BoxFuture<'static, Result<Vec<(ViewName, ViewCheckpoint)>, StoreError>> {
+        self.store.view_generations(name)
+    }
+    fn write_view(
+        &self,
+        view: &ViewName,
+        rows: Vec<ViewRow>,
+        checkpoint: ViewCheckpoint,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.store.write_view(view, rows, checkpoint)
+    }
+    fn view_row(
+        &self,
+        view: &ViewName,
+        key: Bytes,
+    ) -> BoxFuture<'static, Result<Option<ViewRow>, StoreError>> {
+        self.store.view_row(view, key)
+    }
+    fn view_rows(
+        &self,
+        view: &ViewName,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<ViewRow>, StoreError>> {
+        self.store.view_rows(view, after, limit)
+    }
+    fn drop_view(&self, view: &ViewName) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.store.drop_view(view)
+    }
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Counter(i64);
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Add;
+
+#[derive(Serialize, Deserialize)]
+struct Added;
+
+impl Event for Added {}
+
+impl Aggregate for Counter {
+    const CATEGORY: &'static str = "counter";
+    type Command = Add;
+    type Event = Added;
+    type Reply = i64;
+    type Rejection = chronicler_domain::Never;
+
+    fn decide(&self, _: Add, _: &Context) -> Decided<Self> {
+        Ok(Decision::event(Added).reply(self.0 + 1))
+    }
+
+    fn evolve(&mut self, _: &Added) {
+        self.0 += 1;
+    }
+}
+
+type Sent = Result<Receipt<i64>, SendError<chronicler_domain::Never>>;
+
+struct World {
+    runtime: Runtime,
+    gate: watch::Sender<Now>,
+    ids: Vec<CommandId>,
+}
+
+impl World {
+    /// An instance with forty commands, of which it holds one whole.
+    async fn new() -> Self {
+        let mut options = RuntimeOptions::default();
+        options.remembered_max = 1;
+        let (store, gate) = (MemoryStore::new(), watch::Sender::new(Now::Open));
+        let gated = Gate {
+            store,
+            gate: gate.clone(),
+        };
+        let runtime = RuntimeBuilder::new(Arc::new(gated))
+            .aggregate::<Counter>()
+            .options(options)
+            .build()
+            .await
+            .unwrap();
+        let new = || CommandId::from_uuid(runtime.new_id()).unwrap();
+        let ids: Vec<_> = (0..40).map(|_| new()).collect();
+        let world = Self { runtime, gate, ids };
+        for id in &world.ids {
+            assert!(!world.send(*id).await.unwrap().duplicate);
+        }
+        world
+    }
+
+    async fn send(&self, id: CommandId) -> Sent {
+        let options = SendOptions {
+            command_id: Some(id),
+            ..SendOptions::default()
+        };
+        let (tenant, one) = (Tenant::default(), "one".try_into().unwrap());
+        self.runtime
+            .send::<Counter>(&tenant, &one, Add, options)
+            .await
+    }
+}
+
+#[tokio::test]
+async fn d8_a_look_into_the_log_holds_up_nobody_else_and_one_pass_answers_all() {
+    let world = World::new().await;
+    world.gate.send_replace(Now::Shut);
+    let mut again = Box::pin(join_all(
+        world.ids.iter().chain(&world.ids).map(|id| world.send(*id)),
+    ));
+    assert!((&mut again).now_or_never().is_none());
+    // New commands are decided while those wait.
+    for _ in 0..20 {
+        let new = CommandId::from_uuid(world.runtime.new_id()).unwrap();
+        assert!(!world.send(new).await.unwrap().duplicate);
+    }
+    assert!((&mut again).now_or_never().is_none());
+    world.gate.send_replace(Now::Open);
+    for (n, answer) in again.await.into_iter().enumerate() {
+        let receipt = answer.unwrap();
+        assert!(receipt.duplicate);
+        assert_eq!(receipt.reply, (n % 40) as i64 + 1);
+    }
+}
+
+#[tokio::test]
+async fn d8_what_cannot_be_looked_up_is_unknown_and_can_be_sent_again() {
+    let world = World::new().await;
+    let first = *world.ids.first().unwrap();
+    world.gate.send_replace(Now::Broken);
+    let error = world.send(first).await.unwrap_err();
+    let unreadable = matches!(
+        error,
+        SendError::Failed(DispatchError::MemoryUnreadable { .. })
+    );
+    assert!(unreadable && error.outcome() == Outcome::Unknown, "{error}");
+    world.gate.send_replace(Now::Open);
+    assert!(world.send(first).await.unwrap().duplicate);
+}
