@@ -88,7 +88,7 @@ impl FactReader {
                 after: after.as_ref(),
                 to: to.iter().chain(&query.until).min(),
                 rows,
-                wanted: query.limit - found.len(),
+                wanted: (query.limit - found.len()).min(PAGE_ROWS),
             };
             let durable = self.shared.durable();
             let overlaid = self.shared.facts.overlay(&stretch, generation, durable);
@@ -96,6 +96,10 @@ impl FactReader {
                 continue 'stretches;
             };
             hidden += overlaid.hidden;
+            // As many as were wanted: more may lie before the end of the stretch.
+            let is_cut = overlaid.facts.len() == stretch.wanted;
+            let last = overlaid.facts.last().map(|(key, _, _)| key.clone());
+            let to = last.filter(|_| is_cut).or(to);
             for (key, value, sequence) in overlaid.facts {
                 if !within(&key) {
                     break 'stretches;

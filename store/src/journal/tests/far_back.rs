@@ -71,7 +71,7 @@ async fn w6_an_original_far_back_is_found_beside_the_writer() {
 async fn w6_a_close_waits_for_what_is_searched_for() {
     let folder = tempfile::tempdir().unwrap();
     let log = long_stream(folder.path()).await;
-    let repeated = (0..COMMITS / 2).map(|n| {
+    let repeated = (0..COMMITS / 3).map(|n| {
         let expected = at(n as u64);
         log.append(commit(n + 1, "long", expected, 10))
     });

@@ -22,8 +22,9 @@ use crate::error::AppendError;
 use crate::index::HeadRow;
 use crate::journal::shared::Shared;
 
-/// How many appends may be searched for at a time; one more is refused as overload. Each takes about 0.1 s at worst.
-const SEARCHES_MAX: usize = 1_024;
+/// How many appends may be searched for at a time; one more is refused as overload. Each takes about 0.1 s at worst, and a
+/// close waits for all of them.
+const SEARCHES_MAX: usize = 128;
 /// How much payload they may hold in memory. One is taken when no other is there, however long it is.
 const SEARCH_BYTES_MAX: usize = 16 << 20;
 
