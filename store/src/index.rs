@@ -47,12 +47,22 @@ pub(crate) struct IndexBatch {
     pub watermark: Watermark,
 }
 
-/// An index that failed; the store sets it aside and rebuilds it from the journal.
+/// The operation of an [`IndexError`] that says: somebody has the database open.
+pub(crate) const HELD: &str = "lock";
+
+/// An index that failed; the store sets it aside and rebuilds it from the journal, unless somebody has it open.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{operation}: {reason}")]
 pub(crate) struct IndexError {
     pub operation: &'static str,
     pub reason: String,
+}
+
+impl IndexError {
+    /// Whether it is whole, as far as anybody knows, and in use.
+    pub(crate) fn is_held(&self) -> bool {
+        self.operation == HELD
+    }
 }
 
 /// Stream heads and facts, as of a watermark. All calls block; none panics.

@@ -21,6 +21,7 @@ mod snapshot;
 mod store;
 #[doc(hidden)]
 pub mod test_points;
+mod threads;
 mod view;
 
 pub use append::{

@@ -27,12 +27,37 @@ use crate::frame::FactKind;
 use crate::index::HeadRow;
 use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
+use crate::threads;
 
 /// An open journal with its threads.
 #[derive(Debug)]
 pub(crate) struct JournalLog {
     shared: Arc<Shared>,
     running: Arc<Mutex<Option<Running>>>,
+}
+
+/// Ends a log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogEnding {
+    shared: Arc<Shared>,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+impl LogEnding {
+    /// Takes no more, and tells whoever wants the directory that it is being closed.
+    pub(crate) fn begin(&self) {
+        self.shared.queue.close();
+        if let Some(running) = self.running.try_lock()
+            && let Some(running) = running.as_ref()
+        {
+            running.lock.announce_close();
+        }
+    }
+
+    /// Ends the log. Blocks, never on a thread of its own; idempotent.
+    pub(crate) fn close_blocking(&self) {
+        close(&self.shared, &self.running);
+    }
 }
 
 /// What ends when the log is closed.
@@ -59,7 +84,12 @@ impl JournalLog {
             // The last of it is in memory only, and would be read again at each open without an append.
             shared.follower.changed(0);
         }
-        let writer = Writer::new(shared.clone(), opened.active, opened.marker);
+        let writer = Writer::new(
+            shared.clone(),
+            opened.active,
+            opened.marker,
+            opened.lock.clone(),
+        );
         let follower = Follower::new(shared.clone());
         let running = Running {
             writer: start("chronicler-writer", move || writer.run())?,
@@ -83,9 +113,12 @@ impl JournalLog {
         running.as_ref().map(|running| running.lock.clone())
     }
 
-    /// Ends the log. Blocks; idempotent.
-    pub(crate) fn close_blocking(&self) {
-        close(&self.shared, &self.running);
+    /// What ends the log, from any thread and whatever becomes of this.
+    pub(crate) fn ending(&self) -> LogEnding {
+        LogEnding {
+            shared: self.shared.clone(),
+            running: self.running.clone(),
+        }
     }
 
     fn durable_head(&self, stream: &StreamId) -> HeadSought {
@@ -218,10 +251,10 @@ impl EventLog for JournalLog {
 
     fn close(&self) -> BoxFuture<'static, ()> {
         // At once, so that nothing submitted after this call is taken.
-        self.shared.queue.close();
-        let (shared, running) = (self.shared.clone(), self.running.clone());
+        self.ending().begin();
+        let ending = self.ending();
         let closing = read::run(move || {
-            close(&shared, &running);
+            ending.close_blocking();
             Ok(())
         });
         Box::pin(async move {
@@ -234,7 +267,13 @@ impl EventLog for JournalLog {
 
 impl Drop for JournalLog {
     fn drop(&mut self) {
-        self.close_blocking();
+        self.shared.queue.close();
+        // Whoever holds this is closing it, or has.
+        let is_closed = self.running.try_lock().is_none_or(|held| held.is_none());
+        if !is_closed {
+            let ending = self.ending();
+            threads::close(move || ending.close_blocking());
+        }
     }
 }
 
@@ -291,8 +330,7 @@ fn closed() -> CommitStream {
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
-    started.map_err(|source: io::Error| OpenError::Io {
+    threads::start(name, work).map_err(|source: io::Error| OpenError::Io {
         operation: format!("starting the thread {name}"),
         source,
     })

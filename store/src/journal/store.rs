@@ -14,7 +14,7 @@ use super::counters::SyncStats;
 use super::disk::{RealStorage, Storage};
 use super::identity::StoreKind;
 use super::lock::{DirectoryLock, LockOfParts};
-use super::log::JournalLog;
+use super::log::{JournalLog, LogEnding};
 use super::open::OpenReport;
 use super::options::JournalOptions;
 use super::shared::Shared;
@@ -26,6 +26,7 @@ use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
 use crate::sled::{DerivedStore, DurableEnd, Expectation, SledIndex};
 use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::threads;
 use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
 
 /// The durable store: a journal in segment files, and sled for what is derived from it.
@@ -81,7 +82,8 @@ impl JournalStore {
                 end,
                 holds,
             };
-            let (index, found) = SledIndex::open(data, &expected).map_err(sled_failed)?;
+            let opened = SledIndex::open(data, &expected);
+            let (index, found) = opened.map_err(|error| sled_failed(data, error))?;
             report.index_set_aside = found.set_aside.map(|aside| aside.reason);
             let index = Arc::new(index);
             *opened_index.lock() = Some(index.clone());
@@ -89,10 +91,11 @@ impl JournalStore {
         };
         let (log, mut report) = JournalLog::open(kind, data, options, storage, &open_index, held)?;
         let index = opened_index.into_inner().ok_or_else(|| {
-            sled_failed(IndexError {
+            let error = IndexError {
                 operation: "open",
                 reason: "it was not opened".to_owned(),
-            })
+            };
+            sled_failed(data, error)
         })?;
         let derived = open_derived(data, log.shared(), &mut report)?;
         let lock = Arc::new(Mutex::new(log.lock()));
@@ -117,18 +120,44 @@ impl JournalStore {
 }
 
 impl JournalStore {
-    /// Ends it. Blocks; idempotent.
+    /// What ends it, from any thread and whatever becomes of this.
+    pub(crate) fn ending(&self) -> StoreEnding {
+        StoreEnding {
+            log: self.log.ending(),
+            derived: self.derived.clone(),
+            index: self.index.clone(),
+            lock: self.lock.clone(),
+        }
+    }
+
+    /// The lock of the directory, for what else lies in it; `None` once the store has ended.
+    pub(crate) fn lock(&self) -> Option<DirectoryLock> {
+        self.lock.lock().clone()
+    }
+}
+
+/// Ends a store.
+#[derive(Clone)]
+pub(crate) struct StoreEnding {
+    log: LogEnding,
+    derived: Arc<DerivedStore>,
+    index: Arc<SledIndex>,
+    lock: LockOfParts,
+}
+
+impl StoreEnding {
+    /// Takes no more, and tells whoever wants the directory that it is being closed.
+    pub(crate) fn begin(&self) {
+        self.log.begin();
+    }
+
+    /// Ends it. Blocks, never on a thread of its own; idempotent.
     pub(crate) fn close_blocking(&self) {
         // Before sled's own handles go: the follower still writes to the index.
         self.log.close_blocking();
         self.derived.close();
         self.index.close();
         drop(self.lock.lock().take());
-    }
-
-    /// The lock of the directory, for what else lies in it; `None` once the store has ended.
-    pub(crate) fn lock(&self) -> Option<DirectoryLock> {
-        self.lock.lock().clone()
     }
 }
 
@@ -156,12 +185,19 @@ fn open_derived(
         let shared = shared.clone();
         Arc::new(move || shared.durable_end())
     };
-    let (derived, found) = DerivedStore::open(data, &expected, end).map_err(sled_failed)?;
+    let opened = DerivedStore::open(data, &expected, end);
+    let (derived, found) = opened.map_err(|error| sled_failed(data, error))?;
     report.derived_set_aside = found.set_aside.map(|aside| aside.reason);
     Ok(derived)
 }
 
-fn sled_failed(error: IndexError) -> OpenError {
+fn sled_failed(data: &Path, error: IndexError) -> OpenError {
+    if error.is_held() {
+        return OpenError::Locked {
+            path: data.to_path_buf(),
+            holder: format!("a process that does not hold its lock ({})", error.reason),
+        };
+    }
     OpenError::Io {
         operation: format!("opening the sled folder ({})", error.operation),
         source: std::io::Error::other(error.reason),
@@ -218,14 +254,11 @@ impl EventLog for JournalStore {
 
     fn close(&self) -> BoxFuture<'static, ()> {
         let closing = self.log.close();
-        let (index, derived) = (self.index.clone(), self.derived.clone());
-        let lock = self.lock.clone();
+        let ending = self.ending();
         Box::pin(async move {
             closing.await;
             let rest = super::read::run(move || {
-                derived.close();
-                index.close();
-                drop(lock.lock().take());
+                ending.close_blocking();
                 Ok(())
             });
             if let Err(error) = rest.await {
@@ -237,7 +270,9 @@ impl EventLog for JournalStore {
 
 impl Drop for JournalStore {
     fn drop(&mut self) {
-        self.close_blocking();
+        let ending = self.ending();
+        ending.begin();
+        threads::close(move || ending.close_blocking());
     }
 }
 
@@ -322,9 +357,9 @@ mod tests {
     fn k7_the_lock_is_kept_until_sled_has_closed() {
         let folder = tempfile::tempdir().unwrap();
         let store = JournalStore::open(folder.path(), JournalOptions::default()).unwrap();
-        store.log.close_blocking();
+        store.log.ending().close_blocking();
         DirectoryLock::take(folder.path()).unwrap_err();
-        store.close_blocking();
+        store.ending().close_blocking();
         DirectoryLock::take(folder.path()).unwrap();
     }
 }

@@ -43,6 +43,9 @@ impl PageStorage {
     }
 
     fn failed(&self, error: IndexError) -> io::Error {
+        if error.is_held() {
+            return io::Error::new(io::ErrorKind::ResourceBusy, error.reason);
+        }
         io::Error::other(format!(
             "{error} (the log lies in sled, in {}: if opening again does not help, restore the directory from a backup)",
             self.folder.display()

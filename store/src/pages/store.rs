@@ -1,5 +1,6 @@
 //! The store in sled as one thing: a log in pages, with its index, snapshots and views.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::journal::{self, JournalStore, LockOfParts, OpenReport, StoreKind, Syn
 use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
 use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::threads;
 use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
 
 /// A durable store in sled alone: the log, its index, snapshots and views are sled databases.
@@ -87,7 +89,15 @@ impl SledStore {
             Err(error) => {
                 // Who tries again in this process must find sled closed.
                 storage.close();
-                Err(error)
+                Err(match error {
+                    OpenError::Io { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
+                        OpenError::Locked {
+                            path: data.clone(),
+                            holder: format!("a process that does not hold its lock ({source})"),
+                        }
+                    }
+                    other => other,
+                })
             }
         }
     }
@@ -170,10 +180,15 @@ impl EventLog for SledStore {
 
 impl Drop for SledStore {
     fn drop(&mut self) {
-        // The log ends first: it still writes.
-        self.store.close_blocking();
-        self.storage.close();
-        drop(self.lock.lock().take());
+        let (ending, storage, lock) =
+            (self.store.ending(), self.storage.clone(), self.lock.clone());
+        ending.begin();
+        threads::close(move || {
+            // The log ends first: it still writes.
+            ending.close_blocking();
+            storage.close();
+            drop(lock.lock().take());
+        });
     }
 }
 
@@ -258,7 +273,7 @@ mod tests {
     fn k7_the_lock_is_kept_until_the_log_in_sled_has_closed() {
         let folder = tempfile::tempdir().unwrap();
         let store = SledStore::open(folder.path(), SledOptions::default()).unwrap();
-        store.store.close_blocking();
+        store.store.ending().close_blocking();
         SledStore::open(folder.path(), SledOptions::default()).unwrap_err();
         drop(store);
         SledStore::open(folder.path(), SledOptions::default()).unwrap();

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::database::Database;
+use super::handles::wait_until_free;
 use super::row::TreeId;
 use crate::index::IndexError;
 use crate::journal::{RealStorage, Storage};
@@ -43,11 +44,32 @@ pub(crate) struct SetAside {
     pub path: Option<PathBuf>,
 }
 
-/// Sets all databases of a data directory aside, which nobody has open. Where they are now.
+/// Sets all databases of a data directory aside, whose lock is held. Where they are now.
+///
+/// # Errors
+/// When somebody has one of them open all the same: then none is moved.
 pub(crate) fn set_aside(data: &Path) -> io::Result<Vec<PathBuf>> {
     let folders = [INDEX, DERIVED].map(|name| Folder::new(data, name));
+    for folder in &folders {
+        wait_until_free(&folder.path()).map_err(io::Error::other)?;
+    }
     let moved = folders.iter().map(Folder::set_aside);
     moved.filter_map(Result::transpose).collect()
+}
+
+/// Why a database cannot be trusted.
+enum Trouble {
+    Open(IndexError),
+    Check(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::Check(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl Folder {
@@ -66,15 +88,19 @@ impl Folder {
     /// which has to pass the same check.
     ///
     /// # Errors
-    /// When it cannot be set aside, or no empty one be created.
+    /// When somebody has it open, who is believed: nothing is touched. When it cannot be set aside, or no empty one be
+    /// created.
     pub(super) fn open<T>(
         &self,
         trees: &'static [TreeId],
         check: impl Fn(&Database) -> Result<T, String>,
     ) -> Result<Opened<T>, IndexError> {
+        // Before anything of it is read: from here on whatever keeps it from being opened is not another opener.
+        wait_until_free(&self.path())?;
         let attempt = || {
-            let db = Database::open(&self.path(), trees).map_err(|error| error.to_string())?;
-            check(&db).map(|found| (db, found))
+            let db = Database::open(&self.path(), trees).map_err(Trouble::Open)?;
+            let found = check(&db).map_err(Trouble::Check)?;
+            Ok((db, found))
         };
         let reason = match attempt() {
             Ok((db, found)) => {
@@ -84,7 +110,8 @@ impl Folder {
                     set_aside: None,
                 });
             }
-            Err(reason) => reason,
+            Err(Trouble::Open(error)) if error.is_held() => return Err(error),
+            Err(trouble) => trouble.to_string(),
         };
         let path = self.set_aside().map_err(|error| {
             self.failed(&format!(
@@ -104,7 +131,7 @@ impl Folder {
         })
     }
 
-    /// Sets the database aside, which nobody has open but a thread that hangs, and begins an empty one.
+    /// Sets the database aside, which nobody has open but its owner, in whose hands it broke, and begins an empty one.
     pub(super) fn replace(&self, trees: &'static [TreeId]) -> Result<Database, IndexError> {
         self.set_aside()
             .map_err(|error| self.failed(&format!("cannot be set aside: {error}")))?;

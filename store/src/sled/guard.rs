@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::index::IndexError;
+use crate::threads;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -138,13 +139,10 @@ fn start(
     operation: &'static str,
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, IndexError> {
-    std::thread::Builder::new()
-        .name("chronicler-sled".to_owned())
-        .spawn(run)
-        .map_err(|error| IndexError {
-            operation,
-            reason: format!("no thread could be started: {error}"),
-        })
+    threads::start("chronicler-sled", run).map_err(|error| IndexError {
+        operation,
+        reason: format!("no thread could be started: {error}"),
+    })
 }
 
 /// The result of a job; an error if there is none in time.

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
 use super::intent::IntentFile;
 use super::row::{self, RowChange, TreeId};
-use crate::index::IndexError;
+use crate::index::{HELD, IndexError};
 use crate::journal::{RealStorage, create_folders};
 use crate::test_points::{CrashPlace, reached};
 
@@ -203,14 +206,52 @@ fn open_sled(folder: &Path) -> Result<::sled::Db, IndexError> {
     loop {
         match config.open() {
             Err(::sled::Error::Io(error))
-                if waited < LOCK_LIMIT && error.to_string().contains("could not acquire lock") =>
+                if error.to_string().contains("could not acquire lock") =>
             {
+                if waited >= LOCK_LIMIT {
+                    return Err(held(folder));
+                }
                 std::thread::sleep(LOCK_RETRY);
                 waited += LOCK_RETRY;
             }
             opened => return opened.map_err(sled_error("open")),
         }
     }
+}
+
+/// Waits until nobody has the database of a folder open: sled's own lock is on its file for as long as somebody has.
+/// The caller has the lock of the data directory, so nobody comes after that.
+///
+/// # Errors
+/// One that [is held](IndexError::is_held), when somebody still has it after 5 s.
+pub(super) fn wait_until_free(folder: &Path) -> Result<(), IndexError> {
+    let Ok(file) = File::open(folder.join("db")) else {
+        // There is none, or sled will say what is wrong with it.
+        return Ok(());
+    };
+    let mut waited = Duration::ZERO;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if waited >= LOCK_LIMIT => return Err(held(folder)),
+            Err(Errno::WOULDBLOCK) => {
+                std::thread::sleep(LOCK_RETRY);
+                waited += LOCK_RETRY;
+            }
+            // Where nothing can be locked sled cannot open it either, and says so.
+            _ => {
+                let _closing_unlocks = flock(&file, FlockOperation::Unlock);
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn held(folder: &Path) -> IndexError {
+    let reason = format!(
+        "somebody has {} open, or it broke in this process and is free when that has ended",
+        folder.display()
+    );
+    failed(HELD, &reason)
 }
 
 /// Makes the names of the files in a folder durable, the folder's own name, and the files that sled does

@@ -61,6 +61,7 @@ impl Writer {
     }
 
     fn sync_marker(&mut self, end: LogEnd, clean: bool) -> io::Result<()> {
+        self.lock.check()?;
         if self.shared.options.durability == Durability::Os {
             self.sync_frames()?;
         }

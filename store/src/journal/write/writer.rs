@@ -21,6 +21,7 @@ use crate::append::{Append, Appended, PlacedPart};
 use crate::error::AppendError;
 use crate::frame::SideRecord;
 use crate::index::HeadRow;
+use crate::journal::lock::DirectoryLock;
 use crate::journal::marker::MarkerFile;
 use crate::journal::memory::FactValue;
 use crate::journal::options::Durability;
@@ -52,6 +53,8 @@ pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) active: ActiveSegment,
     pub(super) marker: MarkerFile,
+    /// Whose directory it is: looked at before anything is written to it.
+    pub(super) lock: DirectoryLock,
     stage: Stage,
     recent: RecentCommits,
     searcher: Searcher,
@@ -70,13 +73,19 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, active: ActiveSegment, marker: MarkerFile) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        active: ActiveSegment,
+        marker: MarkerFile,
+        lock: DirectoryLock,
+    ) -> Self {
         let places_are_told = active.is_whole().unwrap_or(false);
         Self {
             stage: Stage::new(shared.end()),
             shared,
             active,
             marker,
+            lock,
             recent: RecentCommits::default(),
             searcher: Searcher::default(),
             past: PastFiles::default(),
@@ -300,10 +309,17 @@ impl Writer {
                 note.tell();
             }
         }
-        if self.stage.commits() > 0
-            && let Err((operation, error)) = self.write()
-        {
-            return self.fail(operation, error);
+        if self.stage.commits() > 0 {
+            if let Err(error) = self.lock.check() {
+                // Nothing was written, and what lies there may be somebody else's by now.
+                let reason: Arc<str> = self.stop("keeping the directory", &error).into();
+                return self.give_up(&reason, || AppendError::ReadOnly {
+                    reason: reason.clone(),
+                });
+            }
+            if let Err((operation, error)) = self.write() {
+                return self.fail(operation, error);
+            }
         }
         if self.stage.commits() > 0 {
             reached(CrashPlace::Synced);
@@ -370,16 +386,19 @@ impl Writer {
             return Err(AppendError::ReadOnly { reason });
         }
         let room = SEGMENT_HEADER_BYTES + frame_bytes as u64;
-        let next = create_segment(
-            self.shared.storage.as_ref(),
-            &self.shared.folder,
-            self.shared.store_id,
-            self.active.segment.header.number + 1,
-            &self.stage.end,
-            room.max(self.shared.options.segment_bytes),
-            self.shared.options.durability == Durability::Fsync,
-        );
-        let next = next.map_err(|error| {
+        let ours = self.lock.check();
+        let create = || {
+            create_segment(
+                self.shared.storage.as_ref(),
+                &self.shared.folder,
+                self.shared.store_id,
+                self.active.segment.header.number + 1,
+                &self.stage.end,
+                room.max(self.shared.options.segment_bytes),
+                self.shared.options.durability == Durability::Fsync,
+            )
+        };
+        let next = ours.and_then(|()| create()).map_err(|error| {
             // Nothing of this append was written.
             let reason = self.stop("beginning the next segment", &error);
             AppendError::ReadOnly {
@@ -403,6 +422,14 @@ impl Writer {
         let operation: Arc<str> =
             format!("{operation} of {}", self.active.segment.path.display()).into();
         let source = Arc::new(error);
+        self.give_up(&reason, || AppendError::Failed {
+            operation: operation.clone(),
+            source: source.clone(),
+        });
+    }
+
+    /// Answers the batch, which is not to be written any more. What repeats something durable is durable.
+    fn give_up(&mut self, reason: &Arc<str>, error: impl Fn() -> AppendError) {
         drop(self.stage.take_chunk());
         for waiting in std::mem::take(&mut self.stage.waiting) {
             match waiting {
@@ -411,10 +438,7 @@ impl Writer {
                     is_certain: true,
                     done,
                 } => done.give(Ok(appended)),
-                Waiting::Append { done, .. } => done.give(Err(AppendError::Failed {
-                    operation: operation.clone(),
-                    source: source.clone(),
-                })),
+                Waiting::Append { done, .. } => done.give(Err(error())),
                 // What it lost to may never have been. It was not written in any case, and will not be.
                 Waiting::Refusal(_, done) => done.give(Err(AppendError::ReadOnly {
                     reason: reason.clone(),

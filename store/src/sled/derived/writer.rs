@@ -16,6 +16,7 @@ use crate::index::IndexError;
 use crate::sled::database::Database;
 use crate::sled::handles::Batch;
 use crate::snapshot::Snapshot;
+use crate::threads;
 use crate::view::{ViewCheckpoint, ViewName, ViewRow};
 
 /// How many requests may wait; who comes then waits to be let in.
@@ -72,17 +73,15 @@ pub(super) fn start(
     shared: Arc<Shared>,
     queue: Arc<Queue<Request>>,
 ) -> Result<JoinHandle<()>, IndexError> {
-    std::thread::Builder::new()
-        .name("chronicler-derived".to_owned())
-        .spawn(move || {
-            // Whatever ends this thread, nobody is left waiting for it.
-            let _abandon = AbandonOnDrop(&queue);
-            run(&shared, &queue);
-        })
-        .map_err(|error| IndexError {
-            operation: "start the writer of snapshots and views",
-            reason: error.to_string(),
-        })
+    let started = threads::start("chronicler-derived", move || {
+        // Whatever ends this thread, nobody is left waiting for it.
+        let _abandon = AbandonOnDrop(&queue);
+        run(&shared, &queue);
+    });
+    started.map_err(|error| IndexError {
+        operation: "start the writer of snapshots and views",
+        reason: error.to_string(),
+    })
 }
 
 struct AbandonOnDrop<'a>(&'a Queue<Request>);

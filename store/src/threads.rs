@@ -1,0 +1,42 @@
+//! The store's own threads: started by name, and told apart from all others.
+//!
+//! Somebody else's code runs on them: completions, and what a waker sets free. It may drop the last handle of a store,
+//! and closing one waits for its threads, which no thread can do for itself, nor two stores for each other.
+
+use std::cell::Cell;
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+thread_local! {
+    static IS_OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Starts a thread of a store.
+pub(crate) fn start<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name.to_owned()).spawn(move || {
+        IS_OWN.set(true);
+        work()
+    })
+}
+
+/// Closes a store: here or, where a thread of a store drops it, on another thread that nobody waits for. Whoever opens
+/// the directory next waits for it there, since its lock says that it is being closed.
+pub(crate) fn close(close: impl FnOnce() + Send + 'static) {
+    if !is_own() {
+        return close();
+    }
+    let handed_over = Builder::new()
+        .name("chronicler-close".to_owned())
+        .spawn(close);
+    if let Err(error) = handed_over {
+        tracing::error!(%error, "a store that its own thread has dropped could not be closed: its directory is free when the process ends");
+    }
+}
+
+/// Whether this is a thread of a store. While a thread ends, nothing of ours runs on it any more.
+pub(crate) fn is_own() -> bool {
+    IS_OWN.try_with(Cell::get).unwrap_or(false)
+}
