@@ -285,6 +285,16 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A work that was to make it whole was cut short: an import, a restore, a repair.
+    #[error("{path} is not whole: its {work} was not brought to its end; {to_do}")]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+        /// Which work: "import".
+        work: &'static str,
+        /// What to do.
+        to_do: &'static str,
+    },
     /// What is known to have been durable is damaged or missing.
     #[error(transparent)]
     Damaged(ReadError),

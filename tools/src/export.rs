@@ -57,7 +57,7 @@ pub(crate) fn export(
     Ok(Exit::Done)
 }
 
-/// Writes beside the file and renames: under its name it is whole.
+/// Writes beside the file and renames: under its name it is whole, and there after a crash.
 fn write(reader: &JournalReader, file: &Path) -> Result<(), ToolError> {
     let mut name: OsString = file.as_os_str().to_owned();
     name.push(".new");
@@ -67,7 +67,14 @@ fn write(reader: &JournalReader, file: &Path) -> Result<(), ToolError> {
         path: new.clone(),
         source,
     };
-    let mut to = BufWriter::with_capacity(BLOCK_BYTES, File::create(&new).map_err(failed)?);
+    let begun = File::create_new(&new).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ToolError::Refused(format!(
+            "{} is there already: remove it if an export that was cut short has left it, or name another file",
+            new.display()
+        )),
+        _ => failed(error),
+    })?;
+    let mut to = BufWriter::with_capacity(BLOCK_BYTES, begun);
     let written = each_line(reader, |line| to.write_all(line).map_err(failed));
     let done = written.and_then(|()| {
         let file = to

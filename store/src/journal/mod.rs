@@ -22,6 +22,7 @@ mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod write;
 
 pub use counters::SyncStats;

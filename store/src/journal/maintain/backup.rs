@@ -109,8 +109,10 @@ struct Prepared {
 impl Taking<'_> {
     fn take(&self) -> Result<BackupReport, MaintenanceError> {
         create_folder(self.storage.as_ref(), self.backup)?;
+        // Before anything is made in it, and when nobody else makes anything.
         self.check_is_ours()?;
         let _lock = DirectoryLock::take(self.backup)?;
+        self.check_is_ours()?;
         let before = self.begin()?;
         self.check_history(&before)?;
         self.remove_new()?;

@@ -20,6 +20,7 @@ use crate::journal::identity;
 use crate::journal::marker::LogEnd;
 use crate::journal::options::JournalOptions;
 use crate::journal::segment::{SegmentHeader, file_name};
+use crate::journal::unfinished::Work;
 use crate::log::Head;
 
 /// The version of a part's first event, and the log offset of the stream's part before.
@@ -63,7 +64,7 @@ impl JournalImport {
     /// [`MaintenanceError`]: the directory is not empty, or cannot be written to.
     pub fn begin(data: &Path, options: &JournalOptions) -> Result<Self, MaintenanceError> {
         let storage: Arc<dyn Storage> = Arc::new(RealStorage);
-        let place = EmptyPlace::take(storage.as_ref(), data)?;
+        let place = EmptyPlace::take(storage.as_ref(), data, Work::Import)?;
         let (store_id, end) = (identity::new_store_id(), LogEnd::default());
         let header = SegmentHeader::following(1, store_id, &end);
         let path = place.folder.join(file_name(1));

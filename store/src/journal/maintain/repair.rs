@@ -23,6 +23,7 @@ use crate::journal::options::JournalOptions;
 use crate::journal::reader::{Damage, JournalReader, Verification};
 use crate::journal::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_name};
 use crate::journal::store::JournalStore;
+use crate::journal::unfinished::{self, Work};
 use crate::log::Head;
 
 /// Where originals go, in the data directory.
@@ -116,6 +117,8 @@ impl Repair {
             .into());
         }
         let lock = DirectoryLock::take(data)?;
+        // What was being made is not to be made whole; a repair that was cut short is gone on with.
+        unfinished::refuse(storage.as_ref(), data, Some(Work::Repair))?;
         let mut reasons = Vec::new();
         let identity = identity::read(storage.as_ref(), KIND, data);
         let (store_id, has_format) = match identity {
@@ -139,6 +142,10 @@ impl Repair {
             reasons.push("the head marker is of another store".to_owned());
         }
         let marker = marker.filter(|_| !foreign);
+        if !has_format && marker.is_none() {
+            let reason = "there is no head marker either: an import or a restore by an earlier release that was cut short looks like this, and then whatever follows the last commit here is missing";
+            reasons.push(reason.to_owned());
+        }
         let chain = Chain::read(&storage, found.clone(), progress)?;
         let known = marker.map(|marker| marker.end).unwrap_or_default();
         let opens = walk_dry(&storage, found, marker.as_ref());
@@ -202,11 +209,16 @@ impl Repair {
     /// [`MaintenanceError`]. Cut short it can be done again: originals are set aside before anything takes their
     /// place.
     pub fn perform(self, options: JournalOptions) -> Result<RepairReport, MaintenanceError> {
+        let storage = self.storage.as_ref();
+        if self.plan.action != RepairAction::Nothing {
+            unfinished::begin(storage, &self.data, Work::Repair)?;
+        }
         let set_aside = match self.plan.action {
             RepairAction::Nothing => None,
             RepairAction::Mend => Some(self.mend()?),
             RepairAction::Cut => Some(self.cut()?),
         };
+        unfinished::end(storage, &self.data)?;
         let store = JournalStore::open_held(self.lock, &self.data, options)?;
         let index_set_aside = store.open_report().index_set_aside.clone();
         drop(store);

@@ -14,6 +14,7 @@ use crate::journal::disk::{RealStorage, Storage};
 use crate::journal::marker::LogEnd;
 use crate::journal::open::read_segment;
 use crate::journal::segment::{Segment, file_name};
+use crate::journal::unfinished::Work;
 use crate::log::Head;
 
 /// What was restored.
@@ -49,7 +50,7 @@ pub fn restore(
         let reason = "the first backup was never brought to its end: take it again";
         return Err(MaintenanceError::refused(backup, reason));
     }
-    let place = EmptyPlace::take(storage.as_ref(), data)?;
+    let place = EmptyPlace::take(storage.as_ref(), data, Work::Restore)?;
     let mut end = LogEnd::default();
     for segment in &manifest.segments {
         let restoring = Restoring {

@@ -2,6 +2,7 @@
 
 mod begin;
 mod cut;
+mod foreign;
 mod found;
 mod mend;
 mod recover;
@@ -11,6 +12,7 @@ mod scan;
 mod sequence;
 mod walk;
 
+pub(crate) use foreign::{foreign, told};
 pub(crate) use found::{FoundSegment, begins_at, find_segments, io_failed, missing, read_segment};
 pub(crate) use replay::holds;
 pub use report::{CutTail, OpenReport};

@@ -7,6 +7,7 @@ use chronicler_domain::LogSequence;
 use uuid::Uuid;
 
 use super::begin::begin;
+use super::foreign::{refuse_foreign, refuse_foreign_if_there};
 use super::found::io_failed;
 use super::recover::recover;
 use super::replay::{Replay, holds};
@@ -22,6 +23,7 @@ use crate::journal::options::JournalOptions;
 use crate::journal::read::LogView;
 use crate::journal::segment::Catalogue;
 use crate::journal::shared::{Beginning, Shared};
+use crate::journal::unfinished;
 use crate::journal::write::ActiveSegment;
 
 /// Opens the index of a store, given its id, the journal's last commit, and whether the journal holds the
@@ -52,11 +54,15 @@ pub(crate) fn open(
     open_index: &OpenIndex<'_>,
     held: Option<DirectoryLock>,
 ) -> Result<Opened, OpenError> {
+    // Looked at twice: before anything is made in it, and when nobody else can make anything.
+    refuse_foreign_if_there(storage.as_ref(), data)?;
     create_folders(storage.as_ref(), data).map_err(|error| io_failed("creating", data, error))?;
     let lock = match held {
         Some(lock) => lock,
         None => DirectoryLock::take(data)?,
     };
+    unfinished::refuse(storage.as_ref(), data, None)?;
+    refuse_foreign(storage.as_ref(), data)?;
     let store_id = match identity::read(storage.as_ref(), kind, data)? {
         Some(store_id) => store_id,
         None => begin(storage.as_ref(), kind, data, options.segment_bytes)?,

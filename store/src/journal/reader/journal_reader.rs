@@ -16,6 +16,7 @@ use crate::journal::open::{
 };
 use crate::journal::read::FrameReader;
 use crate::journal::segment::{Segment, Segments, StreamEntry, file_name, stream_hash};
+use crate::journal::unfinished;
 use crate::log::Head;
 use crate::query::Start;
 
@@ -74,6 +75,7 @@ impl JournalReader {
     }
 
     pub(crate) fn open_on(storage: Arc<dyn Storage>, data: &Path) -> Result<Self, OpenError> {
+        unfinished::refuse(storage.as_ref(), data, None)?;
         let store_id =
             identity::read(storage.as_ref(), StoreKind::Journal, data)?.ok_or_else(|| {
                 let reason = "it has no `format` file".to_owned();
