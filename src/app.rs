@@ -2,7 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
 
 use chronicler_domain::{Aggregate, AggregateId, InvalidId, Tenant};
 use chronicler_projections::{Projection, Projections, TableProjection, TableView};
@@ -13,7 +16,7 @@ use chronicler_sagas::{Saga, SagaHandle, Sagas};
 use chronicler_store::journal::{JournalOptions, OpenReport};
 use chronicler_store::{Head, Health, JournalStore, MemoryStore, OpenError, Store};
 use futures::FutureExt;
-use futures::future;
+use futures::future::{self, BoxFuture};
 use tokio::task::spawn_blocking;
 
 use crate::builder::AppBuilder;
@@ -24,6 +27,10 @@ use crate::operator::{OperatorError, OperatorRequest};
 use crate::scope::{Scope, View};
 
 /// A running application. Cheap to clone; clones are the same application.
+///
+/// [`stop`](Self::stop) ends it in good order. When the last clone is dropped without, it ends as in a crash, at once and
+/// from any thread: nothing answered is lost, and commands under way are answered with errors. Its directory is given back
+/// as soon as what the log had accepted is written; whoever opens it again waits for that, at most 10 s.
 #[derive(Clone)]
 pub struct App {
     parts: Arc<Parts>,
@@ -35,7 +42,46 @@ pub(crate) struct Parts {
     pub(crate) runtime: Runtime,
     pub(crate) projections: Projections,
     pub(crate) sagas: Sagas,
+    /// The store was closed to its end.
+    pub(crate) closed: AtomicBool,
 }
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.runtime.abandon();
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        // From here on nothing more is taken, and the directory says that it is being closed.
+        let closing = self.store.close();
+        close_elsewhere(closing);
+    }
+}
+
+/// Brings a close to its end on a thread of its own: the runtime that the application ran on may be gone, or be this
+/// thread.
+fn close_elsewhere(closing: BoxFuture<'static, ()>) {
+    let close = move || match tokio::runtime::Builder::new_current_thread().build() {
+        Ok(runtime) => runtime.block_on(closing),
+        Err(error) => {
+            tracing::error!(%error, "the store of a dropped application is closed when its last reader has ended")
+        }
+    };
+    let started = thread::Builder::new()
+        .name("chronicler-close".to_owned())
+        .spawn(close);
+    if let Err(error) = started {
+        tracing::error!(%error, "the store of a dropped application is closed when its last reader has ended");
+    }
+}
+
+/// How long [`App::stop`] lets sagas and projections end in good order, then commands and all other workers, and then
+/// the store.
+const STOP_LIMITS: [Duration; 3] = [
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+];
 
 impl App {
     /// An application over the durable store of a data directory; an empty or missing one is begun.
@@ -243,14 +289,50 @@ impl App {
     /// Stops: sagas first, then projections, then commands under way are drained; everything is made durable and
     /// the store is given back.
     ///
+    /// Each of them has its time: sagas and projections 15 s, then commands and other workers 30 s, and 5 s for snapshots
+    /// that are being saved, and the store 60 s. What has not ended then is ended where it is, and the report says what
+    /// that was. Nothing committed is lost by it: the next start takes it up. So this comes back within two minutes,
+    /// whatever hangs.
+    ///
     /// # Cancel safety
     /// Stopping goes on with the next call.
     pub async fn stop(&self) -> StopReport {
-        self.parts.sagas.stop().await;
-        self.parts.projections.stop().await;
-        let report = self.parts.runtime.stop(StopOptions::default()).await;
-        self.parts.store.close().await;
+        let parts = &self.parts;
+        let [followers, commands, store] = STOP_LIMITS;
+        let effects_left = parts.sagas.under_way();
+        let in_order = async {
+            parts.sagas.stop().await;
+            parts.projections.stop().await;
+        };
+        let clock = parts.runtime.clock();
+        tokio::select! {
+            biased;
+            () = in_order => {}
+            () = clock.sleep_until(clock.now().plus(followers)) => {
+                tracing::warn!(limit = ?followers, "sagas and projections did not end in time");
+            }
+        }
+        let options = StopOptions { deadline: commands };
+        let mut report = parts.runtime.stop(options).await;
+        report.effects_left = effects_left;
+        report.closed = self.close_store(store).await;
         report
+    }
+
+    /// Whether the store was closed in time.
+    async fn close_store(&self, limit: Duration) -> bool {
+        let (parts, clock) = (&self.parts, self.parts.runtime.clock());
+        tokio::select! {
+            biased;
+            () = parts.store.close() => {
+                parts.closed.store(true, Ordering::Release);
+                true
+            }
+            () = clock.sleep_until(clock.now().plus(limit)) => {
+                tracing::error!(?limit, "the store did not close in time; its directory is free when it has, or the process ends");
+                false
+            }
+        }
     }
 
     fn default_tenant(&self) -> Scope {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use chronicler_domain::Aggregate;
 use chronicler_projections::{
@@ -189,6 +190,7 @@ impl AppBuilder {
                     runtime,
                     projections,
                     sagas,
+                    closed: AtomicBool::new(false),
                 });
                 if let Some(folder) = self.socket {
                     operator::listen(&app, folder).await;

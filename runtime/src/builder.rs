@@ -202,6 +202,7 @@ impl RuntimeBuilder {
             .spawn(sweep(Arc::clone(&core), directories.clone()));
         let effects = EffectDispatcher::new(targets);
         let parts = Parts {
+            core: Arc::clone(&core),
             handles,
             directories,
             effects,

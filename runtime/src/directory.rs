@@ -48,11 +48,14 @@ impl<E: Entity> Directory<E> {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// The live instance of a stream. The first caller starts it; the others find it.
+    /// The live instance of a stream. The first caller starts it; the others find it. `None` after the end.
     pub(crate) fn get(self: &Arc<Self>, stream: &StreamId) -> Option<Arc<Instance<E>>> {
         let mut shard = self.shard(stream)?.lock();
         if let Some(found) = shard.get(stream) {
             return Some(Arc::clone(found));
+        }
+        if self.core.ended.is_cancelled() {
+            return None;
         }
         let instance = Arc::new(Instance::new(
             stream.clone(),
@@ -103,6 +106,9 @@ pub(crate) trait AnyDirectory: Send + Sync + 'static {
 
     /// How many are alive.
     fn live(&self) -> usize;
+
+    /// Ends all of them, after the runtime's supervisor, and answers what waits for them.
+    fn end(&self);
 }
 
 impl<E: Entity> AnyDirectory for Directory<E> {
@@ -123,5 +129,15 @@ impl<E: Entity> AnyDirectory for Directory<E> {
 
     fn live(&self) -> usize {
         self.live()
+    }
+
+    fn end(&self) {
+        for shard in &self.shards {
+            let instances = std::mem::take(&mut *shard.lock());
+            self.live.fetch_sub(instances.len(), Ordering::Relaxed);
+            for instance in instances.values() {
+                instance.end();
+            }
+        }
     }
 }

@@ -159,6 +159,12 @@ impl<E: Entity> Inbox<E> {
         self.queue.drain(..).collect()
     }
 
+    /// Ends the instance with what waits.
+    pub(crate) fn end(&mut self) -> Vec<Envelope<E>> {
+        self.retired = true;
+        self.drain()
+    }
+
     /// Marks the actor as told; says whether it was not.
     pub(crate) fn schedule(&mut self) -> bool {
         !self.retired && !std::mem::replace(&mut self.scheduled, true)

@@ -168,6 +168,14 @@ impl<E: Entity> Instance<E> {
         }
     }
 
+    /// Ends it, whatever its actor is at: the runtime has.
+    pub(crate) fn end(&self) {
+        let waiting = self.inbox.lock().end();
+        for envelope in waiting {
+            envelope.fail(DispatchError::Stopped);
+        }
+    }
+
     fn wake(&self) {
         self.woken.notify_one();
     }

@@ -26,6 +26,9 @@ use crate::timers::Timers;
 use crate::workers::Workers;
 
 /// A running runtime. Cheap to clone; made by [`RuntimeBuilder`](crate::RuntimeBuilder).
+///
+/// When the last clone is dropped without [`stop`](Self::stop), everything of it ends where it is, as in a crash: what
+/// was answered is in the log, and what was not may be.
 #[derive(Clone)]
 pub struct Runtime {
     pub(crate) core: Arc<Core>,
@@ -34,6 +37,7 @@ pub struct Runtime {
 
 /// What hangs together with the core, but not with its instances.
 pub(crate) struct Parts {
+    pub(crate) core: Arc<Core>,
     pub(crate) handles: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     pub(crate) directories: Vec<Arc<dyn AnyDirectory>>,
     pub(crate) effects: EffectDispatcher,
@@ -42,10 +46,35 @@ pub(crate) struct Parts {
     pub(crate) subscribers: Claims,
 }
 
+impl Parts {
+    /// Ends everything that would keep the store open, in the middle of its work. From any thread; idempotent.
+    fn abandon(&self) {
+        self.core.stopping.store(true, Ordering::Release);
+        self.core.ended.cancel();
+        self.workers.abandon();
+        self.timers.forget_handlers();
+        self.core.tasks.abandon();
+        self.core.supervisor.stop();
+        for directory in &self.directories {
+            directory.end();
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+/// How long background tasks may take to end after everything else has: snapshots that are being saved.
+const TASKS_LIMIT: Duration = Duration::from_secs(5);
+
 /// How to stop.
 #[derive(Clone, Copy, Debug)]
 pub struct StopOptions {
-    /// How long commands under way may take to end. Default 30 s.
+    /// How long workers and commands under way may take to end. Default 30 s. What has not ended then is ended where it
+    /// is; snapshots that are being saved get 5 s more.
     pub deadline: Duration,
 }
 
@@ -59,11 +88,19 @@ impl Default for StopOptions {
 
 /// What was done by the time a runtime stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StopReport {
     /// Commands that were taken in since the start.
     pub commands: u64,
     /// Commands that were still under way when the deadline passed; their senders get errors.
     pub abandoned: usize,
+    /// Workers that were still at work when the deadline passed: timers, projections, routers, services' calls. Each is
+    /// named in a warning. What they had committed is taken up at the next start.
+    pub workers_abandoned: usize,
+    /// What sagas were carrying out when they stopped; it is in the log, and taken up at the next start.
+    pub effects_left: usize,
+    /// Whether the store was closed to its end in time. If not, it goes on closing, and the directory is free after that.
+    pub closed: bool,
     /// Instances that were alive when stopping began.
     pub passivated: usize,
     /// The durable end of the log.
@@ -223,16 +260,22 @@ impl Runtime {
         self.core.quarantine.release(store, clock, stream).await
     }
 
+    /// Ends everything in the middle of its work, at once and from any thread, as when the last clone is dropped. For
+    /// who holds a store that is to be closed without [`stop`](Self::stop). Idempotent.
+    pub fn abandon(&self) {
+        self.parts.abandon();
+    }
+
     /// Stops: takes no more commands, lets those under way end, ends workers and instances, and reports. The
-    /// store stays open; it is the caller's.
+    /// store stays open; it is the caller's. Comes back after the deadline and 5 s at the latest.
     ///
     /// # Cancel safety
     /// Stopping goes on with the next call.
     pub async fn stop(&self, options: StopOptions) -> StopReport {
         let core = &self.core;
-        self.parts.workers.stop().await;
-        core.stopping.store(true, Ordering::Release);
         let deadline = core.clock.now().plus(options.deadline);
+        let workers_abandoned = self.parts.workers.stop(deadline).await;
+        core.stopping.store(true, Ordering::Release);
         loop {
             let drained = core.drained.notified();
             tokio::pin!(drained);
@@ -254,12 +297,21 @@ impl Runtime {
             directory.sweep(chronicler_domain::Timestamp::MAX, 0);
         }
         core.sweep.notify_one();
-        core.tasks.join().await;
-        core.supervisor.stop();
-        core.ended.cancel();
+        let limit = deadline.max(core.clock.now()).plus(TASKS_LIMIT);
+        tokio::select! {
+            biased;
+            () = core.tasks.join() => {}
+            () = core.clock.sleep_until(limit) => {
+                tracing::warn!("background tasks did not end in time, and were ended in the middle of their work");
+            }
+        }
+        self.parts.abandon();
         StopReport {
             commands: core.commands.load(Ordering::Relaxed),
             abandoned,
+            workers_abandoned,
+            effects_left: 0,
+            closed: false,
             passivated,
             head: core.store.head(),
         }

@@ -16,7 +16,9 @@ pub(crate) trait Supervised: Send + Sync + 'static {
     fn died(self: Arc<Self>, reason: String);
 }
 
-type Wards = Arc<Mutex<HashMap<ActorId, Arc<dyn Supervised>>>>;
+/// Whoever is told of the deaths; `None` once the supervisor has stopped. A ward knows its supervisor, so this is what
+/// keeps a runtime alive that nobody has stopped.
+type Wards = Arc<Mutex<Option<HashMap<ActorId, Arc<dyn Supervised>>>>>;
 
 /// The supervisor of one runtime.
 #[derive(Clone)]
@@ -28,7 +30,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Starts the supervisor's own actor.
     pub(crate) async fn start() -> Result<Self, String> {
-        let wards = Wards::default();
+        let wards: Wards = Arc::new(Mutex::new(Some(HashMap::new())));
         let started = Actor::spawn(None, Watching, Arc::clone(&wards)).await;
         let (actor, _) = started.map_err(|error| error.to_string())?;
         Ok(Self {
@@ -44,12 +46,17 @@ impl Supervisor {
 
     /// Who is to be told when this actor dies.
     pub(crate) fn watch(&self, id: ActorId, ward: Arc<dyn Supervised>) {
-        self.wards.lock().insert(id, ward);
+        if let Some(wards) = self.wards.lock().as_mut() {
+            wards.insert(id, ward);
+        }
     }
 
-    /// Ends the supervisor; deaths after this are nobody's business.
+    /// Ends the supervisor, and with it every actor that is linked to it; deaths after this are nobody's business. From
+    /// any thread.
     pub(crate) fn stop(&self) {
-        self.wards.lock().clear();
+        let wards = self.wards.lock().take();
+        // Not under the lock: what goes with them may be the last of somebody who is told here.
+        drop(wards);
         self.cell.stop(None);
     }
 }
@@ -73,18 +80,22 @@ impl Actor for Watching {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(who, reason) => {
-                let ward = wards.lock().remove(&who.get_id());
+                let ward = forget(wards, who.get_id());
                 if let Some(ward) = ward {
                     ward.died(reason.to_string());
                 }
             }
             SupervisionEvent::ActorTerminated(who, _, _) => {
-                wards.lock().remove(&who.get_id());
+                drop(forget(wards, who.get_id()));
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+fn forget(wards: &Wards, id: ActorId) -> Option<Arc<dyn Supervised>> {
+    wards.lock().as_mut()?.remove(&id)
 }
 
 /// What is to become of something that died.

@@ -118,6 +118,12 @@ impl Timers {
         self.inner.changed.notify_one();
     }
 
+    /// Lets go of all handlers, which know the runtime that these are the timers of.
+    pub(crate) fn forget_handlers(&self) {
+        let handlers = std::mem::take(&mut *self.inner.handlers.lock());
+        drop(handlers);
+    }
+
     pub(crate) fn start(&self, workers: &Workers) {
         let timers = self.clone();
         let spec = WorkerSpec {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use chronicler_domain::Timestamp;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -101,6 +102,7 @@ impl Workers {
             stopping: CancellationToken::new(),
             status: watch::Sender::new(WorkerStatus::Running),
             lives: Mutex::default(),
+            actor: Mutex::default(),
             supervisor: self.supervisor.clone(),
             clock: Arc::clone(&self.clock),
             tasks: self.tasks.clone(),
@@ -113,14 +115,33 @@ impl Workers {
         handle
     }
 
-    /// Ends all of them, the latest first.
-    pub(crate) async fn stop(&self) {
+    /// Ends all of them, the latest first, and those at once that have not ended by the deadline. How many those are.
+    pub(crate) async fn stop(&self, deadline: Timestamp) -> usize {
         // They are forgotten only when they have ended: a stop that was cut short goes on with the next call.
         let all = self.all.lock().clone();
+        let mut abandoned = 0;
         for handle in all.iter().rev() {
-            handle.stop().await;
+            tokio::select! {
+                biased;
+                () = handle.stop() => {}
+                () = self.clock.sleep_until(deadline) => {
+                    abandoned += 1;
+                    let worker = &handle.worker.spec.name;
+                    tracing::warn!(worker, "a worker did not end in time, and was ended in the middle of its work");
+                    handle.abandon();
+                }
+            }
         }
         self.all.lock().retain(|handle| !handle.has_ended());
+        abandoned
+    }
+
+    /// Ends all of them in the middle of their work. From any thread.
+    pub(crate) fn abandon(&self) {
+        let all = std::mem::take(&mut *self.all.lock());
+        for handle in all.iter().rev() {
+            handle.abandon();
+        }
     }
 }
 
@@ -152,6 +173,24 @@ impl WorkerHandle {
         last.map_or(WorkerStatus::Stopped, |status| status.clone())
     }
 
+    fn abandon(&self) {
+        let worker = &self.worker;
+        worker.stopping.cancel();
+        let ended = |status: &WorkerStatus| {
+            matches!(status, WorkerStatus::Stopped | WorkerStatus::Failed { .. })
+        };
+        worker.status.send_if_modified(|status| {
+            let goes_on = !ended(status);
+            if goes_on {
+                *status = WorkerStatus::Stopped;
+            }
+            goes_on
+        });
+        if let Some(actor) = worker.actor.lock().take() {
+            actor.kill();
+        }
+    }
+
     fn has_ended(&self) -> bool {
         matches!(
             self.status(),
@@ -166,6 +205,8 @@ struct Worker {
     stopping: CancellationToken,
     status: watch::Sender<WorkerStatus>,
     lives: Mutex<(u32, RestartBudget)>,
+    /// The actor of its present life.
+    actor: Mutex<Option<ActorCell>>,
     supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
@@ -187,6 +228,7 @@ impl Worker {
         );
         match spawned {
             Ok((actor, _)) => {
+                *self.actor.lock() = Some(actor.get_cell());
                 self.supervisor
                     .watch(actor.get_id(), Arc::clone(&self) as Arc<dyn Supervised>);
                 // A mailbox that is gone means that the runtime is.

@@ -271,7 +271,7 @@ impl<S: Saga> Executor<S> {
             let room = at_work < self.options.under_way_max;
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => return Ok(()),
+                () = stopping.cancelled() => break,
                 () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 Some(decided) = queued.recv(), if room => {
@@ -279,6 +279,10 @@ impl<S: Saga> Executor<S> {
                 }
             }
         }
+        // Whoever would wait for room in the queue waits for nobody: what is in it is in the journal, too.
+        queued.close();
+        while queued.try_recv().is_ok() {}
+        Ok(())
     }
 
     /// Wakes the open instances that have something to carry out.

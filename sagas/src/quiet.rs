@@ -34,6 +34,11 @@ impl Quiet {
         UnderWay(Arc::clone(self))
     }
 
+    /// How much is under way.
+    pub(crate) fn under_way(&self) -> usize {
+        *self.under_way.borrow()
+    }
+
     /// Waits until events up to here were routed and nothing is under way.
     pub(crate) async fn reached(&self, position: GlobalPosition) {
         // The senders live as long as this does, so the waits end with a value.

@@ -249,6 +249,11 @@ impl Sagas {
         }
     }
 
+    /// What is being carried out, or waits for that: instances with effects, in number.
+    pub fn under_way(&self) -> usize {
+        self.quiet.iter().map(|quiet| quiet.under_way()).sum()
+    }
+
     /// Stops following the log and carrying out effects. What is open is taken up at the next start.
     pub async fn stop(&self) {
         for worker in &self.workers {

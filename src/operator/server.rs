@@ -26,6 +26,8 @@ use crate::app::{App, Parts};
 const CONNECTIONS_MAX: usize = 16;
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+/// How often it is looked whether the place is free.
+const PLACE_AGAIN: Duration = Duration::from_secs(1);
 /// How long a client may take to say what it wants, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,18 +50,19 @@ pub(crate) async fn listen(app: &App, folder: PathBuf) {
             // Nobody waits any more: the start was cancelled.
             let _ = tried.send(());
         }
-        serve(parts.clone(), path_in(&folder), bound, context).boxed()
+        serve(parts.clone(), folder.clone(), bound, context).boxed()
     });
     drop(was_tried.await);
 }
 
 async fn serve(
     parts: Weak<Parts>,
-    path: PathBuf,
+    folder: PathBuf,
     bound: io::Result<Bound>,
     context: WorkerContext,
 ) -> Result<(), WorkerError> {
-    let bound = match bound {
+    let path = path_in(&folder);
+    let bound = match wait_for_place(bound, &folder, &context).await {
         Ok(bound) => bound,
         Err(error) if is_for_good(&error) => {
             tracing::warn!(path = %path.display(), %error, "no operator socket: verbs reach this application through its code only");
@@ -87,16 +90,15 @@ async fn serve(
             },
         }
     }
-    bound.remove(&path);
     Ok(())
 }
 
-/// A file system may have no sockets, the folder may not be ours to write, or another application listens there.
+/// A file system may have no sockets, or the folder may not be ours to write.
 fn is_for_good(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrInUse, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     matches!(
         error.kind(),
-        AddrInUse | NotFound | PermissionDenied | ReadOnlyFilesystem | Unsupported
+        NotFound | PermissionDenied | ReadOnlyFilesystem | Unsupported
     )
 }
 
@@ -105,18 +107,42 @@ struct Bound {
     listener: UnixListener,
     /// As whom this process runs.
     owner: u32,
-    /// Which file it is.
+    /// Which file it is, and where.
     inode: u64,
+    path: PathBuf,
 }
 
-impl Bound {
-    /// Takes it away, unless another has taken its place.
-    fn remove(&self, path: &Path) {
+impl Drop for Bound {
+    /// Takes it away, unless another has taken its place. An application that is dropped does so, too.
+    fn drop(&mut self) {
+        let path = &self.path;
         let is_ours = fs::symlink_metadata(path).is_ok_and(|found| found.ino() == self.inode);
         if is_ours && let Err(error) = fs::remove_file(path) {
             tracing::warn!(path = %path.display(), %error, "the operator socket is left behind");
         }
     }
+}
+
+/// Waits while another listens there: an application that was dropped a moment ago, or one that is to stop.
+async fn wait_for_place(
+    mut bound: io::Result<Bound>,
+    folder: &Path,
+    context: &WorkerContext,
+) -> io::Result<Bound> {
+    let stopping = context.stopping();
+    let mut is_told = false;
+    while let Err(error) = &bound
+        && error.kind() == io::ErrorKind::AddrInUse
+        && !stopping.is_cancelled()
+    {
+        if !std::mem::replace(&mut is_told, true) {
+            let path = path_in(folder);
+            tracing::warn!(path = %path.display(), "another application listens there: operators reach it, and not this one, until it ends");
+        }
+        drop(timeout(PLACE_AGAIN, stopping.cancelled()).await);
+        bound = bind(folder);
+    }
+    bound
 }
 
 /// The socket, for nobody but the one as whom this process runs.
@@ -137,6 +163,7 @@ fn bind(folder: &Path) -> io::Result<Bound> {
         listener,
         owner: socket.uid(),
         inode: socket.ino(),
+        path: path_in(folder),
     })
 }
 

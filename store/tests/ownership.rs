@@ -120,7 +120,7 @@ async fn l1_a_directory_that_is_not_its_own_any_more_takes_no_writes_by_name() {
         let error = kind.open(&other).map(drop).unwrap_err();
         assert!(matches!(error, OpenError::Locked { .. }), "{error}");
         let error = store.append(append(2)).await.unwrap_err();
-        assert!(error.to_string().contains("moved or replaced"), "{error}");
+        assert!(error.to_string().contains("moved, replaced"), "{error}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
         store.close().await;
         let (store, _) = kind.open(&other).unwrap();

@@ -162,7 +162,7 @@ impl DirectoryLock {
             return Ok(());
         }
         if !self.held.folder_is_in_place()? {
-            let reason = "the directory was deleted, moved or replaced while in use";
+            let reason = "the directory was moved, replaced or deleted while in use";
             return Err(io::Error::other(reason));
         }
         if !self.held.file_is_in_place()? {
@@ -361,7 +361,7 @@ mod tests {
         fs::create_dir(&data).unwrap();
         fs::rename(other.join(FILE), data.join(FILE)).unwrap();
         let error = lock.check().unwrap_err().to_string();
-        assert!(error.contains("moved or replaced"), "{error}");
+        assert!(error.contains("moved, replaced"), "{error}");
     }
 
     #[test]

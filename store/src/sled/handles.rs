@@ -225,8 +225,10 @@ fn open_sled(folder: &Path) -> Result<::sled::Db, IndexError> {
 /// # Errors
 /// One that [is held](IndexError::is_held), when somebody still has it after 5 s.
 pub(super) fn wait_until_free(folder: &Path) -> Result<(), IndexError> {
-    let Ok(file) = File::open(folder.join("db")) else {
-        // There is none, or sled will say what is wrong with it.
+    let path = folder.join("db");
+    let is_file = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
+    let Some(file) = is_file.then(|| File::open(&path).ok()).flatten() else {
+        // There is none, or sled will say what is wrong with it. Opening a pipe would wait for its other end, for ever.
         return Ok(());
     };
     let mut waited = Duration::ZERO;

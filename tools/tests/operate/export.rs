@@ -233,3 +233,24 @@ async fn nothing_is_written_over_and_a_damaged_log_leaves_no_file() {
     assert_eq!(export(&directory.path, &file), 1);
     assert!(!file.exists() && !beside(&directory, "log.jsonl.new").exists());
 }
+
+#[tokio::test]
+async fn l5_an_export_is_written_over_nothing_and_says_what_is_in_its_way() {
+    let directory = Directory::with(20).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, new) = (folder.path().join("log"), folder.path().join("log.new"));
+    fs::write(&new, "somebody's").unwrap();
+    let arguments = [
+        "export".as_ref(),
+        directory.path.as_os_str(),
+        file.as_os_str(),
+    ];
+    let ran = run(arguments);
+    assert_eq!(ran.exit, 3, "{}", ran.err);
+    assert!(ran.err.contains("log.new is there already"), "{}", ran.err);
+    assert_eq!(fs::read_to_string(&new).unwrap(), "somebody's");
+    fs::remove_file(&new).unwrap();
+    let ran = run(arguments);
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(file.exists() && !new.exists());
+}
