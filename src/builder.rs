@@ -192,6 +192,7 @@ impl AppBuilder {
                     sagas,
                     closed: AtomicBool::new(false),
                 });
+                app.tell_unregistered().await;
                 if let Some(folder) = self.socket {
                     operator::listen(&app, folder).await;
                 }

@@ -14,12 +14,14 @@ mod command;
 mod error;
 pub mod operator;
 mod scope;
+mod unregistered;
 
 pub use app::App;
 pub use builder::AppBuilder;
 pub use command::Command;
 pub use error::{StartError, ViewAccessError};
 pub use scope::{Scope, View};
+pub use unregistered::{Unregistered, UnregisteredKind};
 
 pub use chronicler_domain as domain;
 pub use chronicler_projections as projections;

@@ -46,5 +46,5 @@ pub use receipt::Receipt;
 pub use runtime::{Runtime, StopOptions, StopReport};
 pub use snapshots::{SnapshotFacts, SnapshotPolicy};
 pub use subscription::{Batch, Subscription, SubscriptionOptions};
-pub use timers::{FiredTimer, TimerHandler, Timers, timer_key};
+pub use timers::{FiredTimer, TimerHandler, Timers, owner_of_timer, timer_key};
 pub use workers::{WorkerContext, WorkerError, WorkerHandle, WorkerSpec, WorkerStatus, Workers};

@@ -41,6 +41,13 @@ pub fn timer_key(due: Timestamp, owner: &str, name: &[u8]) -> Bytes {
     key.into()
 }
 
+/// Whose timer a fact's key is; `None` if it is no timer's.
+pub fn owner_of_timer(key: &[u8]) -> Option<&str> {
+    let (_, rest) = key.split_first_chunk::<8>()?;
+    let nul = rest.iter().position(|byte| *byte == 0)?;
+    std::str::from_utf8(rest.get(..nul)?).ok()
+}
+
 /// A timer that has come due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FiredTimer {
@@ -110,6 +117,11 @@ impl Timers {
     pub fn handle(&self, owner: &str, handler: Arc<dyn TimerHandler>) {
         self.inner.handlers.lock().insert(owner.to_owned(), handler);
         self.inner.changed.notify_one();
+    }
+
+    /// Whether somebody handles the timers of an owner.
+    pub fn handles(&self, owner: &str) -> bool {
+        self.inner.handlers.lock().contains_key(owner)
     }
 
     /// A timer was armed, durably: look again. A hint; a forgotten one costs at most the time until the next

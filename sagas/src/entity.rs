@@ -16,6 +16,7 @@ use crate::open_fact::OpenFact;
 use crate::saga::Saga;
 use crate::step::{SagaCommand, SagaRefusal, Step, Taken, Wish};
 use crate::terms::{Orphan, Terms};
+use crate::undefined::Undefined;
 use crate::verb::SagaVerb;
 
 /// Everything that a saga type needs to be hosted.
@@ -24,7 +25,8 @@ pub(crate) struct SagaEntity<S: Saga> {
     category: Category,
     owner: String,
     entries: EventDecoder<Entry>,
-    events: EventDecoder<S::Event>,
+    /// `None`: they are passed over.
+    events: Option<EventDecoder<S::Event>>,
     causation_depth_max: u16,
 }
 
@@ -59,11 +61,26 @@ pub(crate) fn category<S: Saga>() -> Result<Category, InvalidId> {
     Category::new(format!("{CATEGORY_PREFIX}{}", S::NAME))
 }
 
+impl SagaEntity<Undefined> {
+    /// Of a saga type that nothing defines, by the category of its streams.
+    pub(crate) fn of_undefined(category: Category) -> Self {
+        let owner = category.as_str().to_owned();
+        Self {
+            saga: Undefined,
+            category,
+            owner,
+            entries: EventDecoder::new(),
+            events: None,
+            causation_depth_max: u16::MAX,
+        }
+    }
+}
+
 impl<S: Saga> SagaEntity<S> {
     pub(crate) fn new(saga: S, causation_depth_max: u16) -> Result<Self, InvalidId> {
         let category = category::<S>()?;
         let owner = category.as_str().to_owned();
-        let (entries, events) = (EventDecoder::new(), EventDecoder::new());
+        let (entries, events) = (EventDecoder::new(), Some(EventDecoder::new()));
         Ok(Self {
             saga,
             category,
@@ -222,8 +239,8 @@ impl<S: Saga> Entity for SagaEntity<S> {
                         last.decided_at = Some(commit.sequence());
                     }
                 }
-            } else {
-                for event in self.events.decode(&event).map_err(unreadable)? {
+            } else if let Some(events) = &self.events {
+                for event in events.decode(&event).map_err(unreadable)? {
                     S::evolve(&mut state.user, &event);
                 }
             }

@@ -35,6 +35,7 @@ mod step;
 pub mod steps;
 mod terms;
 mod turns;
+mod undefined;
 mod verb;
 
 pub use answer::{Answer, CallOutcome, Outcome};

@@ -20,6 +20,7 @@ use crate::registry::Sagas;
 use crate::saga::Saga;
 use crate::status::{Ending, SagaStatus};
 use crate::step::SagaCommand;
+use crate::undefined;
 use crate::verb::SagaVerb;
 
 /// An instance whose own code failed.
@@ -312,8 +313,9 @@ impl Sagas {
         Ok(listed)
     }
 
-    /// Has an operator's verb carried out on an instance of any type; `None` if the stream is not one of a saga that is
-    /// registered.
+    /// Has an operator's verb carried out on an instance of any type. One whose type is not registered is terminated,
+    /// paused, and its timers are moved and cancelled, without its code. `None` if the stream is not one of a saga, or the
+    /// verb needs code that is not registered.
     ///
     /// # Errors
     /// As [`SagaHandle::operate`].
@@ -329,18 +331,29 @@ impl Sagas {
                 .operate_on(instance, verb, by, reason)
                 .await
                 .map(Some),
-            None => Ok(None),
+            None => match &self.runtime {
+                Some(runtime) if undefined::is_of_a_saga(stream) => {
+                    undefined::operate(runtime, stream, verb, by, reason).await
+                }
+                _ => Ok(None),
+            },
         }
     }
 
-    /// Looks at an instance of any type; `None` if the stream is not one of a saga that is registered.
+    /// Looks at an instance of any type; `None` if the stream is not one of a saga. Of one whose type is not registered the
+    /// history and what remains are not told.
     ///
     /// # Errors
     /// When the store cannot be read, or the instance cannot be recovered.
     pub async fn show(&self, stream: &StreamId) -> Result<Option<SagaShown>, CancelError> {
         match self.find(stream) {
             Some((handle, instance)) => handle.show(instance).await.map(Some),
-            None => Ok(None),
+            None => match &self.runtime {
+                Some(runtime) if undefined::is_of_a_saga(stream) => {
+                    undefined::show(runtime, stream).await.map(Some)
+                }
+                _ => Ok(None),
+            },
         }
     }
 

@@ -164,6 +164,7 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         projections: projections.collect(),
         subscriptions: subscriptions.collect(),
         quarantined: instances.chain(sagas).collect(),
+        unregistered: app.unregistered().await.map_err(SubscribeError::from)?,
     })
 }
 

@@ -30,6 +30,15 @@ pub struct SagaLine {
     pub until: Option<Timestamp>,
     /// Why a person should look at it.
     pub escalated: Option<String>,
+    /// Whether the application that was asked defines it: one that nothing defines does not go on. `true` where no
+    /// application was asked.
+    #[serde(default = "is_registered")]
+    pub registered: bool,
+}
+
+/// Those of an application that does not say so.
+fn is_registered() -> bool {
+    true
 }
 
 /// One effect of a saga.
@@ -113,6 +122,7 @@ impl From<ListedSaga> for SagaLine {
             waits_for: saga.open.on,
             until: saga.open.until,
             escalated: saga.open.escalated,
+            registered: true,
         }
     }
 }
@@ -120,7 +130,12 @@ impl From<ListedSaga> for SagaLine {
 /// All open sagas, also of types that are not registered.
 pub(super) async fn list(app: &App) -> Result<Value, OperatorError> {
     let listed = list_open(app.store().as_ref()).await.map_err(failed)?;
-    let lines: Vec<_> = listed.into_iter().map(SagaLine::from).collect();
+    let effects = app.runtime().effects();
+    let line = |saga: ListedSaga| SagaLine {
+        registered: effects.hosts(saga.stream.category()),
+        ..saga.into()
+    };
+    let lines: Vec<_> = listed.into_iter().map(line).collect();
     serde_json::to_value(lines).map_err(failed)
 }
 
@@ -167,7 +182,7 @@ pub(super) async fn change(
 
 fn not_defined(stream: &StreamId) -> OperatorError {
     OperatorError::Refused(format!(
-        "{stream} is no saga that this application defines: only a running application that defines it can say or change anything"
+        "{stream} is no saga that this application defines: without its code it can be shown, terminated and paused, and its timers moved and cancelled; the rest takes a running application that defines it"
     ))
 }
 

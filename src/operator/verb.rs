@@ -3,6 +3,8 @@
 use chronicler_sagas::SagaVerb;
 use serde::{Deserialize, Serialize};
 
+use crate::unregistered::Unregistered;
+
 /// The longest request, in bytes of its line.
 pub(super) const REQUEST_BYTES_MAX: u64 = 1 << 20;
 
@@ -104,6 +106,9 @@ pub struct Status {
     pub subscriptions: Vec<SubscriptionLine>,
     /// Instances in quarantine, by stream.
     pub quarantined: Vec<QuarantineLine>,
+    /// What nothing registered in the application answers for, by kind and name.
+    #[serde(default)]
+    pub unregistered: Vec<Unregistered>,
 }
 
 /// One projection.

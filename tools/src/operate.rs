@@ -71,7 +71,8 @@ pub(crate) fn change(
     Ok(Exit::Done)
 }
 
-fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, ToolError> {
+/// Carries a request out by an application that this makes of the directory, and that defines nothing.
+pub(crate) fn in_the_directory(dir: &Path, request: &OperatorRequest) -> Result<Value, ToolError> {
     if let OperatorVerb::RebuildView { projection } = &request.verb {
         return Err(ToolError::Refused(format!(
             "no application runs in {}: only one that defines {projection} can build its view",
@@ -157,6 +158,9 @@ impl fmt::Display for Lines<'_> {
                 subscription.name.escape_debug(),
                 subscription.position
             )?;
+        }
+        for unregistered in &status.unregistered {
+            write!(f, "\nNOT REGISTERED {unregistered}")?;
         }
         for instance in &status.quarantined {
             write!(

@@ -29,6 +29,9 @@ impl fmt::Display for Line<'_> {
         if let Some(why) = &saga.escalated {
             write!(f, ", LOOK AT IT: {}", why.escape_debug())?;
         }
+        if !saga.registered {
+            write!(f, ", NOT REGISTERED: it does not go on")?;
+        }
         Ok(())
     }
 }

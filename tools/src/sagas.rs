@@ -16,7 +16,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use crate::cli::Reason;
 use crate::exit::{Exit, ToolError};
-use crate::operate::{Words, ask, refused};
+use crate::operate::{Words, ask, in_the_directory, refused};
 use crate::output::Output;
 use crate::progress::bar;
 use crate::saga_line::{Line, Whole};
@@ -39,7 +39,7 @@ const STATUSES: [&str; 8] = [
 pub enum SagaCommand {
     /// Lists the open sagas; of a running application, or else of the directory
     List(ListArguments),
-    /// Shows one saga of a running application, whole: its effects, timers, what remains, and what happened to it
+    /// Shows one saga, whole: its effects, timers, and of one that a running application defines what remains and what happened to it
     Show {
         /// Which
         #[command(flatten)]
@@ -135,7 +135,7 @@ pub struct ListArguments {
     /// Only those that wait for this
     #[arg(long)]
     pub waits_for: Option<String>,
-    /// Only those that a person should look at: parked, paused, stuck, quarantined or escalated
+    /// Only those that a person should look at: parked, paused, stuck, quarantined, escalated or not registered
     #[arg(long)]
     pub attention: bool,
 }
@@ -276,8 +276,12 @@ pub(crate) fn perform(command: SagaCommand, out: &mut Output<'_>) -> Result<Exit
         change: saga_verb,
     };
     let Reason { why, by } = reason;
-    let answer = ask(&dir, &OperatorRequest { verb, by, why });
-    let answer = answer.map_err(|error| of_an_application(&dir, error))?;
+    let request = OperatorRequest { verb, by, why };
+    let answer = match ask(&dir, &request) {
+        // What takes none of the saga's code is done in the directory.
+        Err(AskError::NobodyListens(_)) => in_the_directory(&dir, &request)?,
+        answer => answer.map_err(refused)?,
+    };
     out.item(&answer, Words(&answer))?;
     Ok(Exit::Done)
 }
@@ -331,17 +335,6 @@ fn lying_in(dir: &Path) -> Result<Vec<SagaLine>, ToolError> {
     Ok(open.into_values().flatten().map(SagaLine::from).collect())
 }
 
-/// What only an application that defines the saga can do.
-fn of_an_application(dir: &Path, error: AskError) -> ToolError {
-    match error {
-        AskError::NobodyListens(error) => ToolError::Refused(format!(
-            "no application listens in {} ({error}): only a running application that defines the saga can show or change it",
-            dir.display()
-        )),
-        error => refused(error),
-    }
-}
-
 fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError> {
     let sagas: Vec<SagaLine> = match look(&wanted.dir, OperatorVerb::Sagas) {
         Ok(sagas) => sagas,
@@ -376,7 +369,7 @@ fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError>
                 .waits_for
                 .as_ref()
                 .is_none_or(|on| saga.waits_for.contains(on))
-            && (!wanted.attention || for_a_person || saga.escalated.is_some())
+            && (!wanted.attention || for_a_person || saga.escalated.is_some() || !saga.registered)
     };
     for saga in sagas.iter().filter(is_wanted) {
         out.item(saga, Line(saga))?;
@@ -386,8 +379,15 @@ fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError>
 
 fn show(one: &One, mermaid: bool, out: &mut Output<'_>) -> Result<Exit, ToolError> {
     let stream = one.stream.to_string();
-    let detail = look(&one.dir, OperatorVerb::Saga { stream });
-    let detail: SagaDetail = detail.map_err(|error| of_an_application(&one.dir, error))?;
+    let verb = OperatorVerb::Saga { stream };
+    let detail: SagaDetail = match look(&one.dir, verb.clone()) {
+        Err(AskError::NobodyListens(_)) => {
+            let (by, why) = (String::new(), String::new());
+            let shown = in_the_directory(&one.dir, &OperatorRequest { verb, by, why })?;
+            serde_json::from_value(shown).map_err(|error| ToolError::Refused(error.to_string()))?
+        }
+        detail => detail.map_err(refused)?,
+    };
     match (mermaid, &detail.diagram) {
         (false, _) => out.item(&detail, Whole(&detail))?,
         (true, Some(diagram)) => out.raw(diagram.as_bytes())?,

@@ -229,8 +229,19 @@ async fn what_cannot_be_done_is_refused_in_words() {
     // Where no application runs they are listed all the same.
     let listed = lines(&tool(dir, "list", &[]).await);
     assert_eq!(listed.len(), 1);
-    let shown = tool(dir, "show", &["saga:sale/a"]).await;
-    assert!(shown.err.contains("running application"), "{}", shown.err);
+    // So are they shown and ended, as far as that takes none of their code.
+    let shown = lines(&tool(dir, "show", &["saga:sale/a"]).await);
+    assert_eq!(shown[0]["stream"], "saga:sale/a");
+    let cancelled = tool(dir, "cancel", &["saga:sale/a"]).await;
+    assert_eq!(cancelled.exit, 3);
+    assert!(
+        cancelled.err.contains("running application"),
+        "{}",
+        cancelled.err
+    );
+    let ended = lines(&tool(dir, "terminate", &["saga:sale/a"]).await);
+    assert_eq!(ended[0]["status"], "terminated");
+    assert!(lines(&tool(dir, "list", &[]).await).is_empty());
     let wrong = tool(dir, "list", &["--older-than", "soon"]).await;
     assert_eq!(wrong.exit, 64);
 }

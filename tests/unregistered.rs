@@ -1,0 +1,191 @@
+//! What a log holds that nothing registered answers for: told at the start, in the status and in lists, and ended without
+//! its code.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use chronicler::UnregisteredKind;
+use chronicler::operator::{OperatorRequest, OperatorVerb, SagaDetail, SagaLine, Status};
+use chronicler::prelude::*;
+use chronicler::sagas::SagaVerb;
+use chronicler::store::MemoryStore;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Counter(u64);
+
+#[derive(Serialize, Deserialize)]
+struct Count;
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Counted;
+
+impl Event for Counted {}
+
+impl Aggregate for Counter {
+    const CATEGORY: &'static str = "counter";
+    type Command = Count;
+    type Event = Counted;
+    type Reply = u64;
+    type Rejection = Never;
+
+    fn decide(&self, _: Count, _: &Context) -> Decided<Self> {
+        Ok(Decision::event(Counted).reply(self.0 + 1))
+    }
+
+    fn evolve(&mut self, _: &Counted) {
+        self.0 += 1;
+    }
+}
+
+/// Waits for a timer that is due in a thousand years.
+struct Waiting;
+
+#[derive(Serialize, Deserialize)]
+struct Noted;
+
+impl Event for Noted {}
+
+impl Saga for Waiting {
+    const NAME: &'static str = "waiting";
+    type State = u32;
+    type Event = Noted;
+
+    fn routes(on: &mut Routes<Self>) {
+        on.event::<Counter>(|_, info| Route::start(info.id.clone()));
+    }
+
+    fn on(&self, _: &u32, _: &Input, _: &SagaContext) -> Next<Self> {
+        let due = Timestamp::from_millis(32_000_000_000_000);
+        Next::stay().record(Noted).timer_at("due", due)
+    }
+
+    fn evolve(noted: &mut u32, _: &Noted) {
+        *noted += 1;
+    }
+}
+
+/// A store with two open sagas, and what was said when it was opened without their type.
+async fn left_behind(store: &Arc<MemoryStore>) -> App {
+    let app = App::over(store.clone())
+        .aggregate::<Counter>()
+        .saga(Waiting);
+    let app = app.start().await.unwrap();
+    for id in ["one", "two"] {
+        app.send::<Counter>(id, Count).await.unwrap();
+    }
+    app.settled().await;
+    assert_eq!(app.unregistered().await.unwrap(), []);
+    app.stop().await;
+    App::over(store.clone()).start().await.unwrap()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn l8_what_nothing_registered_answers_for_is_told_with_names_and_counts() {
+    let (store, said) = (Arc::new(MemoryStore::new()), Said::default());
+    let app = {
+        let writer = said.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _here = tracing::subscriber::set_default(subscriber);
+        left_behind(&store).await
+    };
+    let said = String::from_utf8(said.0.lock().clone()).unwrap();
+    let warned: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("saga:waiting"))
+        .collect();
+    assert_eq!(warned.len(), 1, "{said}");
+    assert!(
+        warned[0].contains("saga:waiting: open sagas in number 2"),
+        "{said}"
+    );
+
+    let found = app.unregistered().await.unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (one.what, one.name.as_str(), one.count))
+        .collect();
+    let sagas = (UnregisteredKind::OpenSagas, "saga:waiting", 2);
+    let timers = (UnregisteredKind::Timers, "saga:waiting", 2);
+    assert_eq!(found, [sagas, timers]);
+    let status = app.operate(&asked(OperatorVerb::Status)).await.unwrap();
+    let status: Status = serde_json::from_value(status).unwrap();
+    assert_eq!(status.unregistered, app.unregistered().await.unwrap());
+    let lines = app.operate(&asked(OperatorVerb::Sagas)).await.unwrap();
+    let lines: Vec<SagaLine> = serde_json::from_value(lines).unwrap();
+    assert!(lines.len() == 2 && lines.iter().all(|line| !line.registered));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn l9_a_saga_of_a_type_that_nothing_defines_is_shown_and_ended_and_known_to_be_when_it_is() {
+    let store = Arc::new(MemoryStore::new());
+    let app = left_behind(&store).await;
+    let stream = "saga:waiting/one".to_owned();
+    let show = asked(OperatorVerb::Saga {
+        stream: stream.clone(),
+    });
+    let shown: SagaDetail = serde_json::from_value(app.operate(&show).await.unwrap()).unwrap();
+    assert_eq!((shown.status.as_str(), shown.timers.len()), ("waiting", 1));
+    let change = |change| {
+        let stream = stream.clone();
+        asked(OperatorVerb::ChangeSaga { stream, change })
+    };
+    // What its code would have to answer is not done.
+    let refused = app.operate(&change(SagaVerb::Cancel)).await.unwrap_err();
+    assert!(refused.to_string().contains("terminated"), "{refused}");
+    for _ in 0..2 {
+        let done = app.operate(&change(SagaVerb::Terminate)).await.unwrap();
+        assert_eq!(done["status"], "terminated");
+    }
+    let left: Vec<_> = app.unregistered().await.unwrap();
+    let left: Vec<_> = left.iter().map(|one| (one.what, one.count)).collect();
+    // With its timers.
+    assert_eq!(
+        left,
+        [
+            (UnregisteredKind::OpenSagas, 1),
+            (UnregisteredKind::Timers, 1)
+        ]
+    );
+    app.stop().await;
+    let app = App::over(store).aggregate::<Counter>().saga(Waiting);
+    let app = app.start().await.unwrap();
+    let waiting = app.saga::<Waiting>().unwrap();
+    let ended = waiting
+        .get(&Tenant::default(), &"one".try_into().unwrap())
+        .await
+        .unwrap();
+    assert_eq!((ended.status.word(), ended.state), ("ended", 1));
+    assert_eq!(waiting.open().await.unwrap().len(), 1);
+    app.stop().await;
+}
+
+fn asked(verb: OperatorVerb) -> OperatorRequest {
+    OperatorRequest {
+        verb,
+        by: "ann".to_owned(),
+        why: "its type was taken out".to_owned(),
+    }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
