@@ -337,13 +337,70 @@ impl Hash for StreamId {
 }
 
 impl fmt::Display for StreamId {
-    /// `account/alice`, or `acme:account/alice` under a named tenant.
+    /// `account/alice`, or `acme:account/alice` under a named tenant; `saga:checkout/1` is an instance of a saga.
+    ///
+    /// Read back it is the same stream, whatever the names: `%` stands before two hexadecimal digits for a byte that
+    /// would be taken for something else (`%` everywhere, `:` and `/` in tenants and categories, and the `s` of a tenant
+    /// that is called `saga`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.tenant().is_empty() {
-            write!(f, "{}:", self.tenant())?;
+        match self.tenant() {
+            "" => {}
+            SAGA => write!(f, "%73aga:")?,
+            tenant => write!(f, "{}:", Escaped(tenant, &['%', ':', '/']))?,
         }
-        write!(f, "{}/{}", self.category(), self.id())
+        let category = match self.category().split_once(':') {
+            Some((SAGA, saga)) => {
+                write!(f, "{SAGA}:")?;
+                saga
+            }
+            _ => self.category(),
+        };
+        write!(f, "{}/", Escaped(category, &['%', ':', '/']))?;
+        write!(f, "{}", Escaped(self.id(), &['%']))
     }
+}
+
+/// The categories of sagas begin with this and a colon; a tenant of this name is written otherwise.
+const SAGA: &str = "saga";
+
+/// A name in which these characters, all of ASCII, are written as `%` and two hexadecimal digits.
+struct Escaped<'a>(&'a str, &'a [char]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((before, from)) = rest.find(self.1).and_then(|at| rest.split_at_checked(at))
+        {
+            f.write_str(before)?;
+            let mut from = from.chars();
+            if let Some(character) = from.next() {
+                write!(f, "%{:02X}", u32::from(character))?;
+            }
+            rest = from.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+/// A name as it was before it was [`Escaped`]. A `%` without two hexadecimal digits behind it stands for itself.
+fn unescaped(text: &str) -> Result<String, InvalidStreamId> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digit = |at: usize| char::from(*behind.get(at)?).to_digit(16);
+        let code = (*first == b'%').then(|| Some(digit(0)? * 16 + digit(1)?));
+        match code.flatten().and_then(|code| u8::try_from(code).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| InvalidStreamId::Escape(text.to_owned()))
 }
 
 impl FromStr for StreamId {
@@ -353,11 +410,15 @@ impl FromStr for StreamId {
     fn from_str(text: &str) -> Result<Self, InvalidStreamId> {
         let (left, id) = text.split_once('/').ok_or(InvalidStreamId::Form)?;
         let (tenant, category) = match left.split_once(':') {
-            Some(("saga", _)) | None => (Tenant::default(), left),
-            Some((tenant, category)) => (Tenant::new(tenant)?, category),
+            Some((SAGA, _)) | None => (Tenant::default(), left),
+            Some((tenant, category)) => (Tenant::new(unescaped(tenant)?)?, category),
         };
-        let (category, id) = (Category::new(category)?, AggregateId::new(id)?);
-        Ok(Self::new(&tenant, &category, &id))
+        let category = Category::new(unescaped(category)?)?;
+        Ok(Self::new(
+            &tenant,
+            &category,
+            &AggregateId::new(unescaped(id)?)?,
+        ))
     }
 }
 
@@ -368,6 +429,11 @@ pub enum InvalidStreamId {
     /// It has no `/`.
     #[error("a stream is written category/id, or tenant:category/id")]
     Form,
+    /// What its escapes stand for is no text.
+    #[error(
+        "the bytes that {0:?} has as %XX are not UTF-8: write the characters themselves, and %25 for a %"
+    )]
+    Escape(String),
     /// One of its names breaks a rule.
     #[error(transparent)]
     Name(#[from] InvalidId),
@@ -453,8 +519,81 @@ mod tests {
         }
         let saga: StreamId = "saga:checkout/1".parse().unwrap();
         assert_eq!((saga.tenant(), saga.category()), ("", "saga:checkout"));
-        for name in ["alice", "/alice", "account/", ":account/alice"] {
+        for name in [
+            "alice",
+            "/alice",
+            "account/",
+            ":account/alice",
+            "account/%FF",
+        ] {
             assert!(name.parse::<StreamId>().is_err(), "{name}");
         }
+    }
+
+    /// C1: every valid name, however odd, is shown as a text that names it and no other.
+    #[test]
+    fn c1_any_stream_is_read_back_from_what_is_shown() {
+        let tenants = [
+            "",
+            "acme",
+            "saga",
+            "%73aga",
+            "sag",
+            "saga:",
+            "acme:eu",
+            "org/42",
+            "a:saga",
+            "a%3Ab",
+            "%",
+            "50%",
+            "%zz",
+            "größe",
+            "https://acme.example",
+        ];
+        let categories = [
+            "account",
+            "saga",
+            "saga:checkout",
+            "saga:",
+            ":",
+            "saga:a:b",
+            "saga:a/b",
+            "a:b",
+            "a/b",
+            "a%2Fb",
+            "%",
+            "x:saga",
+        ];
+        let ids = [
+            "alice",
+            "a/b:c",
+            "x@y.z",
+            "50%",
+            "%41",
+            "%",
+            "%%25",
+            "größe 東京",
+            "/",
+            ":",
+            "saga:x/1",
+        ];
+        let mut shown = std::collections::HashMap::new();
+        for tenant in tenants {
+            let tenant = Tenant::try_from(tenant.to_owned()).unwrap();
+            for category in categories.map(|name| Category::new(name).unwrap()) {
+                for id in ids.map(|id| AggregateId::new(id).unwrap()) {
+                    let stream = StreamId::new(&tenant, &category, &id);
+                    let text = stream.to_string();
+                    assert_eq!(text.parse().as_ref(), Ok(&stream), "{text}");
+                    assert_eq!(shown.insert(text, stream), None);
+                }
+            }
+        }
+        // What somebody wrote before there were escapes still names what it named.
+        let by_hand: StreamId = "acme:a:b/50%".parse().unwrap();
+        assert_eq!(
+            (by_hand.tenant(), by_hand.category(), by_hand.id()),
+            ("acme", "a:b", "50%")
+        );
     }
 }

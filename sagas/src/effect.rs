@@ -82,7 +82,8 @@ impl Request {
     /// Where it goes, in words, for people.
     pub fn describe(&self) -> String {
         match self {
-            Self::Command { category, id, .. } => format!("{category}/{id}"),
+            Self::Command { category, id, .. } => StreamId::of(category, id)
+                .map_or_else(|_| format!("{category}/{id}"), |stream| stream.to_string()),
             Self::Call { service, .. } => format!("service {service}"),
             Self::Nothing => "nothing".to_owned(),
             Self::Start { saga, id, .. } => format!("saga {saga}/{id}"),

@@ -1,7 +1,7 @@
 //! Carries a verb out on a running application.
 
 use bytes::Bytes;
-use chronicler_domain::StreamId;
+use chronicler_domain::{CATEGORY_BYTES_MAX, ID_BYTES_MAX, StreamId, TENANT_BYTES_MAX};
 use chronicler_projections::RebuildError;
 use chronicler_runtime::{Runtime, SubscribeError};
 use chronicler_sagas::SagaVerb;
@@ -18,6 +18,9 @@ use crate::app::App;
 
 /// The longest name and reason, in bytes.
 const TEXT_MAX: usize = 1_000;
+
+/// The longest stream: tenant, category and id at their longest, with each of their bytes escaped, and two separators.
+const STREAM_MAX: usize = 3 * (TENANT_BYTES_MAX + CATEGORY_BYTES_MAX + ID_BYTES_MAX) + 2;
 
 /// A change that makes sense: its texts within their limits, its stream one that can be.
 enum Change<'a> {
@@ -93,18 +96,22 @@ async fn release(app: &App, stream: &StreamId, by: &str) -> Result<Value, Operat
 }
 
 fn parse(stream: &str) -> Result<StreamId, OperatorError> {
-    let parsed = limited("the stream", stream)?.parse();
+    let parsed = within("the stream", stream, STREAM_MAX)?.parse();
     parsed.map_err(|error| OperatorError::Invalid(format!("{stream:?}: {error}")))
 }
 
 /// A text that is journaled, if it is not too long for that.
 fn limited<'a>(what: &str, text: &'a str) -> Result<&'a str, OperatorError> {
-    if (1..=TEXT_MAX).contains(&text.len()) {
+    within(what, text, TEXT_MAX)
+}
+
+fn within<'a>(what: &str, text: &'a str, bytes_max: usize) -> Result<&'a str, OperatorError> {
+    let bytes = text.len();
+    if (1..=bytes_max).contains(&bytes) {
         return Ok(text);
     }
-    let bytes = text.len();
     Err(OperatorError::Invalid(format!(
-        "{what} has 1 to {TEXT_MAX} bytes, not {bytes}: it is journaled with what was done"
+        "{what} has 1 to {bytes_max} bytes, not {bytes}: it is journaled with what was done"
     )))
 }
 

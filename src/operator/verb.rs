@@ -11,7 +11,7 @@ pub(super) const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// What an operator wants done. Doing it twice is as doing it once, but for a signal, which
 /// is then said twice; a rebuild that is under way refuses another.
 ///
-/// Names and streams have at most 1,000 bytes, and a whole request, as JSON, 1 MiB.
+/// Names have at most 1,000 bytes, streams 1,367, and a whole request, as JSON, 1 MiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use chronicler::operator::{EffectLine, SagaDetail, SagaLine};
 
+use crate::stream_name::printable;
+
 /// Characters of what an effect sends that are shown.
 const SHOWN_MAX: usize = 1_000;
 
@@ -13,7 +15,7 @@ pub(crate) struct Line<'a>(pub(crate) &'a SagaLine);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let saga = self.0;
-        let (stream, status) = (saga.stream.escape_debug(), &saga.status);
+        let (stream, status) = (printable(&saga.stream), &saga.status);
         write!(f, "{stream}: {status}, began {}", saga.since)?;
         write!(f, ", version {}", saga.version)?;
         if !saga.waits_for.is_empty() {
@@ -46,7 +48,7 @@ impl fmt::Display for Whole<'_> {
         write!(
             f,
             "{}{}",
-            saga.stream.escape_debug(),
+            printable(&saga.stream),
             version.unwrap_or_default()
         )?;
         write!(f, "\n  {}", saga.status)?;
@@ -61,7 +63,7 @@ impl fmt::Display for Whole<'_> {
             write!(f, "\n  LOOK AT IT: {}", why.escape_debug())?;
         }
         if let Some(parent) = &saga.parent {
-            write!(f, "\n  begun by {}", parent.escape_debug())?;
+            write!(f, "\n  begun by {}", printable(parent))?;
         }
         if saga.stalled > 0 {
             write!(
