@@ -14,8 +14,9 @@ pub trait Aggregate:
 {
     /// The stable name of this type of aggregate in the log. Never change it once events exist.
     const CATEGORY: &'static str;
-    /// The version of the state's own shape. Raise it when a field changes: older snapshots are then
-    /// ignored and the state is folded from its events again.
+    /// The version of what the state means. Raise it when [`evolve`](Self::evolve) does something else, or a field that
+    /// keeps its name and type means something else: older snapshots are then ignored and the state is folded from its
+    /// events again. Fields that are added, removed or called otherwise are noticed without it.
     const SNAPSHOT_VERSION: u32 = 1;
 
     /// What can be asked: plain data, usually an enum in the imperative.

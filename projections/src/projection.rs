@@ -67,7 +67,8 @@ pub trait TableProjection: Send + Sync + 'static {
     const NAME: &'static str;
     /// The version of what it does with events. Raise it when a handler changes: the table is then rebuilt.
     const VERSION: u32 = 1;
-    /// The version of the row's own shape. Raise it when a field changes: the table is then rebuilt.
+    /// The version of the row's own shape. Raise it when a field changes: the table is then rebuilt. A table whose first
+    /// rows have other fields than the type is rebuilt without it.
     const ROW_VERSION: u32 = 1;
 
     /// A row.

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use chronicler_domain::{Aggregate, Category, Context, InvalidId, SchemaVersion, StreamId};
 use chronicler_store::codec::{
-    self, CodecError, CodecId, EventDecoder, PayloadCodec, encode, encode_event, read_back,
+    self, CodecError, CodecId, EventDecoder, PayloadCodec, decode_shaped, encode_certainly,
+    encode_event, encode_shaped, read_back,
 };
 use chronicler_store::{OutcomeResult, PartRef, RecordedCommit};
 
@@ -71,7 +72,7 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
         let mut recorded = Vec::with_capacity(decision.events.len());
         for event in &decision.events {
             let encoded = encode_event(self.codec, event).map_err(Refusal::Failed)?;
-            recorded.push(read_back::<A::Event>(&encoded).map_err(Refusal::Failed)?);
+            recorded.push(read_back(event, &encoded).map_err(Refusal::Failed)?);
             events.push(encoded);
         }
         // The events as a recovery will see them, so that the state is the same then as now.
@@ -90,11 +91,11 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
     }
 
     fn snapshot(&self, state: &A) -> Result<Bytes, CodecError> {
-        encode(PayloadCodec::Bincode, state)
+        encode_shaped(state)
     }
 
     fn restore(&self, _: &StreamId, payload: &[u8]) -> Result<A, CodecError> {
-        codec::decode(CodecId::BINCODE, payload)
+        decode_shaped(payload)
     }
 
     fn decode_command(&self, codec: CodecId, payload: &[u8]) -> Result<A::Command, CodecError> {
@@ -103,7 +104,8 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
 
     fn command_json(&self, codec: CodecId, payload: &[u8]) -> Option<String> {
         let command = self.decode_command(codec, payload).ok()?;
-        let json = encode(PayloadCodec::Json, &command).ok()?;
+        // Another command than the one that waits must not be shown, nor edited.
+        let json = encode_certainly(PayloadCodec::Json, &command).ok()?;
         String::from_utf8(json.to_vec()).ok()
     }
 
@@ -111,11 +113,16 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
         &self,
         outcome: Result<&A::Reply, &A::Rejection>,
     ) -> Result<EncodedOutcome, CodecError> {
+        // A later release gives it again, and it has no schema version.
+        let codec = self.codec.by_name();
         let (type_name, payload) = match outcome {
-            Ok(reply) => (short_name::<A::Reply>(), encode(self.codec, reply)?),
-            Err(rejection) => (short_name::<A::Rejection>(), encode(self.codec, rejection)?),
+            Ok(reply) => (short_name::<A::Reply>(), encode_certainly(codec, reply)?),
+            Err(rejection) => (
+                short_name::<A::Rejection>(),
+                encode_certainly(codec, rejection)?,
+            ),
         };
-        let (schema_version, codec) = (SchemaVersion::FIRST, self.codec.id());
+        let (schema_version, codec) = (SchemaVersion::FIRST, codec.id());
         Ok(EncodedOutcome {
             type_name,
             schema_version,

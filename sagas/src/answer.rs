@@ -39,7 +39,7 @@ impl Answer {
 
     /// Done, with this reply.
     pub(crate) fn done(reply: &impl Serialize) -> Self {
-        let codec = PayloadCodec::default();
+        let codec = PayloadCodec::ByName;
         match codec::encode(codec, reply) {
             Ok(payload) => Self::Done {
                 codec: codec.id().number(),
@@ -53,7 +53,7 @@ impl Answer {
 
     /// Refused, for this reason.
     pub(crate) fn rejected(reason: &impl Serialize) -> Self {
-        let codec = PayloadCodec::default();
+        let codec = PayloadCodec::ByName;
         match codec::encode(codec, reason) {
             Ok(payload) => Self::Rejected {
                 codec: codec.id().number(),

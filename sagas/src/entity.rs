@@ -5,7 +5,9 @@ use chronicler_domain::{
     Category, Context, InvalidId, LogSequence, Metadata, SchemaVersion, StreamId, Tenant, Timestamp,
 };
 use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, timer_key};
-use chronicler_store::codec::{self, CodecError, CodecId, EventDecoder, PayloadCodec, encode};
+use chronicler_store::codec::{
+    CodecError, CodecId, EventDecoder, PayloadCodec, decode_shaped, encode, encode_shaped,
+};
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 
@@ -338,11 +340,11 @@ impl<S: Saga> Entity for SagaEntity<S> {
     }
 
     fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {
-        encode(PayloadCodec::Bincode, state)
+        encode_shaped(state)
     }
 
     fn restore(&self, _: &StreamId, payload: &[u8]) -> Result<Self::State, CodecError> {
-        codec::decode(CodecId::BINCODE, payload)
+        decode_shaped(payload)
     }
 
     fn decode_command(&self, _: CodecId, _: &[u8]) -> Result<SagaCommand, CodecError> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use chronicler_domain::{Aggregate, AggregateId, Timestamp};
-use chronicler_store::codec::{PayloadCodec, encode};
+use chronicler_store::codec::{PayloadCodec, encode, encode_certainly};
 use serde::Serialize;
 
 use crate::effect::{EffectSpec, Request, Undo};
@@ -417,8 +417,8 @@ impl<S: Saga> Next<S> {
 
 pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, String> {
     AggregateId::new(id).map_err(|error| error.to_string())?;
-    let codec = PayloadCodec::default();
-    let command = encode(codec, command)
+    let codec = PayloadCodec::ByName;
+    let command = encode_certainly(codec, command)
         .map_err(|error| error.to_string())?
         .to_vec();
     let category = A::CATEGORY.to_owned();
@@ -432,7 +432,7 @@ pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Re
 
 pub(crate) fn child<C: Saga>(id: &str, start: &impl Serialize) -> Result<Request, String> {
     AggregateId::new(id).map_err(|error| error.to_string())?;
-    let codec = PayloadCodec::default();
+    let codec = PayloadCodec::ByName;
     let start = encode(codec, start).map_err(|error| error.to_string())?;
     Ok(Request::Start {
         saga: C::NAME.to_owned(),

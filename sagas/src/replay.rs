@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use chronicler_domain::{GlobalPosition, Tenant, Timestamp};
-use chronicler_store::codec::{CodecError, EventDecoder, PayloadCodec, encode_event};
+use chronicler_store::codec::{CodecError, CodecId, EventDecoder, PayloadCodec, encode_event};
 use chronicler_store::{
     AllQuery, EventLog, EventRef, Filter, NewEvent, PartRef, ReadError, RecordedCommit, Start,
 };
 use futures::StreamExt;
 
 use crate::answer::Answer;
+use crate::effect::Request;
 use crate::entity::CATEGORY_PREFIX;
 use crate::instance::InstanceState;
 use crate::journal::{Entry, OWN_PREFIX};
@@ -170,7 +171,11 @@ impl<S: Saga> Replay<'_, S> {
                 (events, refused) = play(commit.timestamp().minus(early), command);
             }
             let today: Vec<_> = events.iter().map(same).collect();
-            if before != today || refused.is_some() {
+            let is_same = match is_of_an_earlier_release(&state, &recorded) {
+                true => types(&before).eq(types(&today)),
+                false => before == today,
+            };
+            if !is_same || refused.is_some() {
                 let position = part.events().next().map(|event| event.position());
                 let mut today: Vec<_> = events.iter().map(words).collect();
                 today.extend(refused);
@@ -318,6 +323,31 @@ fn first_armed<'a>(mut entries: impl Iterator<Item = &'a Entry>) -> Option<Times
 /// What makes two events the same: their types and payloads, as written today.
 fn same(event: &NewEvent) -> (String, Vec<u8>) {
     (event.event_type.to_string(), event.payload.to_vec())
+}
+
+fn types(events: &[(String, Vec<u8>)]) -> impl Iterator<Item = &str> {
+    events.iter().map(|(event_type, _)| event_type.as_str())
+}
+
+/// Whether something in it was decided by a release that wrote what it sends in bincode. Today it is written by name, so
+/// that its bytes cannot be compared; what happened can.
+fn is_of_an_earlier_release<T>(state: &InstanceState<T>, recorded: &[Recorded]) -> bool {
+    let is_old = |request: &Request| match request {
+        Request::Command { codec, .. } | Request::Start { codec, .. } => {
+            *codec == CodecId::BINCODE.number()
+        }
+        Request::Call { .. } | Request::Nothing => false,
+    };
+    let of_recorded = recorded.iter().filter_map(entry_of);
+    let of_recorded = of_recorded.filter_map(|entry| match entry {
+        Entry::Decided(spec) => Some(spec.as_ref()),
+        _ => None,
+    });
+    let of_state = state.effects.iter().map(|effect| &effect.spec);
+    of_recorded.chain(of_state).any(|spec| {
+        let undo = spec.undo.as_ref().map(|undo| &undo.if_done);
+        is_old(&spec.request) || undo.is_some_and(is_old)
+    })
 }
 
 fn rewritten<S: Saga>(event: &Recorded) -> Option<NewEvent> {

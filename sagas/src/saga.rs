@@ -141,7 +141,7 @@ impl Said {
     /// # Errors
     /// When it cannot be encoded.
     pub fn new<T: Serialize>(name: impl Into<String>, said: &T) -> Result<Self, CodecError> {
-        let codec = PayloadCodec::default();
+        let codec = PayloadCodec::ByName;
         Ok(Self {
             name: name.into(),
             codec: codec.id().number(),

@@ -208,7 +208,7 @@ impl<S: Saga> Script<S> {
     /// When it does not, with what it wants.
     #[track_caller]
     pub fn expect<A: Aggregate>(self, id: &str, command: A::Command) -> Expected<S> {
-        let codec = PayloadCodec::default();
+        let codec = PayloadCodec::ByName;
         let command = match encode(codec, &command) {
             Ok(command) => command.to_vec(),
             Err(error) => panic!("the command cannot be encoded: {error}"),

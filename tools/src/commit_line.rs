@@ -315,3 +315,89 @@ fn hash_of(digits: &str) -> Result<u64, String> {
 fn is_zero(depth: &u16) -> bool {
     *depth == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use chronicler_domain::GlobalPosition;
+    use chronicler_store::frame::{FramePlace, encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(commit: &ImportedCommit) -> Bytes {
+        let parts: Vec<_> = commit
+            .first_versions
+            .iter()
+            .map(|first| Some((*first, None)))
+            .collect();
+        let place = FramePlace {
+            previous_checksum: 0,
+            sequence: commit.sequence,
+            first_position: commit.first_position,
+            timestamp: commit.append.at,
+            log_offset: 0,
+            parts: &parts,
+        };
+        let mut out = Vec::new();
+        encode(&commit.append, &place, &mut out).unwrap();
+        out.into()
+    }
+
+    /// Payloads as applications write them, with whatever white space and numbers, and any bytes at all.
+    fn payloads() -> impl Strategy<Value = (u8, Vec<u8>)> {
+        let json = any::<(f64, u64, i64, String)>().prop_map(|(float, large, small, text)| {
+            format!("{{ \"a\":\t[{float:e}, {large} ],\n\"b\" : {small}, \"c\": {text:?}}}")
+                .into_bytes()
+        });
+        prop_oneof![
+            (any::<u8>(), any::<Vec<u8>>()),
+            json.prop_map(|json| (CodecId::JSON.number(), json)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn c5_a_commit_that_is_exported_and_imported_is_the_same_to_the_byte(
+            (codec, payload) in payloads(),
+            (reply_codec, reply) in payloads(),
+            (hash, decided_at, rejected) in any::<(Option<u64>, Option<u64>, bool)>(),
+            sequence in 1_u64..1 << 62,
+            position in 1_u64..1 << 62,
+            version in 1_u64..1 << 62,
+            at in 0_u64..1 << 62,
+        ) {
+            let mut append = Append::new(Uuid::from_u128(7), Timestamp::from_micros(at));
+            append.parts.push(StreamAppend {
+                stream: "%73aga:a%3Ab/c%25/:".parse().unwrap(),
+                expected: Expected::Any,
+                events: vec![NewEvent {
+                    id: None,
+                    event_type: "Paid".into(),
+                    schema_version: SchemaVersion::new(u32::MAX),
+                    codec: CodecId::new(codec),
+                    payload: payload.into(),
+                    metadata: Bytes::new(),
+                }],
+            });
+            append.records.push(SideRecord::Outcome(OutcomeRecord {
+                result: if rejected { OutcomeResult::Rejection } else { OutcomeResult::Reply },
+                decided_at: decided_at.map(LogSequence::new),
+                command_hash: hash,
+                type_name: "Reply".to_owned(),
+                schema_version: SchemaVersion::FIRST,
+                codec: CodecId::new(reply_codec),
+                payload: reply.into(),
+            }));
+            let before = frame(&ImportedCommit {
+                sequence: LogSequence::new(sequence),
+                first_position: GlobalPosition::new(position),
+                first_versions: vec![StreamVersion::new(version)],
+                append,
+            });
+            let read = RecordedCommit::parse(&before, 0).unwrap();
+            let line = serde_json::to_string(&CommitLine::new(&read)).unwrap();
+            let line: CommitLine = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(frame(&line.into_commit().unwrap()), before);
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use chronicler_domain::{Aggregate, Event};
-use chronicler_store::codec::{EventDecoder, PayloadCodec, encode_event};
+use chronicler_store::codec::{EventDecoder, PayloadCodec, encode_event, read_back};
 use chronicler_store::{EventRef, NewEvent};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -108,7 +108,10 @@ impl<E: Event> Payloads for Typed<E> {
     fn json(&self, event: &EventRef<'_>) -> Option<Box<RawValue>> {
         let mut made = Vec::new();
         for decoded in self.0.decode(event).ok()? {
-            made.push(encode_event(PayloadCodec::Json, &decoded).ok()?);
+            let json = encode_event(PayloadCodec::Json, &decoded).ok()?;
+            // Not every value has a form in JSON that means the same: such a one is shown as bytes.
+            read_back(&decoded, &json).ok()?;
+            made.push(json);
         }
         match made.as_slice() {
             [one] if one.event_type == event.event_type() => content(one),

@@ -61,6 +61,7 @@ pub(crate) fn codec_name(codec: CodecId) -> String {
         CodecId::RAW => "raw".to_owned(),
         CodecId::BINCODE => "bincode".to_owned(),
         CodecId::JSON => "json".to_owned(),
+        CodecId::BY_NAME => "by-name".to_owned(),
         other => other.number().to_string(),
     }
 }
@@ -71,6 +72,7 @@ pub(crate) fn codec_of(name: &str) -> Result<CodecId, String> {
         "raw" => Ok(CodecId::RAW),
         "bincode" => Ok(CodecId::BINCODE),
         "json" => Ok(CodecId::JSON),
+        "by-name" => Ok(CodecId::BY_NAME),
         number => number
             .parse()
             .map(CodecId::new)

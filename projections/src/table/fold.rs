@@ -9,7 +9,7 @@ use chronicler_store::{EventRef, RecordedCommit, Store, ViewCheckpoint, ViewName
 
 use super::changes::{Table, TableFault};
 use super::generation::{Current, Generation};
-use super::row::RowFault;
+use super::row::{RowFault, from_store};
 use crate::error::RunError;
 use crate::failure::FailureReason;
 use crate::fold::{Commits, Fold, FoldEnd, Folded, HeldEvent, Scope, admit, failure, visit};
@@ -57,6 +57,10 @@ pub(crate) struct TableFold<T: TableProjection> {
     row_bytes: usize,
 }
 
+/// How many rows are read when a table is opened, to see whether they are what the type is now. Rows of one type differ in
+/// which options and variants they have; more would cost time at each start.
+const ROWS_LOOKED_AT: usize = 64;
+
 /// Assumed until rows have been written.
 const ROW_BYTES_ASSUMED: usize = 256;
 
@@ -79,7 +83,7 @@ impl<T: TableProjection> TableFold<T> {
                 Err(error) => return Err(error),
             }
         }
-        let found = parts.store.view_generations(T::NAME).await?;
+        let found = readable::<T>(&parts).await?;
         let newest = found.last().map_or(0, |(view, _)| view.generation);
         let fingerprint = parts.fingerprint;
         let mut ours = found
@@ -129,6 +133,41 @@ impl<T: TableProjection> TableFold<T> {
         }
         found
     }
+}
+
+/// The generations that the store has, without those of this fingerprint whose rows are not what a row is now: somebody
+/// changed the type and left [`ROW_VERSION`](TableProjection::ROW_VERSION) as it was. They are removed, and built again.
+async fn readable<T: TableProjection>(
+    parts: &TableParts<T>,
+) -> Result<Vec<(ViewName, ViewCheckpoint)>, RunError> {
+    let mut found = parts.store.view_generations(T::NAME).await?;
+    let mut at = 0;
+    while let Some((view, checkpoint)) = found.get(at) {
+        at += 1;
+        if checkpoint.fingerprint != parts.fingerprint {
+            continue;
+        }
+        let rows = parts.store.view_rows(view, None, ROWS_LOOKED_AT).await?;
+        let mut rows = rows.into_iter();
+        let unreadable =
+            rows.find_map(
+                |row| match from_store::<T::Row>(Some(row), checkpoint.position) {
+                    Err(RowFault::Codec(error)) => Some(error),
+                    _ => None,
+                },
+            );
+        if let Some(error) = unreadable {
+            tracing::warn!(
+                projection = T::NAME,
+                %error,
+                "a table has rows of another shape and is built again: raise ROW_VERSION with the row's type"
+            );
+            at -= 1;
+            let (view, _) = found.remove(at);
+            parts.store.drop_view(&view).await?;
+        }
+    }
+    Ok(found)
 }
 
 /// A new generation, known to the store from now on.

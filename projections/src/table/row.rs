@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use chronicler_domain::GlobalPosition;
-use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
+use chronicler_store::codec::{CodecError, decode_shaped, encode_shaped};
 use chronicler_store::{StoreError, ViewRow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,14 +62,14 @@ pub(super) fn to_store<R: Serialize>(
     let mut out = BytesMut::with_capacity(64);
     out.put_u8(flags);
     if let Some(row) = &earlier.row {
-        let value = encode(PayloadCodec::Bincode, row)?;
+        let value = encode_shaped(row)?;
         out.put_u64_le(earlier.position.get());
         // A row never comes near four gigabytes: a commit's frame is far smaller.
         out.put_u32_le(u32::try_from(value.len()).unwrap_or(u32::MAX));
         out.put_slice(&value);
     }
     if let Some(row) = &now.row {
-        out.put_slice(&encode(PayloadCodec::Bincode, row)?);
+        out.put_slice(&encode_shaped(row)?);
     }
     Ok(ViewRow {
         key,
@@ -108,7 +108,7 @@ pub(super) fn from_store<R: DeserializeOwned>(
         });
     };
     let (flags, earlier, now) = split(&value).ok_or(RowFault::Layout)?;
-    let read = |bytes: &[u8]| decode::<R>(CodecId::BINCODE, bytes).map_err(RowFault::Codec);
+    let read = |bytes: &[u8]| decode_shaped::<R>(bytes).map_err(RowFault::Codec);
     if !is_ahead {
         let has_value = flags & HAS_VALUE != 0;
         return Ok(Versioned {

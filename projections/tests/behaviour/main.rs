@@ -9,6 +9,7 @@ mod failing;
 mod following;
 mod lifecycle;
 mod rebuilding;
+mod shapes;
 mod tables;
 mod waiting;
 mod world;

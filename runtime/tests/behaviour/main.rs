@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::field_reassign_with_default,
     reason = "tests fail by panicking, and non-exhaustive options are set one by one"
 )]
@@ -15,4 +16,5 @@ mod lives;
 mod memory;
 mod outcomes;
 mod repetition;
+mod shapes;
 mod snapshots;

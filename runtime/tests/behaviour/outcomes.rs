@@ -81,17 +81,17 @@ async fn d1_an_answer_that_cannot_be_read_any_more_says_what_became_of_its_comma
     }
 }
 
-/// A reply that is written once, and never again.
+/// A reply that is written once, and once more to see that it is read back as it was, and never again.
 #[derive(Clone, Default, Deserialize)]
 struct Once;
 
 impl Serialize for Once {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use std::sync::atomic::{AtomicBool, Ordering};
-        static WRITTEN: AtomicBool = AtomicBool::new(false);
-        match WRITTEN.swap(true, Ordering::SeqCst) {
-            false => serializer.serialize_unit(),
-            true => Err(serde::ser::Error::custom("only once")),
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        match WRITTEN.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => serializer.serialize_unit(),
+            _ => Err(serde::ser::Error::custom("only once")),
         }
     }
 }

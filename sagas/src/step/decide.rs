@@ -161,7 +161,7 @@ impl<S: Saga> Step<'_, S> {
                 Action::Record(event) => {
                     let encoded = encode_event(PayloadCodec::default(), event);
                     let encoded = encoded.map_err(|error| error.to_string())?;
-                    read_back::<S::Event>(&encoded).map_err(|error| error.to_string())?;
+                    read_back(event, &encoded).map_err(|error| error.to_string())?;
                     if encoded.event_type.starts_with(OWN_PREFIX) {
                         let name = encoded.event_type;
                         return Err(format!("event type {name:?} begins with {OWN_PREFIX:?}"));

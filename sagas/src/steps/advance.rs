@@ -1,7 +1,6 @@
 //! How far a step saga goes in one decision.
 
-use chronicler_store::codec::PayloadCodec;
-
+use super::build::{GIVEN, written};
 use super::course::Course;
 use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Kind, Node, Place, Plan, Told};
@@ -63,7 +62,7 @@ impl<S: StepSaga> Course<'_, S> {
                     if !node.terms.branch.is_empty() {
                         self.next = self.next.terms(|terms| terms.clone_from(&node.terms));
                     }
-                    self.did(node, Vec::new());
+                    self.did(node, written(&()).unwrap_or_default());
                 }
                 Plan::One(request) => {
                     match self.sent(node, Place::default(), request) {
@@ -162,7 +161,7 @@ impl<S: StepSaga> Course<'_, S> {
     pub(super) fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
         self.note(StepEvent::Did {
             step: node.id.to_owned(),
-            codec: PayloadCodec::default().id().number(),
+            codec: GIVEN.id().number(),
             output,
         });
     }

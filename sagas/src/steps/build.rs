@@ -450,6 +450,7 @@ impl<S: StepSaga> Node<S> {
             undo_unknown: None,
             undo_may_be_refused: false,
             join: None,
+            given: Box::new(|output| written(&read::<K::Output>(output)?)),
             words: Box::new(|_| "it was rejected".to_owned()),
             alternative: None,
             probe: None,
@@ -468,8 +469,11 @@ pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result
     decode(CodecId::new(codec), payload).map_err(|error| error.to_string())
 }
 
-fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
-    let bytes = encode(PayloadCodec::default(), value);
+/// How what steps give is written: a later release reads it, and it has no schema version.
+pub(super) const GIVEN: PayloadCodec = PayloadCodec::ByName;
+
+pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    let bytes = encode(GIVEN, value);
     bytes
         .map(|bytes| bytes.to_vec())
         .map_err(|error| error.to_string())

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use chronicler_store::codec::CodecId;
+
 use super::advance::{look_of, timer_of};
+use super::beginning::Beginning;
+use super::build::GIVEN;
 use super::definition::Definition;
 use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Encoded, Kind, Node, Place, Plan};
@@ -40,6 +44,10 @@ impl<'a, S: StepSaga> Course<'a, S> {
 
     pub(super) fn begin(mut self, start: S::Start) -> Next<Steps<S>> {
         let steps = self.definition.steps().map(str::to_owned).collect();
+        let start = match Beginning::new(start) {
+            Ok(start) => start,
+            Err(reason) => return self.mistaken(format!("what it is to begin with: {reason}")),
+        };
         let fingerprint = self.definition.fingerprint;
         self.note(StepEvent::Begun {
             start,
@@ -409,10 +417,18 @@ impl<'a, S: StepSaga> Course<'a, S> {
             return self.joined(node, &replies);
         }
         let was_shown = self.state.escalated.contains(node.id);
+        // Services answer in bincode. What cannot be read is kept as it is: whoever needs it says what is wrong.
+        let by_name = (codec == CodecId::BINCODE.number())
+            .then(|| (node.given)((codec, payload)).ok())
+            .flatten();
+        let (codec, output) = match by_name {
+            Some(output) => (GIVEN.id().number(), output),
+            None => (codec, payload.to_vec()),
+        };
         self.note(StepEvent::Did {
             step,
             codec,
-            output: payload.to_vec(),
+            output,
         });
         self.behind(node, was_shown)
     }

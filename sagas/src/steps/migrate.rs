@@ -63,7 +63,7 @@ impl Migration {
 
     /// A step counts as done, and as having given this. It is not undone.
     pub fn supply<K: StepKey>(&mut self, _: K, output: &K::Output) -> &mut Self {
-        let codec = PayloadCodec::default();
+        let codec = PayloadCodec::ByName;
         match encode(codec, output) {
             Ok(payload) => {
                 let output = (codec.id().number(), payload.to_vec());

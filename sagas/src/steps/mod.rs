@@ -3,6 +3,7 @@
 //! [`StepSaga`] is what an application writes, [`Steps`] makes a [`Saga`](crate::Saga) of it. ADR 10 has the reasons.
 
 mod advance;
+mod beginning;
 mod build;
 mod course;
 mod definition;
@@ -21,6 +22,7 @@ mod state;
 mod target;
 mod whole;
 
+pub use beginning::Beginning;
 pub use build::Define;
 pub use definition::Definition;
 pub use given_up::{Cause, GivenUp};

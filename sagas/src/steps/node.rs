@@ -86,6 +86,8 @@ pub(super) type Fun<S, T> = dyn Fn(Told<'_, S>) -> Result<T, String> + Send + Sy
 pub(super) type FunOf<S, T> = dyn Fn(Told<'_, S>, Encoded<'_>) -> Result<T, String> + Send + Sync;
 /// The output of several commands from their replies.
 type JoinFn = dyn Fn(&[(u8, Vec<u8>)]) -> Result<Vec<u8>, String> + Send + Sync;
+/// An output, written by name.
+type GivenFn = dyn Fn(Encoded<'_>) -> Result<Vec<u8>, String> + Send + Sync;
 /// A rejection in words.
 type WordsFn = dyn Fn(Encoded<'_>) -> String + Send + Sync;
 
@@ -108,6 +110,8 @@ pub(super) struct Node<S: StepSaga> {
     pub(super) undo_unknown: Option<Box<Fun<S, Request>>>,
     pub(super) undo_may_be_refused: bool,
     pub(super) join: Option<Box<JoinFn>>,
+    /// Its output by name, whatever the codec that it was answered in: a later release reads it.
+    pub(super) given: Box<GivenFn>,
     pub(super) words: Box<WordsFn>,
     /// Whether it is tried in another way after a refusal.
     pub(super) alternative: Option<Box<FunOf<S, bool>>>,

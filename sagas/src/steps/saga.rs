@@ -107,7 +107,7 @@ impl Heard {
 
     /// Tells the step of this key what it waits for, now or when the saga gets there. Only the first counts.
     pub fn signal<K: StepKey>(_: K, said: &K::Output) -> Self {
-        let codec = PayloadCodec::default();
+        let codec = PayloadCodec::ByName;
         let said = encode(codec, said).map(|said| (codec.id().number(), said.to_vec()));
         Self::Signal(Signal {
             step: K::ID.to_owned(),
@@ -241,10 +241,11 @@ impl<S: StepSaga> Saga for Steps<S> {
             Input::Compensated { reason } => course.last_words(reason.clone()),
             Input::Migrate { from } => self.migrated(*from, state, context),
             _ if known.is_none() => course.changed(),
-            Input::Event(_) => match S::heard(input, start) {
-                Heard::Nothing => course.next,
-                Heard::Signal(signal) => course.told(signal),
-                Heard::Cancel { reason } => course.cancel(reason),
+            Input::Event(_) => match start.read().map(|start| S::heard(input, start)) {
+                Ok(Heard::Nothing) => course.next,
+                Ok(Heard::Signal(signal)) => course.told(signal),
+                Ok(Heard::Cancel { reason }) => course.cancel(reason),
+                Err(reason) => course.mistaken(reason),
             },
             Input::Signal(said) => course.told(Signal {
                 step: said.name.clone(),

@@ -29,7 +29,8 @@ pub enum Attempt<'a, T> {
 
 impl<'a, S: StepSaga, L: StepList> Seen<'a, S, L> {
     pub(super) fn new(told: Told<'a, S>) -> Result<Self, String> {
-        let start = told.state.start.as_deref().ok_or("it has not begun")?;
+        let start = told.state.start.as_ref().ok_or("it has not begun")?;
+        let start = start.read()?;
         let values = L::read(&told.state.outputs).map_err(|error| error.to_string())?;
         Ok(Self {
             start,

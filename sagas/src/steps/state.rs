@@ -1,12 +1,14 @@
 //! What an instance of a step saga remembers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use chronicler_domain::Event;
+use chronicler_domain::{Event, Upcasters};
+use chronicler_store::codec::encode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::beginning::Beginning;
+use super::build::GIVEN;
 use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Place};
 use super::saga::StepSaga;
@@ -19,11 +21,12 @@ type Replies = Vec<Option<(u8, Vec<u8>)>>;
 
 /// What an instance of a step saga remembers. The names and fields are on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "", deserialize = "T: DeserializeOwned"))]
 pub enum StepEvent<T> {
     /// It began.
     Begun {
         /// With this.
-        start: T,
+        start: Beginning<T>,
         /// Under a definition of this fingerprint.
         fingerprint: u64,
         /// The steps of the definition, in order.
@@ -125,13 +128,42 @@ pub enum StepEvent<T> {
     },
 }
 
-impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Event for StepEvent<T> {}
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Event for StepEvent<T> {
+    const VERSIONS: &'static [(&'static str, u32)] = &[("Begun", 2)];
+
+    fn upcasters() -> Upcasters {
+        Upcasters::new().step("Begun", 1, |old: FirstBegun<T>| {
+            let start = encode(GIVEN, &old.start).unwrap_or_default();
+            SecondBegun {
+                start: (GIVEN.id().number(), start.to_vec()),
+                fingerprint: old.fingerprint,
+                steps: old.steps,
+            }
+        })
+    }
+}
+
+/// How an instance began, before what it began with was written by name.
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct FirstBegun<T> {
+    start: T,
+    fingerprint: u64,
+    steps: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SecondBegun {
+    start: (u8, Vec<u8>),
+    fingerprint: u64,
+    steps: Vec<String>,
+}
 
 /// What an instance of a step saga knows.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct StepState<S: StepSaga> {
-    pub(super) start: Option<Arc<S::Start>>,
+    pub(super) start: Option<Beginning<S::Start>>,
     pub(super) fingerprint: u64,
     pub(super) steps: Vec<String>,
     pub(super) outputs: Outputs,
@@ -155,9 +187,15 @@ pub struct StepState<S: StepSaga> {
 }
 
 impl<S: StepSaga> StepState<S> {
-    /// What it began with; `None` before it began.
+    /// What it began with; `None` before it began, and if this release cannot read it: see
+    /// [`beginning`](Self::beginning).
     pub fn start(&self) -> Option<&S::Start> {
-        self.start.as_deref()
+        self.start.as_ref()?.read().ok()
+    }
+
+    /// What it began with, as it was written; `None` before it began.
+    pub fn beginning(&self) -> Option<&Beginning<S::Start>> {
+        self.start.as_ref()
     }
 
     /// Whether a step is done.
@@ -184,17 +222,14 @@ impl<S: StepSaga> StepState<S> {
         }
     }
 
-    pub(super) fn apply(&mut self, event: &StepEvent<S::Start>)
-    where
-        S::Start: Clone,
-    {
+    pub(super) fn apply(&mut self, event: &StepEvent<S::Start>) {
         match event {
             StepEvent::Begun {
                 start,
                 fingerprint,
                 steps,
             } => {
-                self.start = Some(Arc::new(start.clone()));
+                self.start = Some(start.clone());
                 self.fingerprint = *fingerprint;
                 self.steps.clone_from(steps);
             }
@@ -324,5 +359,40 @@ impl<S: StepSaga> Clone for StepState<S> {
             given_up: self.given_up.clone(),
             cancel_refused: self.cancel_refused.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chronicler_domain::SchemaVersion;
+    use chronicler_store::codec::{CodecId, Decoded, EventDecoder, decode};
+
+    use super::*;
+
+    /// C3: by their numbers, as releases before `Beginning` wrote them.
+    #[test]
+    fn c3_what_an_earlier_release_journaled_by_number_is_read_as_that() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        enum Start {
+            Express { cents: u64 },
+            Normal { cents: u64 },
+        }
+        // Normal { cents: 5 }, fingerprint 9, and one step.
+        let bytes = [1, 5, 9, 1, 4, b's', b'h', b'i', b'p'];
+        let decoder = EventDecoder::<StepEvent<Start>>::new();
+        let first = SchemaVersion::FIRST;
+        let read = decoder.decode_parts(CodecId::BINCODE, "Begun", first, &bytes);
+        let Ok(Decoded::One(StepEvent::Begun {
+            start,
+            fingerprint: 9,
+            steps,
+        })) = read
+        else {
+            panic!("it is read as something else: {read:?}");
+        };
+        assert_eq!(start.read(), Ok(&Start::Normal { cents: 5 }));
+        assert_eq!(steps, ["ship"]);
+        let command: Start = decode(CodecId::BINCODE, &[0, 7]).unwrap();
+        assert_eq!(command, Start::Express { cents: 7 });
     }
 }

@@ -24,6 +24,7 @@ macro_rules! begins_where_its_part_does {
 mod alternatives;
 mod approval;
 mod branches;
+mod changed_types;
 mod children;
 mod journey;
 mod parts;

@@ -11,7 +11,6 @@ use serde::de::DeserializeSeed;
 
 use super::named::NameOn;
 use super::{CodecError, CodecId, PayloadCodec, encode, event_types};
-use crate::append::NewEvent;
 use crate::frame::EventRef;
 
 /// Steps that one recorded event may take. More means that the chain goes round in a circle.
@@ -145,26 +144,7 @@ impl<E: Event> EventDecoder<E> {
     }
 }
 
-/// Reads back an event that was encoded a moment ago, as a recovery will. What serde writes without being able to
-/// read it again (`skip_serializing_if` and untagged enums, with a positional codec) is found before it is in the
-/// log.
-///
-/// # Errors
-/// [`CodecError::Unencodable`].
-pub fn read_back<E: Event>(event: &NewEvent) -> Result<E, CodecError> {
-    let codec = PayloadCodec::from_id(event.codec);
-    let codec = codec.ok_or(CodecError::UnknownCodec { codec: event.codec })?;
-    let (event_type, version) = (&event.event_type, event.schema_version);
-    read(codec, event_type, version, &event.payload).map_err(|error| CodecError::Unencodable {
-        type_name: std::any::type_name::<E>(),
-        reason: format!(
-            "what was written for {event_type:?} cannot be read back ({error}): leave out \
-             skip_serializing_if and untagged enums"
-        ),
-    })
-}
-
-fn read<E: Event>(
+pub(super) fn read<E: Event>(
     codec: PayloadCodec,
     event_type: &str,
     version: SchemaVersion,

@@ -34,6 +34,17 @@ pub fn encode_event<E: Event>(codec: PayloadCodec, event: &E) -> Result<NewEvent
     })
 }
 
+/// Appends what [`encode_event`] would write, and gives the name.
+pub(super) fn write_event<E: Serialize>(
+    codec: PayloadCodec,
+    event: &E,
+    out: &mut Vec<u8>,
+) -> Result<&'static str, CodecError> {
+    let name = Cell::new(None);
+    codec.write(&Nameless { event, name: &name }, out)?;
+    Ok(name.get().unwrap_or_default())
+}
+
 struct Nameless<'a, E> {
     event: &'a E,
     name: &'a Cell<Option<&'static str>>,

@@ -11,6 +11,8 @@ impl CodecId {
     pub const BINCODE: Self = Self(1);
     /// JSON, as serde_json writes it.
     pub const JSON: Self = Self(2);
+    /// Fields and variants by name, every value with what it is.
+    pub const BY_NAME: Self = Self(3);
 
     /// A codec by its number; any number is taken, since a reader may only pass it on.
     pub const fn new(number: u8) -> Self {

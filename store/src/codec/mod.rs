@@ -1,6 +1,8 @@
 //! How values become bytes, and how a payload says which way it went.
 
+mod by_name;
 mod decoder;
+mod digest;
 mod error;
 mod event;
 mod id;
@@ -8,11 +10,17 @@ mod named;
 mod payload;
 mod probe;
 #[cfg(test)]
+mod property_tests;
+mod read_back;
+mod shaped;
+#[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoded, EventDecoder, read_back};
+pub use decoder::{Decoded, EventDecoder};
 pub use error::CodecError;
 pub use event::encode_event;
 pub use id::CodecId;
-pub use payload::{Bincode, Codec, Json, PayloadCodec, decode, encode};
+pub use payload::{Bincode, ByName, Codec, Json, PayloadCodec, decode, encode};
 pub use probe::{check_events, event_types};
+pub use read_back::{encode_certainly, read_back};
+pub use shaped::{decode_shaped, encode_shaped};

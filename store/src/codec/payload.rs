@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
+use super::by_name::{Reader, Writer};
 use super::{CodecError, CodecId};
 
 /// One way to turn values into bytes and back.
@@ -37,6 +38,10 @@ pub struct Bincode;
 /// JSON: for looking at.
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
+
+/// Compact, and by name: fields and variants may be reordered and added, and a value says what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct ByName;
 
 impl Codec for Bincode {
     const ID: CodecId = CodecId::BINCODE;
@@ -73,6 +78,23 @@ impl Codec for Json {
     }
 }
 
+impl Codec for ByName {
+    const ID: CodecId = CodecId::BY_NAME;
+
+    fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+        let written = value.serialize(&mut Writer::new(out, false));
+        written.map_err(|error| error.to_string())
+    }
+
+    fn read<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<S::Value, String> {
+        let mut reader = Reader::new(bytes, false);
+        let value = seed.deserialize(&mut reader);
+        let value = value.map_err(|error| error.to_string())?;
+        reader.end().map_err(|error| error.to_string())?;
+        Ok(value)
+    }
+}
+
 /// Which codec new payloads are written with. What is in the log says itself how to read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -82,6 +104,9 @@ pub enum PayloadCodec {
     Bincode,
     /// Readable by anybody, several times larger.
     Json,
+    /// Fields and variants by name, in binary: for what has no schema version of its own. Larger than bincode by the
+    /// names, each once in a payload.
+    ByName,
 }
 
 impl PayloadCodec {
@@ -90,12 +115,22 @@ impl PayloadCodec {
         match self {
             Self::Bincode => Bincode::ID,
             Self::Json => Json::ID,
+            Self::ByName => ByName::ID,
+        }
+    }
+
+    /// The codec for what has neither a schema version nor a name of its own (commands, replies, rejections, what steps
+    /// give) where events are written with this one: one that knows fields and variants by name.
+    pub fn by_name(self) -> Self {
+        match self {
+            Self::Bincode | Self::ByName => Self::ByName,
+            Self::Json => Self::Json,
         }
     }
 
     /// The codec with this number, if it is known.
     pub fn from_id(id: CodecId) -> Option<Self> {
-        [Self::Bincode, Self::Json]
+        [Self::Bincode, Self::Json, Self::ByName]
             .into_iter()
             .find(|codec| codec.id() == id)
     }
@@ -108,6 +143,7 @@ impl PayloadCodec {
         let written = match self {
             Self::Bincode => Bincode::write(value, out),
             Self::Json => Json::write(value, out),
+            Self::ByName => ByName::write(value, out),
         };
         let type_name = std::any::type_name::<T>();
         written.map_err(|reason| CodecError::Unencodable { type_name, reason })
@@ -121,6 +157,7 @@ impl PayloadCodec {
         let read = match self {
             Self::Bincode => Bincode::read(seed, bytes),
             Self::Json => Json::read(seed, bytes),
+            Self::ByName => ByName::read(seed, bytes),
         };
         let type_name = std::any::type_name::<S::Value>();
         read.map_err(|reason| CodecError::Undecodable { type_name, reason })
@@ -132,20 +169,26 @@ impl PayloadCodec {
 /// # Errors
 /// [`CodecError::Unencodable`] when the value has something that the codec cannot write.
 pub fn encode<T: Serialize + ?Sized>(codec: PayloadCodec, value: &T) -> Result<Bytes, CodecError> {
-    // Each thread keeps its buffer, so that a payload is one allocation of its own length and not one for
-    // each time it had to grow.
+    buffered(|buffer| {
+        codec.write(value, buffer)?;
+        Ok(Bytes::copy_from_slice(buffer))
+    })
+}
+
+/// Each thread keeps its buffer, so that a payload is one allocation of its own length and not one for each time it
+/// had to grow.
+pub(super) fn buffered<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     thread_local! {
         static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
     // Taken out, not borrowed: a value may encode others while it is written.
     let mut buffer = BUFFER.take();
     buffer.clear();
-    let written = codec.write(value, &mut buffer);
-    let payload = written.map(|()| Bytes::copy_from_slice(&buffer));
+    let written = write(&mut buffer);
     if buffer.capacity() <= BUFFER_BYTES_MAX {
         BUFFER.set(buffer);
     }
-    payload
+    written
 }
 
 /// Turns bytes into a value; all of them must belong to it.

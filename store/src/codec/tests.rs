@@ -8,7 +8,11 @@ use super::{
     event_types, read_back,
 };
 
-const CODECS: [PayloadCodec; 2] = [PayloadCodec::Bincode, PayloadCodec::Json];
+const CODECS: [PayloadCodec; 3] = [
+    PayloadCodec::Bincode,
+    PayloadCodec::Json,
+    PayloadCodec::ByName,
+];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Before {
@@ -369,12 +373,16 @@ fn j18_what_could_not_be_read_back_is_not_written() {
         units: u64,
     }
     impl Event for Noted {}
-    let written = |note: Option<&str>| {
+    let noted = |note: Option<&str>| {
         let note = note.map(str::to_owned);
-        encode_event(PayloadCodec::Bincode, &Noted { note, units: 3 }).unwrap()
+        let noted = Noted { note, units: 3 };
+        read_back(
+            &noted,
+            &encode_event(PayloadCodec::Bincode, &noted).unwrap(),
+        )
     };
-    let whole = read_back::<Noted>(&written(Some("x"))).unwrap();
+    let whole = noted(Some("x")).unwrap();
     assert_eq!((whole.note.as_deref(), whole.units), (Some("x"), 3));
-    let error = read_back::<Noted>(&written(None)).unwrap_err().to_string();
+    let error = noted(None).unwrap_err().to_string();
     assert!(error.contains("skip_serializing_if"), "{error}");
 }

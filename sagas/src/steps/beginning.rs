@@ -1,0 +1,87 @@
+//! What an instance of a step saga began with, as it was written.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use chronicler_store::codec::{CodecId, decode, encode_certainly};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::build::GIVEN;
+
+/// What an instance began with: the bytes, and what this release reads them as. An instance whose beginning the present
+/// type cannot be read from is still folded, shown, and undone by what its journal holds.
+pub struct Beginning<T> {
+    codec: u8,
+    payload: Vec<u8>,
+    read: Result<Arc<T>, String>,
+}
+
+impl<T: Serialize + DeserializeOwned> Beginning<T> {
+    /// As it is to be written.
+    ///
+    /// # Errors
+    /// When it cannot be, in words.
+    pub(super) fn new(start: T) -> Result<Self, String> {
+        let payload = encode_certainly(GIVEN, &start).map_err(|error| error.to_string())?;
+        Ok(Self {
+            codec: GIVEN.id().number(),
+            payload: payload.to_vec(),
+            read: Ok(Arc::new(start)),
+        })
+    }
+}
+
+impl<T> Beginning<T> {
+    /// What it is, for this release.
+    ///
+    /// # Errors
+    /// Why that cannot be read, in words.
+    pub fn read(&self) -> Result<&T, String> {
+        let unreadable = |reason: &String| format!("what it began with cannot be read: {reason}");
+        self.read.as_deref().map_err(unreadable)
+    }
+}
+
+impl<T> Clone for Beginning<T> {
+    fn clone(&self) -> Self {
+        Self {
+            codec: self.codec,
+            payload: self.payload.clone(),
+            read: self.read.clone(),
+        }
+    }
+}
+
+impl<T> PartialEq for Beginning<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.codec, &self.payload) == (other.codec, &other.payload)
+    }
+}
+
+impl<T> Debug for Beginning<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beginning")
+            .field("codec", &self.codec)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Serialize for Beginning<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.codec, &self.payload).serialize(serializer)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Beginning<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (codec, payload) = <(u8, Vec<u8>)>::deserialize(deserializer)?;
+        let read = decode(CodecId::new(codec), &payload);
+        Ok(Self {
+            read: read.map(Arc::new).map_err(|error| error.to_string()),
+            codec,
+            payload,
+        })
+    }
+}
