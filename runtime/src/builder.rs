@@ -190,8 +190,13 @@ impl RuntimeBuilder {
         for register in registrations {
             register(&core, &mut registered);
         }
-        let workers = Workers::new(supervisor, Arc::clone(&core.clock), core.tasks.clone());
-        let timers = Timers::new(Arc::clone(&core.store), Arc::clone(&core.clock));
+        let (clock, jitter) = (Arc::clone(&core.clock), Arc::clone(&core.jitter));
+        let workers = Workers::new(supervisor, clock, core.tasks.clone(), jitter);
+        let timers = Timers::new(
+            Arc::clone(&core.store),
+            Arc::clone(&core.clock),
+            Arc::clone(&core.jitter),
+        );
         timers.start(&workers);
         let Registered {
             handles,

@@ -16,11 +16,13 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::backoff::Jitter;
 use crate::clock::Clock;
 use crate::dedup::Rules;
 use crate::directory::Directory;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
+use crate::failing::Failing;
 use crate::inbox::{Body, CommandEnvelope, Envelope, Identity, Query, Says, Searched};
 use crate::instance::Refused;
 use crate::options::RuntimeOptions;
@@ -37,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) supervisor: Supervisor,
     pub(crate) quarantine: Quarantine,
+    pub(crate) failing: Failing,
+    pub(crate) jitter: Arc<Jitter>,
     pub(crate) recoveries: Semaphore,
     pub(crate) memory: Arc<Rules>,
     /// Somebody wants the sweeper to look now.
@@ -59,6 +63,7 @@ impl Core {
     ) -> Self {
         let recoveries = Semaphore::new(options.recoveries_max.max(1));
         let memory = Arc::new(Rules::new(&options));
+        let jitter = Arc::new(Jitter::new(options.id_seed));
         Self {
             store,
             clock,
@@ -66,6 +71,8 @@ impl Core {
             tasks: Tasks::new(),
             supervisor,
             quarantine,
+            failing: Failing::default(),
+            jitter,
             recoveries,
             memory,
             sweep: Notify::new(),

@@ -102,8 +102,9 @@ pub enum DispatchError {
         /// What became of it.
         source: Box<AppendError>,
     },
-    /// The instance could not be recovered.
-    #[error("{stream} could not be recovered: {reason}")]
+    /// The instance could not be recovered at present: the disk, the index or something else that may pass. It is tried
+    /// again with its next command.
+    #[error("{stream} cannot be recovered at present: {reason}; try again later")]
     Recovery {
         /// The instance.
         stream: StreamId,
@@ -260,6 +261,7 @@ impl DispatchError {
             | Self::DeadlineExceeded { .. }
             | Self::DecidedOnLost { .. }
             | Self::FirstUnsettled { .. }
+            | Self::Recovery { .. }
             | Self::ActorLost { .. } => true,
             Self::Read(error) | Self::MemoryUnreadable { source: error, .. } => {
                 error.is_retryable()
@@ -268,7 +270,6 @@ impl DispatchError {
             | Self::NotRegistered { .. }
             | Self::Panicked { .. }
             | Self::Codec(_)
-            | Self::Recovery { .. }
             | Self::Quarantined { .. }
             | Self::CommandTooOld { .. }
             | Self::IdFromFuture { .. }

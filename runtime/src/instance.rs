@@ -114,6 +114,7 @@ impl<E: Entity> Instance<E> {
         if self.is_busy() || !self.inbox.lock().retire_if_empty() {
             return false;
         }
+        self.core.failing.forget(&self.stream);
         if let Some(directory) = self.directory.upgrade() {
             directory.remove(&self.stream);
         }
@@ -215,7 +216,8 @@ impl<E: Entity> Supervised for Instance<E> {
         core.clone().tasks.spawn(async move {
             match fate {
                 Fate::Restart(backoff) => {
-                    core.clock.sleep_until(now.plus(backoff)).await;
+                    let wait = core.jitter.shorten(backoff);
+                    core.clock.sleep_until(now.plus(wait)).await;
                     self.start();
                 }
                 Fate::GiveUp => {

@@ -4,6 +4,7 @@
 
 mod actor;
 mod aggregate;
+mod backoff;
 mod builder;
 mod clock;
 mod dedup;
@@ -13,6 +14,7 @@ mod durable;
 mod effects;
 mod entity;
 mod error;
+mod failing;
 mod fingerprint;
 mod in_flight;
 mod inbox;
@@ -30,6 +32,7 @@ mod timers;
 mod workers;
 
 pub use aggregate::AggregateEntity;
+pub use backoff::{Backoff, Jitter};
 pub use builder::{BuildError, BuildProblem, RuntimeBuilder};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use dispatch::{Deadline, EntityHandle, SendOptions, StateOf};
@@ -40,6 +43,7 @@ pub use durable::{
 pub use effects::{EffectCommand, EffectDispatcher, EffectOutcome};
 pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal};
 pub use error::{DispatchError, SendError};
+pub use failing::FailingInstance;
 pub use options::{RestartPolicy, RuntimeOptions};
 pub use quarantine::QuarantinedInstance;
 pub use receipt::Receipt;
@@ -47,4 +51,7 @@ pub use runtime::{Runtime, StopOptions, StopReport};
 pub use snapshots::{SnapshotFacts, SnapshotPolicy};
 pub use subscription::{Batch, Subscription, SubscriptionOptions};
 pub use timers::{FiredTimer, TimerHandler, Timers, owner_of_timer, timer_key};
-pub use workers::{WorkerContext, WorkerError, WorkerHandle, WorkerSpec, WorkerStatus, Workers};
+pub use workers::{
+    WorkerContext, WorkerError, WorkerHandle, WorkerInfo, WorkerSpec, WorkerStatus, WorkerTrouble,
+    Workers,
+};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chronicler_store::codec::PayloadCodec;
 
+use crate::backoff::Backoff;
 use crate::snapshots::SnapshotPolicy;
 
 /// Every limit of a runtime. The defaults suit one application on one machine.
@@ -26,9 +27,11 @@ pub struct RuntimeOptions {
     pub idle: Duration,
     /// Instances that recover, or look in the log for what they no longer remember, at a time. Default 64.
     pub recoveries_max: usize,
-    /// A recovery that reads nothing for so long has failed. Default 30 s; its length does not matter.
+    /// A recovery that nothing comes to for so long has failed, and is tried again. Default 30 s; its length does not
+    /// matter.
     pub recovery_stall: Duration,
-    /// How a failing instance is tried again.
+    /// How an instance whose actor died is started again; more often within the time, and it is quarantined. Default
+    /// 5 restarts within 60 s.
     pub restart: RestartPolicy,
     /// When snapshots are taken. Default: every 1,000 events.
     pub snapshots: SnapshotPolicy,
@@ -66,7 +69,10 @@ impl Default for RuntimeOptions {
             idle: Duration::from_secs(300),
             recoveries_max: 64,
             recovery_stall: Duration::from_secs(30),
-            restart: RestartPolicy::default(),
+            restart: RestartPolicy {
+                budget: 5,
+                ..RestartPolicy::default()
+            },
             snapshots: SnapshotPolicy::EveryEvents(1_000),
             deadline: None,
             remembered_for: Duration::from_secs(24 * 3_600),
@@ -83,11 +89,13 @@ impl Default for RuntimeOptions {
 /// How often and how quickly something that fails is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// Restarts within [`within`](Self::within); one more, and it is given up. Default 5.
+    /// Restarts within [`within`](Self::within); one more, and it is given up. [`RestartPolicy::ENDLESS`], the default:
+    /// it is never given up.
     pub budget: u32,
     /// The time over which restarts are counted. Default 60 s.
     pub within: Duration,
-    /// The wait before the first restart; it doubles with each. Default 50 ms.
+    /// The wait before the first restart; it doubles with each, and chance makes each shorter by up to half. Default
+    /// 50 ms.
     pub backoff_min: Duration,
     /// The longest wait. Default 5 s.
     pub backoff_max: Duration,
@@ -96,7 +104,7 @@ pub struct RestartPolicy {
 impl Default for RestartPolicy {
     fn default() -> Self {
         Self {
-            budget: 5,
+            budget: Self::ENDLESS,
             within: Duration::from_secs(60),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
@@ -105,11 +113,11 @@ impl Default for RestartPolicy {
 }
 
 impl RestartPolicy {
-    /// The wait before the `attempt`-th restart, counted from 1.
+    /// The budget of what is never given up.
+    pub const ENDLESS: u32 = u32::MAX;
+
+    /// The wait before the `attempt`-th restart, counted from 1, at the longest.
     pub fn backoff(&self, attempt: u32) -> Duration {
-        let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
-        self.backoff_min
-            .saturating_mul(doubled)
-            .min(self.backoff_max)
+        Backoff::new(self.backoff_min, self.backoff_max).longest(attempt)
     }
 }

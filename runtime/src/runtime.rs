@@ -17,6 +17,7 @@ use crate::durable::{self, Claims, DurableOptions, DurableSubscription, Subscrib
 use crate::effects::EffectDispatcher;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
+use crate::failing::FailingInstance;
 use crate::fingerprint::{self, fingerprint};
 use crate::inbox::Says;
 use crate::quarantine::QuarantinedInstance;
@@ -249,6 +250,12 @@ impl Runtime {
     /// Instances that were set aside, by stream.
     pub fn quarantined(&self) -> Vec<QuarantinedInstance> {
         self.core.quarantine.list()
+    }
+
+    /// Instances that cannot be recovered at present, for a reason that may pass, by stream. Nothing is set aside: the next
+    /// command to one tries again.
+    pub fn failing(&self) -> Vec<FailingInstance> {
+        self.core.failing.list()
     }
 
     /// Lets an instance go from quarantine; `false` if it is not in it.

@@ -105,6 +105,9 @@ pub(crate) enum Fate {
     GiveUp,
 }
 
+/// Deaths that are remembered of what is never given up: after so many a wait is as long as it gets.
+const DEATHS_MAX: usize = 64;
+
 /// Deaths within the policy's time.
 #[derive(Debug, Default)]
 pub(crate) struct RestartBudget {
@@ -120,6 +123,9 @@ impl RestartBudget {
             .front()
             .is_some_and(|at| now.since(*at) > policy.within)
         {
+            self.deaths.pop_front();
+        }
+        if policy.budget == RestartPolicy::ENDLESS && self.deaths.len() > DEATHS_MAX {
             self.deaths.pop_front();
         }
         let count = u32::try_from(self.deaths.len()).unwrap_or(u32::MAX);

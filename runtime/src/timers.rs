@@ -13,6 +13,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::backoff::{Backoff, Jitter, is_worth_a_warning};
 use crate::clock::Clock;
 use crate::options::RestartPolicy;
 use crate::workers::{WorkerContext, WorkerError, WorkerSpec, Workers};
@@ -22,12 +23,7 @@ const TIMERS_READ_MAX: usize = 1_024;
 /// Handlers at work at a time; one that hangs leaves the others their places.
 const TIMERS_AT_WORK_MAX: usize = 256;
 /// The wait before a timer whose handler failed is fired again; it doubles up to the maximum.
-const RETRY: RestartPolicy = RestartPolicy {
-    budget: u32::MAX,
-    within: Duration::MAX,
-    backoff_min: Duration::from_millis(100),
-    backoff_max: Duration::from_secs(60),
-};
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(60));
 
 /// The key of a timer's fact: when it is due, whose it is, and which one.
 ///
@@ -96,17 +92,19 @@ pub struct Timers {
 struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    jitter: Arc<Jitter>,
     handlers: Mutex<HashMap<String, Arc<dyn TimerHandler>>>,
     changed: Notify,
 }
 
 impl Timers {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, jitter: Arc<Jitter>) -> Self {
         let (handlers, changed) = (Mutex::default(), Notify::new());
         Self {
             inner: Arc::new(Inner {
                 store,
                 clock,
+                jitter,
                 handlers,
                 changed,
             }),
@@ -140,7 +138,10 @@ impl Timers {
         let timers = self.clone();
         let spec = WorkerSpec {
             name: "timers".to_owned(),
-            restart: RETRY,
+            restart: RestartPolicy {
+                backoff_min: RETRY.first,
+                ..RestartPolicy::default()
+            },
         };
         workers.spawn(spec, move |context| timers.clone().run(context).boxed());
     }
@@ -186,9 +187,11 @@ impl Timers {
                             Ok(()) => { failing.remove(&key); }
                             Err(reason) => {
                                 let (attempts, again) = failing.entry(key).or_insert((0, now));
-                                *attempts += 1;
-                                *again = inner.clock.now().plus(RETRY.backoff(*attempts));
-                                tracing::warn!(reason, attempts = *attempts, "timer handler failed");
+                                *attempts = attempts.saturating_add(1);
+                                *again = inner.clock.now().plus(RETRY.wait(*attempts, &inner.jitter));
+                                if is_worth_a_warning(*attempts) {
+                                    tracing::warn!(reason, attempts = *attempts, "timer handler failed");
+                                }
                             }
                         }
                         ended = at_work.next().now_or_never().flatten();

@@ -9,12 +9,13 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::{Jitter, is_worth_a_warning};
 use crate::clock::Clock;
 use crate::options::RestartPolicy;
 use crate::supervision::{Fate, RestartBudget, Supervised, Supervisor};
 use crate::tasks::Tasks;
 
-/// Why a worker failed. It is started again within its budget.
+/// Why a worker failed. It is started again, within its budget if it has one.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WorkerError(pub String);
@@ -26,6 +27,17 @@ pub struct WorkerSpec {
     pub name: String,
     /// How it is started again.
     pub restart: RestartPolicy,
+}
+
+impl WorkerSpec {
+    /// A worker that is started again whenever it fails, for ever, after waits of up to
+    /// [`backoff_max`](RestartPolicy::backoff_max).
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            restart: RestartPolicy::default(),
+        }
+    }
 }
 
 /// What a worker is given.
@@ -57,7 +69,7 @@ pub enum WorkerStatus {
         /// Why it failed.
         reason: String,
     },
-    /// Failed more often than its budget allows.
+    /// Failed more often than the budget allows that it was given.
     Failed {
         /// Why it failed last.
         reason: String,
@@ -65,6 +77,35 @@ pub enum WorkerStatus {
     /// Ended as it should.
     Stopped,
 }
+
+/// Failures of a worker without a long enough life in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerTrouble {
+    /// Why it failed last.
+    pub reason: String,
+    /// How often it failed.
+    pub failures: u32,
+    /// When it failed first.
+    pub since: Timestamp,
+    /// When it failed last.
+    pub last: Timestamp,
+}
+
+/// One worker at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its name.
+    pub name: String,
+    /// Where it is in its life.
+    pub status: WorkerStatus,
+    /// Its failures, until it has lived for [`RestartPolicy::within`] without one.
+    pub trouble: Option<WorkerTrouble>,
+}
+
+/// Workers that were given up and are still listed; the oldest are forgotten first.
+const GIVEN_UP_MAX: usize = 64;
 
 type Make = dyn Fn(WorkerContext) -> BoxFuture<'static, Result<(), WorkerError>> + Send + Sync;
 
@@ -74,15 +115,22 @@ pub struct Workers {
     supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    jitter: Arc<Jitter>,
     all: Arc<Mutex<Vec<WorkerHandle>>>,
 }
 
 impl Workers {
-    pub(crate) fn new(supervisor: Supervisor, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        supervisor: Supervisor,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+        jitter: Arc<Jitter>,
+    ) -> Self {
         Self {
             supervisor,
             clock,
             tasks,
+            jitter,
             all: Arc::default(),
         }
     }
@@ -106,13 +154,32 @@ impl Workers {
             supervisor: self.supervisor.clone(),
             clock: Arc::clone(&self.clock),
             tasks: self.tasks.clone(),
+            jitter: Arc::clone(&self.jitter),
         });
         worker.clone().start();
         let handle = WorkerHandle { worker };
         let mut all = self.all.lock();
-        all.retain(|other| !other.has_ended());
+        let is_given_up =
+            |other: &&WorkerHandle| matches!(other.status(), WorkerStatus::Failed { .. });
+        let mut given_up = all.iter().filter(is_given_up).count();
+        all.retain(|other| match other.status() {
+            WorkerStatus::Stopped => false,
+            WorkerStatus::Failed { .. } => {
+                given_up = given_up.saturating_sub(1);
+                given_up < GIVEN_UP_MAX
+            }
+            _ => true,
+        });
         all.push(handle.clone());
         handle
+    }
+
+    /// All that have not ended, and those that were given up, in the order in which they were started.
+    pub fn list(&self) -> Vec<WorkerInfo> {
+        let all = self.all.lock();
+        let all = all.iter().map(WorkerHandle::info);
+        all.filter(|info| info.status != WorkerStatus::Stopped)
+            .collect()
     }
 
     /// Ends all of them, the latest first, and those at once that have not ended by the deadline. How many those are.
@@ -155,6 +222,21 @@ impl WorkerHandle {
     /// Where it is in its life.
     pub fn status(&self) -> WorkerStatus {
         self.worker.status.borrow().clone()
+    }
+
+    /// What can be said of it.
+    pub fn info(&self) -> WorkerInfo {
+        let worker = &self.worker;
+        let now = worker.clock.now();
+        let trouble = worker.lives.lock().trouble.clone();
+        let is_recent = |trouble: &WorkerTrouble| {
+            self.has_ended() || now.since(trouble.last) <= worker.spec.restart.within
+        };
+        WorkerInfo {
+            name: worker.spec.name.clone(),
+            status: self.status(),
+            trouble: trouble.filter(is_recent),
+        }
     }
 
     /// Tells it to end, and waits until it has.
@@ -204,12 +286,38 @@ struct Worker {
     make: Box<Make>,
     stopping: CancellationToken,
     status: watch::Sender<WorkerStatus>,
-    lives: Mutex<(u32, RestartBudget)>,
+    lives: Mutex<Lives>,
     /// The actor of its present life.
     actor: Mutex<Option<ActorCell>>,
     supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    jitter: Arc<Jitter>,
+}
+
+#[derive(Default)]
+struct Lives {
+    count: u32,
+    budget: RestartBudget,
+    trouble: Option<WorkerTrouble>,
+}
+
+impl Lives {
+    /// Counts a failure; what is to become of the worker, and how often it failed in a row.
+    fn failed(&mut self, now: Timestamp, reason: &str, policy: &RestartPolicy) -> (Fate, u32) {
+        let fate = self.budget.spend(now, policy);
+        let going_on = self.trouble.take();
+        let going_on = going_on.filter(|trouble| now.since(trouble.last) <= policy.within);
+        let (failures, since) = going_on.map_or((0, now), |t| (t.failures, t.since));
+        let failures = failures.saturating_add(1);
+        self.trouble = Some(WorkerTrouble {
+            reason: reason.to_owned(),
+            failures,
+            since,
+            last: now,
+        });
+        (fate, failures)
+    }
 }
 
 impl Worker {
@@ -218,7 +326,7 @@ impl Worker {
             self.status.send_replace(WorkerStatus::Stopped);
             return;
         }
-        self.lives.lock().0 += 1;
+        self.lives.lock().count += 1;
         self.status.send_replace(WorkerStatus::Running);
         let spawned = ActorRuntime::spawn_linked_instant(
             None,
@@ -246,19 +354,42 @@ impl Worker {
 impl Supervised for Worker {
     fn died(self: Arc<Self>, reason: String) {
         let now = self.clock.now();
-        let fate = self.lives.lock().1.spend(now, &self.spec.restart);
-        tracing::warn!(worker = self.spec.name, reason, ?fate, "worker died");
+        let failed = self.lives.lock().failed(now, &reason, &self.spec.restart);
+        let (fate, failures) = failed;
+        let name = &self.spec.name;
         match fate {
             Fate::GiveUp => {
+                tracing::error!(
+                    worker = name,
+                    reason,
+                    failures,
+                    "a worker failed more often than it may and is given up"
+                );
                 self.status.send_replace(WorkerStatus::Failed { reason });
             }
             Fate::Restart(backoff) => {
+                if is_worth_a_warning(failures) {
+                    tracing::warn!(
+                        worker = name,
+                        reason,
+                        failures,
+                        "a worker failed and is started again"
+                    );
+                } else {
+                    tracing::debug!(
+                        worker = name,
+                        reason,
+                        failures,
+                        "a worker failed and is started again"
+                    );
+                }
+                let wait = self.jitter.shorten(backoff);
                 self.status
                     .send_replace(WorkerStatus::Restarting { reason });
                 self.clone().tasks.spawn(async move {
                     tokio::select! {
                         biased;
-                        () = self.clock.sleep_until(now.plus(backoff)) => {}
+                        () = self.clock.sleep_until(now.plus(wait)) => {}
                         () = self.stopping.cancelled() => {}
                     }
                     self.start();
@@ -291,7 +422,7 @@ impl Actor for Hosting {
         _: Run,
         worker: &mut Arc<Worker>,
     ) -> Result<(), ActorProcessingErr> {
-        let life = worker.lives.lock().0;
+        let life = worker.lives.lock().count;
         let context = WorkerContext {
             stopping: worker.stopping.clone(),
             life,

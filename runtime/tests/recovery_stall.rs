@@ -13,7 +13,7 @@ use chronicler_domain::{
     Aggregate, Context, Decided, Decision, Event, StreamId, StreamVersion, Tenant,
 };
 use chronicler_runtime::{
-    Deadline, DispatchError, RestartPolicy, Runtime, RuntimeBuilder, RuntimeOptions, SendOptions,
+    Deadline, DispatchError, Runtime, RuntimeBuilder, RuntimeOptions, SendOptions,
 };
 use chronicler_store::{
     AllQuery, Append, CommitStream, Completion, EventLog, FactEntry, FactKind, FactQuery, Head,
@@ -184,10 +184,6 @@ impl Aggregate for Counter {
 async fn runtime(store: MemoryStore, each: Option<Duration>) -> Runtime {
     let mut options = RuntimeOptions::default();
     options.recovery_stall = STALL;
-    options.restart = RestartPolicy {
-        budget: 1,
-        ..RestartPolicy::default()
-    };
     RuntimeBuilder::new(Arc::new(Slow { store, each }))
         .aggregate::<Counter>()
         .options(options)
@@ -223,9 +219,19 @@ async fn a12_a_long_recovery_is_no_stall_and_a_stall_ends_it() {
     let slow = runtime(store.clone(), Some(STALL - Duration::from_secs(1))).await;
     assert_eq!(add(&slow).await.unwrap(), 21);
 
-    let still = runtime(store, None).await;
+    let still = runtime(store.clone(), None).await;
     let error = add(&still).now_or_never().is_none();
     assert!(error, "it waits at first");
-    let error = add(&still).await.unwrap_err().to_string();
-    assert!(error.contains("nothing could be read for 10 s"), "{error}");
+    let error = add(&still).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("nothing could be read for 10 s"), "{text}");
+    assert!(error.is_retryable());
+    assert!(still.quarantined().is_empty());
+
+    let quick = runtime(store, Some(Duration::ZERO)).await;
+    assert_eq!(
+        add(&quick).await.unwrap(),
+        22,
+        "the stall has left nothing behind"
+    );
 }

@@ -41,6 +41,8 @@ enum Attempted {
     Ended(Ending),
     /// Its service takes no requests.
     Unavailable(String),
+    /// Its target cannot take it at present: a trouble of the machinery that may pass, and is no reason to give up.
+    Delayed(String),
     /// It was not done, or nobody can say whether; the machinery's reasons.
     Failed(String),
 }
@@ -184,6 +186,11 @@ impl<S: Saga> Executor<S> {
                 is_undo,
                 answer,
             },
+            Attempted::Delayed(reason) => {
+                let tries = self.tries_of(&task, false);
+                let wait = tries.wait_after(attempt).unwrap_or(tries.longest);
+                failed(reason, Some(wait))
+            }
             Attempted::Failed(reason) | Attempted::Unavailable(reason) => {
                 failed(reason, self.tries_of(&task, false).wait_after(attempt))
             }
@@ -305,6 +312,9 @@ impl<S: Saga> Executor<S> {
                 Err(error) if error.is_retryable() && quick < QUICK_ATTEMPTS => {
                     quick += 1;
                     self.pause(quick).await;
+                }
+                Err(error) if error.is_retryable() => {
+                    return Attempted::Delayed(error.to_string());
                 }
                 Err(error) => return Attempted::Failed(error.to_string()),
             }

@@ -11,7 +11,8 @@ use crate::circuit::CircuitOptions;
 #[non_exhaustive]
 pub struct SagaOptions {
     /// How an effect is tried again that failed for reasons that are not the domain's. Default: 10 attempts,
-    /// 100 ms to 30 s apart; then it is parked.
+    /// 100 ms to 30 s apart; then it is parked. A command whose target cannot take it at present (overload, a disk that
+    /// cannot be read) is tried again for as long as it takes.
     pub effects: RestartPolicy,
     /// The same for undos. Default: 10 attempts, 100 ms to 30 s apart; then the undo is stuck.
     pub undos: RestartPolicy,

@@ -14,6 +14,6 @@ pub use client::{AskError, ask, ask_telling};
 pub use sagas::{EffectLine, HappenedLine, SagaDetail, SagaLine};
 pub(crate) use server::listen;
 pub use verb::{
-    OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine, Status,
-    SubscriptionLine,
+    FailingLine, OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine,
+    Status, SubscriptionLine, WorkerLine,
 };

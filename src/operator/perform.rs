@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chronicler_domain::{CATEGORY_BYTES_MAX, ID_BYTES_MAX, StreamId, TENANT_BYTES_MAX};
 use chronicler_projections::RebuildError;
-use chronicler_runtime::{Runtime, SubscribeError};
+use chronicler_runtime::{Runtime, SubscribeError, WorkerStatus};
 use chronicler_sagas::SagaVerb;
 use chronicler_store::codec::{PayloadCodec, encode};
 use chronicler_store::{Append, AppendError, FactKind, Health, SideRecord};
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::sagas;
 use super::verb::{
-    OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine, Status,
-    SubscriptionLine,
+    FailingLine, OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine,
+    Status, SubscriptionLine, WorkerLine,
 };
 use crate::app::App;
 
@@ -163,6 +163,22 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         stream: saga.stream.to_string(),
         reason: saga.reason,
     });
+    let failing = runtime.failing().into_iter().map(|instance| FailingLine {
+        stream: instance.stream.to_string(),
+        reason: instance.reason.to_string(),
+        attempts: instance.attempts,
+        since: instance.since.to_string(),
+    });
+    let workers = runtime.workers().list().into_iter().filter_map(|worker| {
+        let trouble = worker.trouble?;
+        Some(WorkerLine {
+            name: worker.name,
+            reason: trouble.reason,
+            failures: trouble.failures,
+            since: trouble.since.to_string(),
+            given_up: matches!(worker.status, WorkerStatus::Failed { .. }),
+        })
+    });
     Ok(Status {
         process: std::process::id(),
         read_only,
@@ -172,6 +188,8 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         subscriptions: subscriptions.collect(),
         quarantined: instances.chain(sagas).collect(),
         unregistered: app.unregistered().await.map_err(SubscribeError::from)?,
+        failing: failing.collect(),
+        workers: workers.collect(),
     })
 }
 

@@ -109,6 +109,12 @@ pub struct Status {
     /// What nothing registered in the application answers for, by kind and name.
     #[serde(default)]
     pub unregistered: Vec<Unregistered>,
+    /// Instances that cannot be recovered at present, by stream; the next command to one tries again.
+    #[serde(default)]
+    pub failing: Vec<FailingLine>,
+    /// Workers that failed of late or were given up.
+    #[serde(default)]
+    pub workers: Vec<WorkerLine>,
 }
 
 /// One projection.
@@ -142,4 +148,32 @@ pub struct QuarantineLine {
     pub stream: String,
     /// Why.
     pub reason: String,
+}
+
+/// One instance that cannot be recovered at present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingLine {
+    /// The instance: `category/id`, or `tenant:category/id`.
+    pub stream: String,
+    /// Why the last try failed.
+    pub reason: String,
+    /// Tries since the last one that succeeded.
+    pub attempts: u32,
+    /// When the first of them failed.
+    pub since: String,
+}
+
+/// One worker that failed of late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerLine {
+    /// Its name.
+    pub name: String,
+    /// Why it failed last.
+    pub reason: String,
+    /// How often it failed without a long enough life in between.
+    pub failures: u32,
+    /// When it failed first.
+    pub since: String,
+    /// Whether it was given up: it is not started again.
+    pub given_up: bool,
 }

@@ -208,10 +208,8 @@ impl ReadError {
     /// Whether the same read can succeed later without anything being mended.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Io { .. } => true,
-            Self::Damaged { .. } | Self::Index { .. } | Self::BeyondHead { .. } | Self::Closed => {
-                false
-            }
+            Self::Io { .. } | Self::Index { .. } => true,
+            Self::Damaged { .. } | Self::BeyondHead { .. } | Self::Closed => false,
         }
     }
 }

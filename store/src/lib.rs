@@ -34,7 +34,7 @@ pub use frame::{
     SideRecord,
 };
 pub use journal::JournalStore;
-pub use log::{EventLog, FactEntry, Head, Health, StreamHead};
+pub use log::{EventLog, FactEntry, Head, Health, HeldBack, StreamHead};
 pub use memory::MemoryStore;
 pub use pages::{SledOptions, SledStore};
 pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};

@@ -59,6 +59,14 @@ pub struct FactEntry {
     pub sequence: LogSequence,
 }
 
+/// An append that the log had no room for when it was offered.
+pub struct HeldBack {
+    /// The append.
+    pub append: Append,
+    /// Who waits for it.
+    pub done: Completion,
+}
+
 /// An append-only log of commits.
 ///
 /// # Contract
@@ -88,6 +96,25 @@ pub struct FactEntry {
 pub trait EventLog: Send + Sync + 'static {
     /// Hands over a commit. Never blocks; `done` is called exactly once, possibly before this returns.
     fn submit(&self, append: Append, done: Completion);
+
+    /// The same, but gives the append back when there is no room for it at present, instead of answering
+    /// [`AppendError::Overloaded`]: whoever can wait for [`room`](Self::room) keeps what the append was decided on. By
+    /// default nothing is given back.
+    ///
+    /// # Errors
+    /// The append and its completion, which was not called.
+    fn offer(&self, append: Append, done: Completion) -> Result<(), Box<HeldBack>> {
+        self.submit(append, done);
+        Ok(())
+    }
+
+    /// Ends when there may be room for an append that [`offer`](Self::offer) gave back.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    fn room(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Calls `done` when every append submitted before this call has been answered.
     fn barrier(&self, done: Box<dyn FnOnce() + Send>);

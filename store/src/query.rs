@@ -7,7 +7,8 @@ use futures::stream::BoxStream;
 use crate::error::ReadError;
 use crate::frame::{EventRef, FactKind, RecordedCommit};
 
-/// Commits in batches of the store's choosing, none of them empty, in the order of the query. Ends at the
+/// Commits in batches of the store's choosing, none of them empty unless
+/// [`heartbeats`](StreamQuery::heartbeats) are wanted, in the order of the query. Ends at the
 /// bound of the query, at the durable end as of the call, or after the first error.
 ///
 /// Bounded in memory: a reader that stops reading stops the store reading ahead.
@@ -46,6 +47,9 @@ pub struct StreamQuery {
     pub direction: Direction,
     /// Stop after this many commits.
     pub commits_max: usize,
+    /// Whether an empty batch is wanted from time to time while the store reads and has found nothing to give yet: who
+    /// waits for a limited time can tell a long way from a standstill.
+    pub heartbeats: bool,
 }
 
 impl StreamQuery {
@@ -60,6 +64,7 @@ impl StreamQuery {
             eventless: false,
             direction: Direction::Forward,
             commits_max: usize::MAX,
+            heartbeats: false,
         }
     }
 }

@@ -170,6 +170,27 @@ impl fmt::Display for Lines<'_> {
                 instance.reason.escape_debug()
             )?;
         }
+        for instance in &status.failing {
+            write!(
+                f,
+                "\nfailing {}: tried {} times since {}: {}",
+                instance.stream.escape_debug(),
+                instance.attempts,
+                instance.since,
+                instance.reason.escape_debug()
+            )?;
+        }
+        for worker in &status.workers {
+            let fate = if worker.given_up { ", GIVEN UP" } else { "" };
+            write!(
+                f,
+                "\nworker {}{fate}: failed {} times since {}: {}",
+                worker.name.escape_debug(),
+                worker.failures,
+                worker.since,
+                worker.reason.escape_debug()
+            )?;
+        }
         Ok(())
     }
 }

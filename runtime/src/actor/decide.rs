@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use chronicler_domain::{Context, GlobalPosition, LogSequence, StreamVersion};
 use chronicler_store::test_points::{CrashPlace, Promise, is_broken, reached};
 use chronicler_store::{
-    Append, AppendError, AppendResult, Expected, Outcome, OutcomeRecord, OutcomeResult, SideRecord,
-    StreamAppend,
+    Append, AppendError, AppendResult, Expected, HeldBack, Outcome, OutcomeRecord, OutcomeResult,
+    SideRecord, Store, StreamAppend,
 };
 use uuid::Uuid;
 
@@ -51,6 +51,10 @@ impl<E: Entity> Turn<E> {
             }
         }
         span.in_scope(|| self.decide_now(*command));
+        if let Some(held) = self.held.take() {
+            // On the heap: it is rare.
+            Box::pin(hand_in(core.store.as_ref(), held)).await;
+        }
     }
 
     fn decide_now(&mut self, command: CommandEnvelope<E>) {
@@ -207,7 +211,10 @@ impl<E: Entity> Turn<E> {
             drop(admitted);
         };
         let done = Answered(Some(done));
-        store.submit(append, Box::new(move |result| done.call(result)));
+        // Refused for want of room, a commit would cost a recovery, and overload would make more load: it waits.
+        if let Err(held) = store.offer(append, Box::new(move |result| done.call(result))) {
+            self.held = Some(held);
+        }
         self.snapshot_if_due(false);
     }
 
@@ -273,6 +280,18 @@ impl<E: Entity> Turn<E> {
                 None
             }
             Identity::Caller { .. } | Identity::Effect { .. } => Some(command),
+        }
+    }
+}
+
+/// Hands a commit in that the log has no room for at present. The state is ahead of it, and waits with it.
+async fn hand_in(store: &dyn Store, mut held: Box<HeldBack>) {
+    loop {
+        store.room().await;
+        let HeldBack { append, done } = *held;
+        match store.offer(append, done) {
+            Ok(()) => return,
+            Err(again) => held = again,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod decide;
 mod look_up;
+mod reading;
 mod recover;
 mod snapshot;
 mod turn;

@@ -1,4 +1,4 @@
-//! Recovering an instance: snapshot, then the commits after it. Within a permit, behind a barrier if need be.
+//! Recovering an instance: snapshot, then the commits after it. Behind a barrier if need be, then within a permit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use chronicler_domain::StreamVersion;
 use chronicler_store::codec::{self, CodecId};
-use chronicler_store::{Snapshot, StreamQuery};
+use chronicler_store::{ReadError, Snapshot, StreamQuery};
 use futures::StreamExt;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::decide::panic_message;
+use super::reading::Permit;
 use super::snapshot::SnapshotBody;
 use super::turn::{Live, Turn};
 use crate::dedup::{Memory, Remembered};
@@ -22,11 +23,15 @@ use crate::instance::Instance;
 use crate::snapshots::SnapshotFacts;
 use crate::telemetry;
 
+/// How long a command waits for tries to recover its instance before it is answered that it may be sent again. Long
+/// enough for a trouble of a moment, and for a command that comes between two tries to have one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl<E: Entity> Turn<E> {
     /// Makes sure that the instance is recovered.
     ///
     /// # Errors
-    /// When it is quarantined, or cannot be recovered and now is.
+    /// When it is quarantined, or cannot be recovered: for good, and now is, or at present.
     pub(super) async fn recovered(&mut self) -> Result<(), DispatchError> {
         let stream = &self.instance.stream;
         if let Some(reason) = self.instance.core.quarantine.reason(stream) {
@@ -46,52 +51,111 @@ impl<E: Entity> Turn<E> {
 
     async fn recover(&mut self) -> Result<(), DispatchError> {
         let core = Arc::clone(&self.instance.core);
-        let closed = || DispatchError::Stopped;
-        let _permit = core.recoveries.acquire().await.map_err(|_| closed())?;
+        let stream = self.instance.stream.clone();
         if self.instance.take_barrier() {
             let (reached, answer) = oneshot::channel();
             core.store.barrier(Box::new(move || {
                 let _nobody_waits = reached.send(());
             }));
-            answer.await.map_err(|_| closed())?;
+            answer.await.map_err(|_| DispatchError::Stopped)?;
         }
-        let policy = core.options.restart;
-        let mut attempt = 0;
+        let sleep = |wait| core.clock.sleep_until(core.clock.now().plus(wait));
+        let mut waited = Duration::ZERO;
+        if let Some(wait) = core.failing.wait(&stream, core.clock.now()) {
+            sleep(wait).await;
+            waited += wait;
+        }
         loop {
             let begun = core.clock.now();
-            match replay(&self.instance).await {
+            match attempt(&self.instance).await {
                 Ok((mut live, end)) => {
                     live.since_snapshot.recovery = core.clock.now().since(begun);
                     self.instance.in_flight.reset(end);
                     self.live = Some(live);
+                    if let Some(attempts) = core.failing.forget(&stream) {
+                        tracing::info!(%stream, attempts, "an instance that could not be recovered is recovered");
+                    }
                     self.snapshot_if_due(false);
                     return Ok(());
                 }
-                Err(reason) => {
-                    attempt += 1;
-                    let stream = self.instance.stream.clone();
-                    tracing::warn!(%stream, attempt, reason, "recovery failed");
-                    if attempt > policy.budget {
-                        let why = format!("recovery failed {attempt} times, lastly: {reason}");
-                        core.set_aside(&stream, &why).await;
-                        return Err(DispatchError::Quarantined {
+                Err(Failure::Closed) => return Err(DispatchError::Stopped),
+                Err(Failure::Unreadable(reason) | Failure::Unfoldable(reason)) => {
+                    core.failing.forget(&stream);
+                    let why = format!("recovery failed: {reason}");
+                    core.set_aside(&stream, &why).await;
+                    return Err(DispatchError::Quarantined {
+                        stream,
+                        reason: why.into(),
+                    });
+                }
+                Err(Failure::Passing(reason)) => {
+                    let reason = reason.into();
+                    let now = core.clock.now();
+                    let wait = core.failing.note(&stream, &reason, now, &core.jitter);
+                    waited += wait + now.since(begun);
+                    if waited > PATIENCE {
+                        // Everybody who waits has waited for this try: what comes later has the next one.
+                        let why = |stream| DispatchError::Recovery {
                             stream,
-                            reason: why.into(),
-                        });
+                            reason: reason.to_string(),
+                        };
+                        self.instance.fail_waiting(why);
+                        return Err(why(stream));
                     }
-                    core.clock
-                        .sleep_until(core.clock.now().plus(policy.backoff(attempt)))
-                        .await;
+                    sleep(wait).await;
                 }
             }
         }
     }
 }
 
-/// One attempt.
-async fn replay<E: Entity>(instance: &Instance<E>) -> Result<(Live<E>, Settled), String> {
+/// Why an instance could not be recovered. Only what the log gives again, however often it is read, sets it aside.
+enum Failure {
+    /// The store is closed.
+    Closed,
+    /// The next try may find it gone: the disk, the index, descriptors, threads.
+    Passing(String),
+    /// What was read is not whole, or does not follow. Believed when it is read once more.
+    Unreadable(String),
+    /// A commit that the entity's code cannot take.
+    Unfoldable(String),
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Closed,
+            ReadError::Damaged { .. } => Self::Unreadable(error.to_string()),
+            other => Self::Passing(other.to_string()),
+        }
+    }
+}
+
+/// One try, within a permit. A snapshot is only a short way: what fails behind one is tried from the first event, as is
+/// what was read wrongly, before it is believed.
+async fn attempt<E: Entity>(instance: &Instance<E>) -> Result<(Live<E>, Settled), Failure> {
+    let mut permit = Permit::take(&instance.core.recoveries).await;
+    let snapshot = from_snapshot(instance, &mut permit).await;
+    let from_log_alone = snapshot.is_none();
+    match replay(instance, &mut permit, snapshot).await {
+        Err(Failure::Unfoldable(reason)) if !from_log_alone => {
+            tracing::warn!(stream = %instance.stream, reason, "recovered from the first event, not from the snapshot");
+        }
+        Err(Failure::Unreadable(reason)) => {
+            tracing::warn!(stream = %instance.stream, reason, "what was read is not whole; it is read again");
+        }
+        other => return other,
+    }
+    replay(instance, &mut permit, None).await
+}
+
+async fn replay<E: Entity>(
+    instance: &Instance<E>,
+    permit: &mut Permit<'_>,
+    snapshot: Option<Base<E>>,
+) -> Result<(Live<E>, Settled), Failure> {
     let core = &instance.core;
-    let mut base = from_snapshot(instance).await.unwrap_or_else(|| Base {
+    let mut base = snapshot.unwrap_or_else(|| Base {
         live: Live {
             state: instance.entity.initial(&instance.stream),
             version: StreamVersion::ZERO,
@@ -105,14 +169,17 @@ async fn replay<E: Entity>(instance: &Instance<E>) -> Result<(Live<E>, Settled),
     let query = StreamQuery {
         after,
         eventless: true,
+        heartbeats: true,
         ..StreamQuery::new(instance.stream.clone())
     };
     let mut commits = core.store.read_stream(query);
     let stall = core.options.recovery_stall;
-    while let Some(batch) = next_within(commits.next(), stall).await? {
-        let batch = batch.map_err(|error| error.to_string())?;
+    while let Some(batch) = permit.within(stall, commits.next()).await? {
+        let batch = batch?;
         let folded = catch_unwind(AssertUnwindSafe(|| fold(instance, &mut base, &batch)));
-        folded.map_err(|panic| format!("it panicked: {}", panic_message(panic.as_ref())))??;
+        folded.map_err(|panic| {
+            Failure::Unfoldable(format!("it panicked: {}", panic_message(panic.as_ref())))
+        })??;
         tokio::task::yield_now().await;
     }
     Ok((base.live, base.end))
@@ -122,7 +189,7 @@ fn fold<E: Entity>(
     instance: &Instance<E>,
     base: &mut Base<E>,
     batch: &[chronicler_store::RecordedCommit],
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let key = instance.stream.key();
     let Base { live, end } = base;
     for commit in batch {
@@ -131,12 +198,13 @@ fn fold<E: Entity>(
         };
         if part.first_version() != live.version.next() {
             let (found, expected) = (part.first_version(), live.version.next());
-            return Err(format!("version {found} follows where {expected} should"));
+            let reason = format!("version {found} follows where {expected} should");
+            return Err(Failure::Unreadable(reason));
         }
         let entity = &instance.entity;
         entity
             .fold(&mut live.state, commit, &part)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Failure::Unfoldable(error.to_string()))?;
         live.version = part.last_version();
         live.commit_id = Some(commit.commit_id());
         end.sequence = commit.sequence();
@@ -156,20 +224,25 @@ fn fold<E: Entity>(
 }
 
 /// The newest snapshot that can be used. Whatever is wrong with one costs time, never more.
-async fn from_snapshot<E: Entity>(instance: &Instance<E>) -> Option<Base<E>> {
+async fn from_snapshot<E: Entity>(
+    instance: &Instance<E>,
+    permit: &mut Permit<'_>,
+) -> Option<Base<E>> {
     if instance.core.options.snapshots.is_off() {
         return None;
     }
     let mut at_most = StreamVersion::MAX;
     loop {
-        let loaded = instance
-            .core
-            .store
-            .load_snapshot(&instance.stream, at_most)
-            .await;
+        let core = &instance.core;
+        let loading = core.store.load_snapshot(&instance.stream, at_most);
+        let loaded = permit.within(core.options.recovery_stall, loading).await;
         let snapshot = match loaded {
-            Ok(snapshot) => snapshot?,
+            Ok(Ok(snapshot)) => snapshot?,
             Err(error) => {
+                tracing::warn!(stream = %instance.stream, %error, "no snapshot could be read");
+                return None;
+            }
+            Ok(Err(error)) => {
                 tracing::warn!(stream = %instance.stream, %error, "no snapshot could be read");
                 return None;
             }
@@ -228,11 +301,4 @@ fn restore<E: Entity>(instance: &Instance<E>, snapshot: &Snapshot) -> Result<Bas
 struct Base<E: Entity> {
     live: Live<E>,
     end: Settled,
-}
-
-/// Waits for the next batch, but not for ever: a stall is a failure, a long recovery is not.
-async fn next_within<T>(next: impl Future<Output = T>, stall: Duration) -> Result<T, String> {
-    tokio::time::timeout(stall, next)
-        .await
-        .map_err(|_| format!("nothing could be read for {} s", stall.as_secs_f64()))
 }

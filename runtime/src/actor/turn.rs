@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chronicler_domain::StreamVersion;
+use chronicler_store::HeldBack;
 use uuid::Uuid;
 
 use crate::dedup::Memory;
@@ -22,6 +23,9 @@ pub(super) struct Turn<E: Entity> {
     pub(super) instance: Arc<Instance<E>>,
     /// `None` until it is recovered, and after anything that leaves the state in doubt.
     pub(super) live: Option<Live<E>>,
+    /// A commit that was decided and that the log has no room for at present. Nothing else is decided before it is handed
+    /// in.
+    pub(super) held: Option<Box<HeldBack>>,
 }
 
 /// An instance, recovered: the state as decided so far, which may be ahead of what is durable.
@@ -39,6 +43,7 @@ impl<E: Entity> Turn<E> {
         Self {
             instance,
             live: None,
+            held: None,
         }
     }
 

@@ -15,6 +15,8 @@ mod fencing;
 mod lives;
 mod memory;
 mod outcomes;
+mod passing;
 mod repetition;
 mod shapes;
 mod snapshots;
+mod workers;

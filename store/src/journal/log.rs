@@ -17,15 +17,15 @@ use super::identity::StoreKind;
 use super::lock::DirectoryLock;
 use super::open::{OpenIndex, OpenReport, open};
 use super::options::JournalOptions;
-use super::read::{self, FactReader, offset_in_stream, read_all, read_stream, stream_batches};
+use super::read::{self, FactReader, StreamReader, offset_in_stream, read_all, stream_batches};
 use super::shared::Shared;
-use super::write::{Answer, Barrier, Follower, Writer, head_in_index};
+use super::write::{Answer, Barrier, Follower, NotQueued, Writer, head_in_index};
 use crate::acceptance::{check, payload_bytes};
 use crate::append::{Append, Completion};
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::frame::FactKind;
 use crate::index::HeadRow;
-use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
+use crate::log::{EventLog, FactEntry, Head, Health, HeldBack, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
 use crate::threads;
 
@@ -121,6 +121,28 @@ impl JournalLog {
         }
     }
 
+    fn hand_in(&self, append: Append, done: Completion) -> Result<(), Box<NotQueued>> {
+        let done = Answer::new(done);
+        let refuse = |append, done, error| {
+            Err(Box::new(NotQueued {
+                append,
+                done,
+                error,
+            }))
+        };
+        if let Err(error) = check(&append) {
+            return refuse(append, done, error);
+        }
+        let (bytes, bytes_max) = (
+            payload_bytes(&append) as u64,
+            u64::from(self.shared.options.frame_bytes_max),
+        );
+        if bytes > bytes_max {
+            return refuse(append, done, AppendError::TooLarge { bytes, bytes_max });
+        }
+        self.shared.queue.push(append, done)
+    }
+
     fn durable_head(&self, stream: &StreamId) -> HeadSought {
         let known = self
             .shared
@@ -140,19 +162,35 @@ enum HeadSought {
 
 impl EventLog for JournalLog {
     fn submit(&self, append: Append, done: Completion) {
-        if let Err(error) = check(&append) {
-            return done(Err(error));
+        if let Err(refused) = self.hand_in(append, done) {
+            refused.done.give(Err(refused.error));
         }
-        let (bytes, bytes_max) = (
-            payload_bytes(&append) as u64,
-            u64::from(self.shared.options.frame_bytes_max),
-        );
-        if bytes > bytes_max {
-            return done(Err(AppendError::TooLarge { bytes, bytes_max }));
+    }
+
+    fn offer(&self, append: Append, done: Completion) -> Result<(), Box<HeldBack>> {
+        let Err(refused) = self.hand_in(append, done) else {
+            return Ok(());
+        };
+        let NotQueued {
+            append,
+            done,
+            error,
+        } = *refused;
+        match (error, done.into_inner()) {
+            (AppendError::Overloaded { .. }, Some(done)) => {
+                Err(Box::new(HeldBack { append, done }))
+            }
+            (error, Some(done)) => {
+                Answer::new(done).give(Err(error));
+                Ok(())
+            }
+            (_, None) => Ok(()),
         }
-        if let Err((done, error)) = self.shared.queue.push(append, Answer::new(done)) {
-            done.give(Err(error));
-        }
+    }
+
+    fn room(&self) -> BoxFuture<'static, ()> {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.queue.room().await })
     }
 
     fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
@@ -210,23 +248,23 @@ impl EventLog for JournalLog {
             return Box::pin(stream::empty());
         }
         let (shared, until) = (self.shared.clone(), self.shared.durable());
-        stream_batches(move |sender| {
+        stream_batches(query.heartbeats, move || {
             let head = match sought {
                 HeadSought::Known(head) => head,
                 HeadSought::AskIndex => indexed_head(&shared, &query.stream)?,
             };
             let Some(head) = head else {
-                return Ok(());
+                return Ok(None);
             };
             // The head may be newer than the call; the view is newer than the head.
             let view = shared.view();
-            let mut reader = view.reader();
+            let mut frames = view.reader();
             let (mut until, mut begin) = (until, head.log_offset);
             if query.until < head.sequence {
                 until = until.min(query.until);
-                begin = offset_in_stream(&view, &mut reader, &query)?.unwrap_or(begin);
+                begin = offset_in_stream(&view, &mut frames, &query)?.unwrap_or(begin);
             }
-            read_stream(&mut reader, &query, until, begin, sender)
+            Ok(StreamReader::new(frames, query, until, begin))
         })
     }
 

@@ -22,7 +22,7 @@ use crate::append::{Append, Completion};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::frame::FactKind;
 use crate::index::{Index, IndexError, Watermark};
-use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
+use crate::log::{EventLog, FactEntry, Head, Health, HeldBack, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
 use crate::sled::{DerivedStore, DurableEnd, Expectation, SledIndex};
 use crate::snapshot::{Snapshot, SnapshotStore};
@@ -207,6 +207,14 @@ fn sled_failed(data: &Path, error: IndexError) -> OpenError {
 impl EventLog for JournalStore {
     fn submit(&self, append: Append, done: Completion) {
         self.log.submit(append, done);
+    }
+
+    fn offer(&self, append: Append, done: Completion) -> Result<(), Box<HeldBack>> {
+        self.log.offer(append, done)
+    }
+
+    fn room(&self) -> BoxFuture<'static, ()> {
+        self.log.room()
     }
 
     fn barrier(&self, done: Box<dyn FnOnce() + Send>) {

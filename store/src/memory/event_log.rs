@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::derived::Derived;
-use super::faults::{AppendFault, Fate, Faults, Plan};
+use super::faults::{AppendFault, Fate, Faults, Plan, ReadFault};
 use super::journal::Journal;
 use super::read;
 use crate::append::{Append, AppendResult, Completion};
 use crate::error::{AppendError, ReadError};
 use crate::frame::FactKind;
-use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
+use crate::log::{EventLog, FactEntry, Head, Health, HeldBack, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
 
 /// A store in memory. Cheap to clone: clones are the same store, so a "restart" in a test is a new runtime over
@@ -157,7 +157,7 @@ impl MemoryStore {
             return Some(Err(error));
         }
         let fault = self.with_plan(|plan| plan.appends.pop_front()).flatten();
-        if matches!(fault, Some(AppendFault::Overloaded)) {
+        if matches!(fault, Some(AppendFault::Overloaded | AppendFault::NoRoom)) {
             return Some(Err(AppendError::Overloaded {
                 queued: 0,
                 bytes: 0,
@@ -214,6 +214,14 @@ impl EventLog for MemoryStore {
         self.settle();
     }
 
+    fn offer(&self, append: Append, done: Completion) -> Result<(), Box<HeldBack>> {
+        if self.with_plan(Plan::has_no_room) {
+            return Err(Box::new(HeldBack { append, done }));
+        }
+        self.submit(append, done);
+        Ok(())
+    }
+
     fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
         self.inner.waiting.lock().push_back(Answer::Barrier(done));
         self.settle();
@@ -240,6 +248,9 @@ impl EventLog for MemoryStore {
     }
 
     fn read_stream(&self, query: StreamQuery) -> CommitStream {
+        if let Some(failing) = self.failing_read(Some(query.stream.key())) {
+            return failing;
+        }
         match self.alive() {
             Ok(()) => {
                 let found = self.with_journal(|journal| read::of_stream(journal, &query));
@@ -250,6 +261,9 @@ impl EventLog for MemoryStore {
     }
 
     fn read_all(&self, query: AllQuery) -> CommitStream {
+        if let Some(failing) = self.failing_read(None) {
+            return failing;
+        }
         match self.alive() {
             Ok(()) => {
                 let found = self.with_journal(|journal| read::of_all(journal, &query));
@@ -288,6 +302,29 @@ impl EventLog for MemoryStore {
 }
 
 impl MemoryStore {
+    /// The read that a fault puts in the place of the one that was asked for.
+    fn failing_read(&self, stream_key: Option<&str>) -> Option<CommitStream> {
+        let fault = self.with_plan(|plan| plan.read_fault(stream_key))?;
+        let error = match fault {
+            ReadFault::Hangs => return Some(futures::StreamExt::boxed(futures::stream::pending())),
+            ReadFault::Io => ReadError::Io {
+                operation: "reading".into(),
+                source: Arc::new(std::io::Error::other("too many open files")),
+            },
+            ReadFault::Index => ReadError::Index {
+                reason: "it cannot be read".into(),
+            },
+            ReadFault::Damaged | ReadFault::DamagedOnce => ReadError::Damaged {
+                segment: std::path::PathBuf::new(),
+                offset: 0,
+                position: chronicler_domain::GlobalPosition::ZERO,
+                sequence: chronicler_domain::LogSequence::ZERO,
+                reason: "on purpose".to_owned(),
+            },
+        };
+        Some(futures::stream::iter([Err(error)]).boxed_stream())
+    }
+
     pub(super) fn alive(&self) -> Result<(), ReadError> {
         if self.with_plan(|plan| plan.is_dead()) {
             Err(ReadError::Closed)

@@ -1,6 +1,6 @@
 //! Faults to inject into a store in memory: what disks and processes do at the worst moment.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -14,11 +14,29 @@ use super::journal::Journal;
 pub enum AppendFault {
     /// It is answered `Overloaded`; the next one goes through.
     Overloaded,
+    /// There is no room for it: offered it is given back, and submitted answered `Overloaded`.
+    NoRoom,
     /// The write fails before anything reached the disk; the store is read-only from then on.
     FailedNotWritten,
     /// The sync fails after the frame reached the disk; the store is read-only from then on, and the frame is
     /// in the [`survivor`](Faults::survivor).
     FailedWritten,
+}
+
+/// What is to happen to reads of commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadFault {
+    /// They fail, as without descriptors or on a disk that is away.
+    Io,
+    /// They fail, as when the index can no longer be read.
+    Index,
+    /// Nothing ever comes.
+    Hangs,
+    /// What is read is damaged.
+    Damaged,
+    /// The next one is damaged; read again, it is whole.
+    DamagedOnce,
 }
 
 /// When the process is to die: at the `write`-th write point from now, counted from 1. Commits, snapshots
@@ -49,6 +67,8 @@ pub(super) struct Plan {
     pub(super) held: bool,
     pub(super) appends: VecDeque<Option<AppendFault>>,
     pub(super) snapshots_fail: bool,
+    reads: Option<ReadFault>,
+    reads_of: HashMap<Box<str>, ReadFault>,
     crash: Option<CrashPoint>,
     dead: bool,
     writes: u64,
@@ -75,6 +95,24 @@ impl Plan {
     pub(super) fn is_dead(&self) -> bool {
         self.dead
     }
+
+    /// Whether the next append is to find no room; if so that has happened now.
+    pub(super) fn has_no_room(&mut self) -> bool {
+        let has_none = self.appends.front() == Some(&Some(AppendFault::NoRoom));
+        if has_none {
+            self.appends.pop_front();
+        }
+        has_none
+    }
+
+    /// What is to happen to a read of a stream, or of the whole log.
+    pub(super) fn read_fault(&mut self, stream_key: Option<&str>) -> Option<ReadFault> {
+        let fault = stream_key.and_then(|key| self.reads_of.get(key).copied());
+        if let (Some(ReadFault::DamagedOnce), Some(key)) = (fault, stream_key) {
+            self.reads_of.remove(key);
+        }
+        fault.or(self.reads)
+    }
 }
 
 impl Faults {
@@ -97,6 +135,19 @@ impl Faults {
     /// The next append that has no fault planned goes through; called again, one more.
     pub fn pass_append(&self) {
         self.0.with_plan(|plan| plan.appends.push_back(None));
+    }
+
+    /// Until this is called again with `None`, reads of commits meet this fault; what is in live instances stays there.
+    pub fn fail_reads(&self, fault: Option<ReadFault>) {
+        self.0.with_plan(|plan| plan.reads = fault);
+    }
+
+    /// The same for reads of one stream.
+    pub fn fail_reads_of(&self, stream: &chronicler_domain::StreamId, fault: Option<ReadFault>) {
+        self.0.with_plan(|plan| match fault {
+            Some(fault) => drop(plan.reads_of.insert(stream.key().into(), fault)),
+            None => drop(plan.reads_of.remove(stream.key())),
+        });
     }
 
     /// Whether saving snapshots fails.

@@ -9,4 +9,4 @@ mod read;
 mod tests;
 
 pub use event_log::MemoryStore;
-pub use faults::{AppendFault, CrashPoint, Faults};
+pub use faults::{AppendFault, CrashPoint, Faults, ReadFault};

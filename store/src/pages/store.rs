@@ -16,7 +16,7 @@ use crate::append::{Append, Completion};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::frame::FactKind;
 use crate::journal::{self, JournalStore, LockOfParts, OpenReport, StoreKind, SyncStats};
-use crate::log::{EventLog, FactEntry, Head, Health, StreamHead};
+use crate::log::{EventLog, FactEntry, Head, Health, HeldBack, StreamHead};
 use crate::query::{AllQuery, CommitStream, FactQuery, StreamQuery};
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::threads;
@@ -116,6 +116,14 @@ impl SledStore {
 impl EventLog for SledStore {
     fn submit(&self, append: Append, done: Completion) {
         self.store.submit(append, done);
+    }
+
+    fn offer(&self, append: Append, done: Completion) -> Result<(), Box<HeldBack>> {
+        self.store.offer(append, done)
+    }
+
+    fn room(&self) -> BoxFuture<'static, ()> {
+        self.store.room()
     }
 
     fn barrier(&self, done: Box<dyn FnOnce() + Send>) {

@@ -4,6 +4,8 @@ mod real;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod storage;
+#[cfg(test)]
+pub(crate) mod watched;
 
 pub(crate) use real::RealStorage;
 pub(crate) use storage::{Created, OpenMode, Storage, StorageFile, create_folders};

@@ -243,7 +243,7 @@ impl Facts {
         let present = self.present.range::<Key, _>(from).take(AT_ONCE);
         let removed = self.removed.range::<Key, _>(from).take(AT_ONCE);
         let mut found: Vec<_> = present.chain(removed).collect();
-        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        found.sort_unstable_by_key(|(one, _)| *one);
         found.truncate(AT_ONCE);
         found
     }

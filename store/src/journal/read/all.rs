@@ -6,15 +6,15 @@ use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use futures::{StreamExt, stream};
 
 use super::batches::Batches;
-use super::blocking::{BatchSender, stream_batches};
+use super::blocking::stream_batches;
 use super::frames::FrameReader;
-use crate::error::ReadError;
+use super::scan::{BackwardScan, ForwardScan};
 use crate::frame::RecordedCommit;
-use crate::journal::disk::{OpenMode, Storage};
+use crate::journal::disk::Storage;
 use crate::journal::marker::LogEnd;
 use crate::journal::memory::{Chunk, Tail};
-use crate::journal::segment::{Segment, Segments, SparseEntry, Trailer};
-use crate::query::{AllQuery, CommitStream, Direction, Start, StreamQuery};
+use crate::journal::segment::{Segment, Segments};
+use crate::query::{AllQuery, CommitStream, Direction, Start};
 
 /// Where everything is that a read of the whole log needs, as of its beginning.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) fn read_all(query: AllQuery, view: LogView, tail: &Tail) -> CommitStr
         return Box::pin(stream::empty());
     }
     if query.direction == Direction::Backward {
-        return stream_batches(move |sender| backward(&query, &view, sender));
+        return stream_batches(false, move || Ok(Some(BackwardScan::new(query, view))));
     }
     let before = |header: &crate::frame::FrameHeader| {
         is_before(
@@ -42,12 +42,17 @@ pub(crate) fn read_all(query: AllQuery, view: LogView, tail: &Tail) -> CommitStr
     };
     match tail.from(before) {
         Some(chunks) => from_memory(query, chunks, view),
-        None => stream_batches(move |sender| forward(&query, &view, sender)),
+        None => stream_batches(false, move || Ok(Some(ForwardScan::new(query, view)))),
     }
 }
 
 /// Whether a place lies before the start of a query by its beginning. The last such place can reach into it.
-fn is_before(start: Start, sequence: LogSequence, first: GlobalPosition, at: Timestamp) -> bool {
+pub(super) fn is_before(
+    start: Start,
+    sequence: LogSequence,
+    first: GlobalPosition,
+    at: Timestamp,
+) -> bool {
     match start {
         Start::Position(wanted) => first < wanted,
         Start::Sequence(wanted) => sequence < wanted,
@@ -56,7 +61,7 @@ fn is_before(start: Start, sequence: LogSequence, first: GlobalPosition, at: Tim
 }
 
 /// Whether a commit lies wholly before the start of a query.
-fn ends_before(start: Start, commit: &RecordedCommit) -> bool {
+pub(super) fn ends_before(start: Start, commit: &RecordedCommit) -> bool {
     match start {
         // One without events lies before the position that the next event has.
         Start::Position(wanted) => commit.last_position().max(commit.first_position()) < wanted,
@@ -129,7 +134,7 @@ fn from_memory(query: AllQuery, chunks: Vec<Arc<Chunk>>, view: LogView) -> Commi
 }
 
 /// Whether a commit that lies within the bounds of a query is wanted.
-fn wanted(query: &AllQuery, commit: &RecordedCommit) -> bool {
+pub(super) fn wanted(query: &AllQuery, commit: &RecordedCommit) -> bool {
     if commit.event_count() == 0 {
         query.eventless && query.filter.is_open()
     } else {
@@ -138,171 +143,8 @@ fn wanted(query: &AllQuery, commit: &RecordedCommit) -> bool {
 }
 
 /// Whether a commit lies behind the last one wanted.
-fn is_behind(query: &AllQuery, end: &LogEnd, commit: &RecordedCommit) -> bool {
+pub(super) fn is_behind(query: &AllQuery, end: &LogEnd, commit: &RecordedCommit) -> bool {
     commit.log_offset() >= end.offset || commit.first_position() > query.to
-}
-
-fn forward(query: &AllQuery, view: &LogView, sender: &BatchSender) -> Result<(), ReadError> {
-    let mut reader = view.reader();
-    let mut batches = Batches::new(query.commits_max);
-    let mut offset = first_offset(query, view, &reader)?;
-    while offset < view.end.offset {
-        let commit = reader.commit_at(offset)?;
-        if is_behind(query, &view.end, &commit) {
-            break;
-        }
-        offset += commit.as_bytes().len() as u64;
-        if ends_before(query.start, &commit) || !wanted(query, &commit) {
-            continue;
-        }
-        if let Some(batch) = batches.push(commit)
-            && !sender.send(batch)
-        {
-            return Ok(());
-        }
-        if batches.is_done() {
-            return Ok(());
-        }
-    }
-    sender.send(batches.take());
-    Ok(())
-}
-
-/// The log offset of a frame at or before the first one wanted.
-fn first_offset(query: &AllQuery, view: &LogView, reader: &FrameReader) -> Result<u64, ReadError> {
-    let segments = &view.segments;
-    let after = segments.partition_point(|segment| {
-        let header = &segment.header;
-        let (first, at) = (header.first_position, header.previous_timestamp);
-        is_before(query.start, header.first_sequence, first, at)
-    });
-    let Some(segment) = segments.get(after.saturating_sub(1)) else {
-        return Ok(view.end.offset);
-    };
-    let sparse = sparse_of(view, segment, reader)?;
-    let after = sparse.partition_point(|entry| {
-        let (first, at) = (entry.first_position, entry.timestamp);
-        is_before(query.start, entry.sequence, first, at)
-    });
-    let entry = sparse.get(after.saturating_sub(1));
-    Ok(entry.map_or(segment.header.base_offset, |entry| entry.offset))
-}
-
-/// The log offset of the commit up to which a query of a stream reads, if it is one of that stream.
-pub(crate) fn offset_in_stream(
-    view: &LogView,
-    reader: &mut FrameReader,
-    query: &StreamQuery,
-) -> Result<Option<u64>, ReadError> {
-    let start = AllQuery::from(Start::Sequence(query.until));
-    let mut offset = first_offset(&start, view, reader)?;
-    while offset < view.end.offset {
-        let commit = reader.commit_at(offset)?;
-        if commit.sequence() >= query.until {
-            let key = query.stream.key();
-            let is_in_it = commit.parts().any(|part| part.stream_key() == key);
-            return Ok((is_in_it && commit.sequence() == query.until).then_some(offset));
-        }
-        offset += commit.as_bytes().len() as u64;
-    }
-    Ok(None)
-}
-
-/// Frames are linked by streams only, so the log is read backwards in the stretches of the sparse index,
-/// each forward and then turned round.
-fn backward(query: &AllQuery, view: &LogView, sender: &BatchSender) -> Result<(), ReadError> {
-    let mut reader = view.reader();
-    let mut batches = Batches::new(query.commits_max);
-    let mut until = view.end.offset;
-    for segment in view.segments.iter().rev() {
-        let sparse = sparse_of(view, segment, &reader)?;
-        let base = segment.header.base_offset;
-        let starts = sparse
-            .iter()
-            .rev()
-            .map(|entry| (entry.offset, entry.first_position));
-        let starts = starts.filter(|(offset, _)| *offset > base);
-        for (start, first_position) in starts.chain([(base, segment.header.first_position)]) {
-            if start >= until {
-                continue;
-            }
-            let stretch = start..until;
-            until = start;
-            if first_position > query.to {
-                continue;
-            }
-            let (commits, reached) = read_stretch(query, view, &mut reader, stretch)?;
-            for commit in commits.into_iter().rev() {
-                if let Some(batch) = batches.push(commit)
-                    && !sender.send(batch)
-                {
-                    return Ok(());
-                }
-                if batches.is_done() {
-                    return Ok(());
-                }
-            }
-            if reached {
-                sender.send(batches.take());
-                return Ok(());
-            }
-        }
-    }
-    sender.send(batches.take());
-    Ok(())
-}
-
-/// The wanted commits of a stretch, and whether it reaches what lies before the start.
-fn read_stretch(
-    query: &AllQuery,
-    view: &LogView,
-    reader: &mut FrameReader,
-    stretch: std::ops::Range<u64>,
-) -> Result<(Vec<RecordedCommit>, bool), ReadError> {
-    let (mut commits, mut reached) = (Vec::new(), false);
-    let mut offset = stretch.start;
-    while offset < stretch.end {
-        let commit = reader.commit_at(offset)?;
-        offset += commit.as_bytes().len() as u64;
-        if ends_before(query.start, &commit) {
-            reached = true;
-        } else if is_behind(query, &view.end, &commit) {
-            break;
-        } else if wanted(query, &commit) {
-            commits.push(commit);
-        }
-    }
-    Ok((commits, reached))
-}
-
-/// The sparse index of a segment, from memory or from its footer.
-fn sparse_of(
-    view: &LogView,
-    segment: &Segment,
-    reader: &FrameReader,
-) -> Result<Vec<SparseEntry>, ReadError> {
-    if let Some(sparse) = segment.unsealed_sparse.lock().as_ref() {
-        return Ok(sparse.clone());
-    }
-    if view.is_empty(segment) {
-        return Ok(Vec::new());
-    }
-    let read = || -> std::io::Result<Option<Vec<SparseEntry>>> {
-        let file = view.storage.open(&segment.path, OpenMode::Read)?;
-        let length = file.len()?;
-        match Trailer::read(file.as_ref(), length)? {
-            Some(trailer) => trailer.read_sparse(file.as_ref(), length),
-            None => Ok(None),
-        }
-    };
-    let found = read().map_err(|error| ReadError::Io {
-        operation: format!("reading the footer of {}", segment.path.display()).into(),
-        source: Arc::new(error),
-    })?;
-    found.ok_or_else(|| {
-        let reason = "its footer is damaged; opening the store again rebuilds it".to_owned();
-        reader.damaged(segment.header.base_offset, reason)
-    })
 }
 
 impl LogView {
@@ -311,7 +153,7 @@ impl LogView {
     }
 
     /// Whether a segment has no frames, and so no footer: the first frame it got was too long for it.
-    fn is_empty(&self, segment: &Segment) -> bool {
+    pub(super) fn is_empty(&self, segment: &Segment) -> bool {
         let base = segment.header.base_offset;
         let behind = |other: &Arc<Segment>| other.header.base_offset <= base;
         let after = self.segments.partition_point(behind);

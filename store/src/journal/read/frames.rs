@@ -33,6 +33,8 @@ pub(crate) struct FrameReader {
     window_bytes: u64,
     /// What a window has after a jump.
     window_bytes_min: u64,
+    /// How often the disk was asked for a window.
+    loads: u64,
     /// The last good frame, for the words of an error.
     last_good: (GlobalPosition, LogSequence),
 }
@@ -40,7 +42,8 @@ pub(crate) struct FrameReader {
 #[derive(Debug)]
 struct OpenSegment {
     segment: Arc<Segment>,
-    file: Arc<dyn StorageFile>,
+    /// `None` while the reader rests.
+    file: Option<Arc<dyn StorageFile>>,
     /// The log offset where its frames end.
     end: u64,
 }
@@ -56,6 +59,7 @@ impl FrameReader {
             window_at: 0,
             window_bytes: WINDOW_BYTES_MIN,
             window_bytes_min: WINDOW_BYTES_MIN,
+            loads: 0,
             last_good: Default::default(),
         }
     }
@@ -72,6 +76,19 @@ impl FrameReader {
     pub(crate) fn turn_to(&mut self, segments: Segments, end: u64) {
         (self.segments, self.end, self.open) = (segments, end, None);
         self.window.truncate(0);
+    }
+
+    /// Closes its file until it reads on. What it has read it keeps.
+    pub(super) fn rest(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.file = None;
+        }
+    }
+
+    /// How often it has asked the disk: it has done nothing that takes long since a moment at which this was the same.
+    #[inline]
+    pub(super) fn loads(&self) -> u64 {
+        self.loads
     }
 
     /// Nothing at or beyond this log offset is read.
@@ -189,9 +206,16 @@ impl FrameReader {
         } else {
             self.window_bytes_min
         };
-        let Some(open) = &self.open else {
+        let Some(open) = &mut self.open else {
             return Err(self.damaged(offset, "no segment holds it".to_owned()));
         };
+        let file = match &open.file {
+            Some(file) => file,
+            None => open
+                .file
+                .insert(open_file(self.storage.as_ref(), &open.segment)?),
+        };
+        self.loads += 1;
         let size = self.window_bytes.max(wanted);
         let (from, to) = if backwards {
             let to = (offset + wanted.max(BEHIND_BYTES)).min(segment_end);
@@ -204,8 +228,7 @@ impl FrameReader {
         let before = std::mem::take(&mut self.window);
         let mut bytes = before.try_into_mut().unwrap_or_default();
         bytes.resize(usize::try_from(to - from).unwrap_or(0), 0);
-        let read = open
-            .file
+        let read = file
             .read_at(&mut bytes, open.segment.file_offset(from))
             .map_err(|error| failed("reading", &open.segment, error))?;
         bytes.truncate(read);
@@ -227,13 +250,10 @@ impl FrameReader {
         };
         let next = self.segments.get(after);
         let end = next.map_or(self.end, |next| next.header.base_offset.min(self.end));
-        let file = self
-            .storage
-            .open(&segment.path, OpenMode::Read)
-            .map_err(|error| failed("opening", segment, error))?;
+        let file = open_file(self.storage.as_ref(), segment)?;
         self.open = Some(OpenSegment {
             segment: segment.clone(),
-            file,
+            file: Some(file),
             end,
         });
         self.window.truncate(0);
@@ -246,6 +266,11 @@ impl FrameReader {
         self.segments
             .partition_point(|segment| segment.header.base_offset <= offset)
     }
+}
+
+fn open_file(storage: &dyn Storage, segment: &Segment) -> Result<Arc<dyn StorageFile>, ReadError> {
+    let opened = storage.open(&segment.path, OpenMode::Read);
+    opened.map_err(|error| failed("opening", segment, error))
 }
 
 fn failed(doing: &str, segment: &Segment, source: io::Error) -> ReadError {

@@ -5,10 +5,17 @@ mod batches;
 mod blocking;
 mod facts;
 mod frames;
+mod scan;
 mod stream;
 
-pub(crate) use all::{LogView, offset_in_stream, read_all};
-pub(crate) use blocking::{run, stream_batches};
+pub(crate) use all::{LogView, read_all};
+pub(crate) use blocking::{run, spawn, stream_batches};
 pub(crate) use facts::FactReader;
 pub(crate) use frames::FrameReader;
-pub(crate) use stream::read_stream;
+pub(crate) use scan::offset_in_stream;
+pub(crate) use stream::StreamReader;
+#[cfg(test)]
+pub(crate) use {
+    blocking::{Turn, TurnReader},
+    scan::{BackwardScan, ForwardScan},
+};

@@ -3,9 +3,11 @@
 mod basic;
 mod failing;
 mod far_back;
+mod full_queue;
 mod held;
 mod power;
 mod refusals;
 mod session;
+mod slow_reads;
 mod support;
 mod workload;

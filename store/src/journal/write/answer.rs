@@ -16,6 +16,11 @@ impl Answer {
         Self(Some(done))
     }
 
+    /// Takes it back from the queue that does not take it.
+    pub(crate) fn into_inner(mut self) -> Option<Completion> {
+        self.0.take()
+    }
+
     /// Answers.
     pub(crate) fn give(mut self, result: AppendResult) {
         if let Some(done) = self.0.take() {

@@ -16,5 +16,5 @@ pub(crate) use active::{ActiveSegment, SealJob, create_segment, seal};
 pub(crate) use answer::{Answer, Barrier};
 pub(crate) use follower::{Follower, FollowerSignal};
 pub(crate) use index_reads::{head_in_index, index_failed};
-pub(crate) use queue::Queue;
+pub(crate) use queue::{NotQueued, Queue};
 pub(crate) use writer::Writer;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 use super::answer::{Answer, Barrier};
 use super::searcher::Searched;
@@ -30,8 +31,17 @@ pub(crate) enum Item {
 pub(crate) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
+    /// Told when something was taken out after an append was given back.
+    emptied: Notify,
     commits_max: usize,
     bytes_max: usize,
+}
+
+/// An append that was not put in line.
+pub(crate) struct NotQueued {
+    pub append: Append,
+    pub done: Answer,
+    pub error: AppendError,
 }
 
 #[derive(Default)]
@@ -47,6 +57,8 @@ struct State {
     spent: Spent,
     /// Whether the writer sleeps; only then is it worth a system call to wake it.
     asleep: bool,
+    /// Whether an append was given back for want of room since something was taken out last.
+    full: bool,
 }
 
 impl Queue {
@@ -54,24 +66,33 @@ impl Queue {
         Self {
             state: Mutex::default(),
             wake: Condvar::new(),
+            emptied: Notify::new(),
             commits_max,
             bytes_max,
         }
     }
 
-    /// Puts an append in line, or gives the answer back with the reason.
-    pub(crate) fn push(&self, append: Append, done: Answer) -> Result<(), (Answer, AppendError)> {
+    /// Puts an append in line, or gives it back with the reason.
+    pub(crate) fn push(&self, append: Append, done: Answer) -> Result<(), Box<NotQueued>> {
+        let refuse = |append, done, error| {
+            Err(Box::new(NotQueued {
+                append,
+                done,
+                error,
+            }))
+        };
         let bytes = payload_bytes(&append);
         let mut state = self.state.lock();
         if state.closed {
-            return Err((done, AppendError::Closed));
+            return refuse(append, done, AppendError::Closed);
         }
         let queued = state.items.len();
         let too_many = queued >= self.commits_max;
         let too_long = queued > 0 && state.bytes + bytes > self.bytes_max;
         if too_many || too_long {
             let bytes = state.bytes;
-            return Err((done, AppendError::Overloaded { queued, bytes }));
+            state.full = true;
+            return refuse(append, done, AppendError::Overloaded { queued, bytes });
         }
         state.bytes += bytes;
         state.items.push(Item::Append(append, done));
@@ -80,6 +101,17 @@ impl Queue {
         drop(state);
         drop(spent);
         Ok(())
+    }
+
+    /// Ends when something was taken out since an append was given back for want of room, or nothing is taken in any
+    /// more.
+    pub(crate) async fn room(&self) {
+        let emptied = self.emptied.notified();
+        tokio::pin!(emptied);
+        emptied.as_mut().enable();
+        if self.state.lock().full {
+            emptied.await;
+        }
     }
 
     /// Takes appends that are in their frames now, to be freed by those who submit the next ones.
@@ -119,6 +151,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
+        self.tell_emptied(&mut state);
         self.wake(&mut state);
     }
 
@@ -157,7 +190,14 @@ impl Queue {
         state.asleep = false;
         std::mem::swap(&mut state.items, items);
         state.bytes = 0;
+        self.tell_emptied(&mut state);
         state.closed && items.is_empty() && !searched_for
+    }
+
+    fn tell_emptied(&self, state: &mut State) {
+        if std::mem::replace(&mut state.full, false) {
+            self.emptied.notify_waiters();
+        }
     }
 
     fn wake(&self, state: &mut State) {

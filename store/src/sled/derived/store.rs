@@ -100,7 +100,7 @@ impl DerivedStore {
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let reading = tokio::task::spawn_blocking(move || {
+            let reading = crate::journal::spawn(move || {
                 let once = || {
                     shared.with_db(|db| {
                         let result = read(&shared, db);
@@ -113,6 +113,7 @@ impl DerivedStore {
                 };
                 result.map_err(|error| derived_error(operation, &error))
             });
+            let reading = reading.map_err(|error| derived_error(operation, &error))?;
             reading
                 .await
                 .unwrap_or_else(|error| Err(derived_error(operation, &error)))
