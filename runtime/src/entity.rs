@@ -1,7 +1,7 @@
 //! What an actor hosts: state folded from a stream, and decisions as bytes. Aggregates and saga instances both.
 
 use bytes::Bytes;
-use chronicler_domain::{Category, Context, SchemaVersion, StreamId};
+use chronicler_domain::{Category, Context, LogSequence, SchemaVersion, StreamId};
 use chronicler_store::codec::{CodecError, CodecId};
 use chronicler_store::{NewEvent, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 
@@ -47,6 +47,13 @@ pub trait Entity: Send + Sync + 'static {
         command: Self::Command,
         ctx: &Context,
     ) -> Result<Draft<Self::Reply>, Refusal<Self::Rejection>>;
+
+    /// Told once for each decision, when what it led to is durable, whether or not anybody still waits for the answer.
+    /// Called on the log's own thread: it must neither block nor panic. After a crash in between it is not called; what
+    /// depends on it must be found in the log. Does nothing by default.
+    fn committed(&self, stream: &StreamId, reply: &Self::Reply, sequence: LogSequence) {
+        let _ = (stream, reply, sequence);
+    }
 
     /// Whether an instance in this state is likely to be left alone for long. Once more than
     /// [`RuntimeOptions::warm_max`](crate::RuntimeOptions) of its kind are alive it is passivated as soon as nothing

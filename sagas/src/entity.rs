@@ -11,6 +11,7 @@ use chronicler_store::codec::{
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 
+use crate::backlog::Backlog;
 use crate::effect::Request;
 use crate::instance::{InstanceState, Phase};
 use crate::journal::{Entry, OWN_PREFIX};
@@ -30,6 +31,8 @@ pub(crate) struct SagaEntity<S: Saga> {
     /// `None`: they are passed over.
     events: Option<EventDecoder<S::Event>>,
     causation_depth_max: u16,
+    /// Where what was decided goes when it is durable.
+    backlog: Backlog,
 }
 
 /// What is to be carried out after a step is durable.
@@ -37,6 +40,14 @@ pub(crate) struct SagaEntity<S: Saga> {
 pub(crate) struct Work {
     pub(crate) tasks: Vec<Task>,
     pub(crate) armed: Option<Timestamp>,
+    /// Inputs that waited are to be taken up.
+    pub(crate) takes_up: bool,
+}
+
+impl Work {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.tasks.is_empty() && self.armed.is_none() && !self.takes_up
+    }
 }
 
 /// One effect or undo to be carried out.
@@ -74,6 +85,7 @@ impl SagaEntity<Undefined> {
             entries: EventDecoder::new(),
             events: None,
             causation_depth_max: u16::MAX,
+            backlog: Backlog::new(),
         }
     }
 }
@@ -90,7 +102,12 @@ impl<S: Saga> SagaEntity<S> {
             entries,
             events,
             causation_depth_max,
+            backlog: Backlog::new(),
         })
+    }
+
+    pub(crate) fn backlog(&self) -> &Backlog {
+        &self.backlog
     }
 
     pub(crate) fn saga(&self) -> &S {
@@ -187,6 +204,7 @@ impl<S: Saga> SagaEntity<S> {
         Work {
             tasks: due.into_iter().filter_map(task).collect(),
             armed: state.timers.values().min().copied(),
+            takes_up: false,
         }
     }
 }
@@ -286,6 +304,13 @@ impl<S: Saga> Entity for SagaEntity<S> {
                     ..
                 })
             );
+        let releases = matches!(
+            command,
+            SagaCommand::Operate(Wish {
+                verb: SagaVerb::Release | SagaVerb::Resume | SagaVerb::Migrate,
+                ..
+            })
+        );
         let fired = match &command {
             SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
             _ => None,
@@ -320,13 +345,22 @@ impl<S: Saga> Entity for SagaEntity<S> {
             // Nobody handles it any more; it must not come due again.
             records.push(self.timer(&stream, &key, due, None));
         }
-        let reply = self.work(state, due, again, ctx);
+        let mut reply = self.work(state, due, again, ctx);
+        // A timer that was armed before was noticed then.
+        let armed_before = before.timers.values().min();
+        reply.armed = reply.armed.filter(|first| armed_before != Some(first));
+        reply.takes_up = releases && state.takes_up();
         reached(CrashPlace::SagaCommit);
         Ok(Draft {
             events,
             records,
             reply,
         })
+    }
+
+    fn committed(&self, stream: &StreamId, work: &Work, sequence: LogSequence) {
+        reached(CrashPlace::SagaCommitted);
+        self.backlog.push(stream, work, sequence);
     }
 
     fn rests(&self, state: &Self::State) -> bool {

@@ -4,21 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chronicler_domain::{AggregateId, LogSequence, StreamId, StreamVersion, Tenant};
+use chronicler_domain::{AggregateId, StreamId, StreamVersion, Tenant};
 use chronicler_runtime::{
     Deadline, DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
     TimerHandler, WorkerContext, WorkerError,
 };
-use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{AppendError, FactKind, FactQuery};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, stream};
 use parking_lot::RwLock;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 
+use crate::backlog::{Backlog, Decided};
 use crate::circuit::Circuits;
-use crate::entity::{SagaEntity, Task, Work};
+use crate::entity::{SagaEntity, Task};
 use crate::external::ExternalService;
 use crate::held::Held;
 use crate::instance::InstanceState;
@@ -27,6 +27,7 @@ use crate::operate::AnyHandle;
 use crate::options::SagaOptions;
 use crate::quiet::{Quiet, UnderWay};
 use crate::resources::Resources;
+use crate::routes::Routes;
 use crate::saga::Saga;
 use crate::step::{SagaCommand, SagaRefusal};
 use crate::turns::Turns;
@@ -73,14 +74,6 @@ impl Instance {
     }
 }
 
-/// What was decided, durably, and is now to be carried out.
-pub(crate) struct Decided {
-    pub(crate) instance: Instance,
-    pub(crate) work: Work,
-    pub(crate) sequence: LogSequence,
-    pub(crate) under_way: UnderWay,
-}
-
 /// Why an instance gave no answer.
 #[derive(Clone, Debug)]
 pub(crate) enum AskError {
@@ -99,8 +92,7 @@ pub(crate) struct Executor<S: Saga> {
     pub(crate) children: HashSet<String>,
     pub(crate) turns: Turns,
     pub(crate) held: Held,
-    queue: mpsc::Sender<Decided>,
-    queued: Mutex<mpsc::Receiver<Decided>>,
+    pub(crate) routes: Arc<Routes<S>>,
     /// From the beginning until what was left open is under way.
     starting: Mutex<Option<UnderWay>>,
 }
@@ -110,11 +102,11 @@ impl<S: Saga> Executor<S> {
         runtime: Runtime,
         handle: EntityHandle<SagaEntity<S>>,
         shared: Shared,
-        children: HashSet<String>,
+        routes: Arc<Routes<S>>,
         options: SagaOptions,
     ) -> Self {
-        let (queue, queued) = mpsc::channel(options.deliveries_max.max(1));
-        let quiet = Quiet::new();
+        let children = routes.children.clone();
+        let quiet = Arc::clone(handle.entity().backlog().quiet());
         Self {
             runtime,
             handle,
@@ -123,23 +115,26 @@ impl<S: Saga> Executor<S> {
             children,
             turns: Turns::default(),
             held: Held::default(),
-            queue,
-            queued: Mutex::new(queued),
+            routes,
             starting: Mutex::new(Some(quiet.begin())),
             quiet,
         }
     }
 
-    /// Gives an instance a command, again and again while the machinery is only busy, and hands on what is
-    /// then to be carried out.
+    fn backlog(&self) -> &Backlog {
+        self.handle.entity().backlog()
+    }
+
+    /// Gives an instance an input, again and again while the machinery is only busy, once there is room for what it
+    /// may decide. What it decides is handed on by its commit.
     pub(crate) async fn tell(
         &self,
         instance: &Instance,
         command: SagaCommand,
         options: SendOptions,
-    ) -> Result<Work, AskError> {
-        let asked = self.ask_or_set_aside(instance, command, options).await?;
-        Ok(self.hand_on(instance, asked).await)
+    ) -> Result<(), AskError> {
+        self.backlog().below(self.options.deliveries_max).await;
+        self.ask_or_set_aside(instance, command, options).await
     }
 
     /// The same for a person, who would rather hear that it is busy than wait for ever.
@@ -147,10 +142,10 @@ impl<S: Saga> Executor<S> {
         &self,
         instance: &Instance,
         command: SagaCommand,
-    ) -> Result<Work, AskError> {
+    ) -> Result<(), AskError> {
         let options = SendOptions::default();
-        let asked = self.ask_at_most(PERSON_ATTEMPTS, instance, command, options);
-        Ok(self.hand_on(instance, asked.await?).await)
+        self.ask_at_most(PERSON_ATTEMPTS, instance, command, options)
+            .await
     }
 
     /// Looks at an instance for a person.
@@ -173,20 +168,6 @@ impl<S: Saga> Executor<S> {
         }
     }
 
-    async fn hand_on(&self, instance: &Instance, (work, sequence): (Work, LogSequence)) -> Work {
-        if !work.tasks.is_empty() {
-            let decided = Decided {
-                instance: instance.clone(),
-                work: work.clone(),
-                sequence,
-                under_way: self.quiet.begin(),
-            };
-            // Without a receiver the executor has stopped; a restart finds the work in the journal.
-            drop(self.queue.send(decided).await);
-        }
-        work
-    }
-
     /// Gives an instance an input. If the log refuses for good what is decided on it (it is too long, or cannot be
     /// written), the instance alone is quarantined at it.
     pub(crate) async fn ask_or_set_aside(
@@ -194,7 +175,7 @@ impl<S: Saga> Executor<S> {
         instance: &Instance,
         command: SagaCommand,
         options: SendOptions,
-    ) -> Result<(Work, LogSequence), AskError> {
+    ) -> Result<(), AskError> {
         let error = match self.ask(instance, command.clone(), options.clone()).await {
             Err(AskError::Failed(error)) if is_refused_for_good(&error) => error,
             answered => return answered,
@@ -211,7 +192,7 @@ impl<S: Saga> Executor<S> {
         instance: &Instance,
         command: SagaCommand,
         options: SendOptions,
-    ) -> Result<(Work, LogSequence), AskError> {
+    ) -> Result<(), AskError> {
         self.ask_at_most(u32::MAX, instance, command, options).await
     }
 
@@ -221,7 +202,7 @@ impl<S: Saga> Executor<S> {
         instance: &Instance,
         command: SagaCommand,
         options: SendOptions,
-    ) -> Result<(Work, LogSequence), AskError> {
+    ) -> Result<(), AskError> {
         // Asked again after a deadline, what it decided would not come back.
         let options = SendOptions {
             deadline: Deadline::None,
@@ -236,13 +217,7 @@ impl<S: Saga> Executor<S> {
                 options.clone(),
             );
             match sent.await {
-                Ok(receipt) => {
-                    reached(CrashPlace::SagaCommitted);
-                    if let Some(due) = receipt.reply.armed {
-                        self.runtime.timers().notice(due);
-                    }
-                    return Ok((receipt.reply, receipt.sequence));
-                }
+                Ok(_) => return Ok(()),
                 Err(SendError::Rejected(refusal)) => return Err(AskError::Refused(refusal)),
                 Err(SendError::Failed(error)) if error.is_retryable() && attempt < attempts_max => {
                     attempt = attempt.saturating_add(1);
@@ -261,7 +236,6 @@ impl<S: Saga> Executor<S> {
 
     /// The worker: takes up what was left open, then whatever is decided.
     pub(crate) async fn run(self: Arc<Self>, context: WorkerContext) -> Result<(), WorkerError> {
-        let mut queued = self.queued.lock().await;
         let stopping = context.stopping();
         let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         under_way.push(Arc::clone(&self).resume().boxed());
@@ -274,14 +248,16 @@ impl<S: Saga> Executor<S> {
                 () = stopping.cancelled() => break,
                 () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                Some(decided) = queued.recv(), if room => {
+                decided = self.backlog().next(), if room => {
+                    if let Some(due) = decided.work.armed {
+                        self.runtime.timers().notice(due);
+                    }
                     under_way.push(Arc::clone(&self).drive(decided).boxed());
                 }
             }
         }
-        // Whoever would wait for room in the queue waits for nobody: what is in it is in the journal, too.
-        queued.close();
-        while queued.try_recv().is_ok() {}
+        // What waits is in the journal, too.
+        self.backlog().close();
         Ok(())
     }
 
@@ -335,7 +311,7 @@ impl<S: Saga> Executor<S> {
         self.handle.entity().category().as_str()
     }
 
-    /// Carries out the effects of one instance, and whatever its answers set in motion.
+    /// Carries out what one decision asks for.
     async fn drive(self: Arc<Self>, decided: Decided) {
         let Decided {
             instance,
@@ -343,12 +319,13 @@ impl<S: Saga> Executor<S> {
             sequence,
             under_way: _until_the_end,
         } = decided;
-        let mut under_way = FuturesUnordered::new();
-        let begin = |task: Task, sequence: LogSequence| {
-            let (executor, instance) = (Arc::clone(&self), instance.clone());
-            async move { executor.carry_out(&instance, task, sequence).await }
-        };
-        under_way.extend(work.tasks.into_iter().map(|task| begin(task, sequence)));
+        if work.takes_up
+            && let Err(error) = self.take_up(&instance).await
+        {
+            tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "inputs still wait");
+        }
+        let begin = |task: Task| self.carry_out(&instance, task, sequence);
+        let mut under_way: FuturesUnordered<_> = work.tasks.into_iter().map(begin).collect();
         while let Some(done) = under_way.next().await {
             // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
             let Some((command, options, _turn)) = done else {
@@ -359,14 +336,9 @@ impl<S: Saga> Executor<S> {
             if let Some(given_up) = given_up(&command, &taken) {
                 taken = self.ask(&instance, given_up, options).await;
             }
-            match taken {
-                Ok((work, sequence)) => {
-                    under_way.extend(work.tasks.into_iter().map(|task| begin(task, sequence)));
-                }
-                Err(error) => {
-                    // A restart or an operator takes it up again: the effect is still open in the journal.
-                    tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "outcome not taken");
-                }
+            if let Err(error) = taken {
+                // A restart or an operator takes it up again: the effect is still open in the journal.
+                tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "outcome not taken");
             }
         }
     }

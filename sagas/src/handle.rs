@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use chronicler_domain::{AggregateId, GlobalPosition, LogSequence, StreamId, Tenant, Timestamp};
+use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant, Timestamp};
 use chronicler_runtime::{DispatchError, Entity, SubscriptionOptions};
-use chronicler_store::codec::{CodecError, EventDecoder};
-use chronicler_store::{AllQuery, Filter, ReadError, Start, StreamQuery};
+use chronicler_store::codec::EventDecoder;
+use chronicler_store::{Filter, ReadError, StreamQuery};
 use futures::StreamExt;
 
 use crate::answer::Answer;
@@ -13,11 +13,11 @@ use crate::effect_view::EffectView;
 use crate::executor::{AskError, Executor, Instance};
 use crate::history::HistoryLine;
 use crate::instance::InstanceState;
-use crate::journal::{ENDED, Entry, StalledInput};
+use crate::journal::{ENDED, Entry};
 use crate::open_fact::waits_for;
 use crate::operate::list_open;
 use crate::router::Router;
-use crate::saga::{RoutedEvent, Saga};
+use crate::saga::Saga;
 use crate::status::{Ending, SagaStatus};
 use crate::step::{SagaCommand, SagaRefusal, Wish};
 use crate::verb::SagaVerb;
@@ -396,38 +396,17 @@ impl<S: Saga> SagaHandle<S> {
     /// Takes up the inputs that wait, in order, as long as nothing keeps it from that, and says where it then is. What was
     /// asked for is journaled by then.
     async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, CancelError> {
-        self.taken_up(tenant, id).await.map_err(|error| {
+        let instance = Instance {
+            tenant: tenant.clone(),
+            id: id.clone(),
+        };
+        self.executor.take_up(&instance).await.map_err(|error| {
             let CancelError { reason, refused } = error.into();
             let reason = format!(
                 "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`: {reason}"
             );
             CancelError { reason, refused }
         })
-    }
-
-    async fn taken_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, AskError> {
-        let instance = Instance {
-            tenant: tenant.clone(),
-            id: id.clone(),
-        };
-        loop {
-            let saga = Arc::clone(self.executor.handle.entity());
-            let first = self.executor.look_for_a_person(&instance, move |state, _| {
-                let stands = state.quarantined.is_some() || state.paused.is_some();
-                let waits = !stands && state.ended.is_none();
-                (
-                    state.stalled.front().filter(|_| waits).cloned(),
-                    state.status_with(|| waits_for(saga.saga(), state.user())),
-                )
-            });
-            let (first, status) = first.await?;
-            let Some(input) = first else {
-                return Ok(status);
-            };
-            let events = self.events_of(&input).await.map_err(AskError::Failed)?;
-            let command = SagaCommand::Unstall { input, events };
-            self.executor.tell_for_a_person(&instance, command).await?;
-        }
     }
 
     async fn tell(
@@ -442,50 +421,5 @@ impl<S: Saga> SagaHandle<S> {
         };
         self.executor.tell_for_a_person(&instance, command).await?;
         Ok(())
-    }
-
-    /// Reads the events of an input that waits again: those that it was given, whatever the routes of today make of them.
-    async fn events_of(&self, input: &StalledInput) -> Result<Vec<RoutedEvent>, DispatchError> {
-        let (position, part) = match input {
-            StalledInput::Event(position) => (*position, None),
-            StalledInput::Part {
-                position,
-                place,
-                of,
-            } => (*position, Some((*place, *of))),
-            _ => return Ok(Vec::new()),
-        };
-        let found = self.events_at(position).await?;
-        let Some((place, of)) = part else {
-            return Ok(found);
-        };
-        let (count, wanted) = (found.len(), usize::try_from(place).unwrap_or(usize::MAX));
-        let chosen = found.into_iter().nth(wanted);
-        let chosen = chosen.filter(|_| usize::try_from(of) == Ok(count));
-        let chosen = chosen.ok_or_else(|| CodecError::Undecodable {
-            type_name: "an event that waits for a saga",
-            reason: format!(
-                "the event at position {position} was read as {of} events when it came, and is read as {count} now"
-            ),
-        })?;
-        Ok(vec![chosen])
-    }
-
-    /// Reads the event at a position again.
-    async fn events_at(&self, position: GlobalPosition) -> Result<Vec<RoutedEvent>, DispatchError> {
-        let query = AllQuery {
-            to: position,
-            ..AllQuery::from(Start::Position(position))
-        };
-        let mut commits = self.executor.runtime.store().read_all(query);
-        let mut found = Vec::new();
-        while let Some(batch) = commits.next().await {
-            for commit in batch? {
-                for event in commit.events().filter(|event| event.position() == position) {
-                    found.extend(self.router.read(&event)?);
-                }
-            }
-        }
-        Ok(found)
     }
 }

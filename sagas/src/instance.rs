@@ -112,6 +112,12 @@ impl<S> InstanceState<S> {
         self.is_started() && self.ended.is_none()
     }
 
+    /// Whether inputs wait, and nothing keeps them from being taken up.
+    pub(crate) fn takes_up(&self) -> bool {
+        let stands = self.quarantined.is_some() || self.paused.is_some();
+        !stands && self.ended.is_none() && !self.stalled.is_empty()
+    }
+
     /// Whether effects or undos are to be carried out.
     pub(crate) fn has_work(&self) -> bool {
         self.effects.iter().any(|effect| {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod attempt;
+mod backlog;
 mod circuit;
 mod effect;
 mod effect_view;
@@ -33,6 +34,7 @@ mod scripted;
 mod status;
 mod step;
 pub mod steps;
+mod take_up;
 mod terms;
 mod turns;
 mod undefined;

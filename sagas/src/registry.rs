@@ -310,9 +310,9 @@ impl<S: Saga> AnySaga for Typed<S> {
                 .ok_or(SagaStartError::NotHosted { name: S::NAME })?
                 .clone();
             let routes = Arc::new(Routes::<S>::of_saga());
-            let children = routes.children.clone();
             let all = Arc::clone(&shared.all);
-            let executor = Executor::new(runtime.clone(), handle, shared, children, options);
+            let own = Arc::clone(&routes);
+            let executor = Executor::new(runtime.clone(), handle, shared, own, options);
             let executor = Arc::new(executor);
             let name = format!("saga:{}", S::NAME);
             let router = Arc::new(Router {
@@ -324,6 +324,7 @@ impl<S: Saga> AnySaga for Typed<S> {
                 started.add(SagaHandle { executor, router }, &all);
                 return Ok(());
             }
+            executor.handle.entity().backlog().open();
             started.quiet.push(Arc::clone(&executor.quiet));
             register_once(&runtime, &router.name, self.from).await?;
             runtime

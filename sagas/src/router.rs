@@ -10,7 +10,7 @@ use chronicler_domain::{AggregateId, GlobalPosition, StreamId, Tenant};
 use chronicler_runtime::{
     Batch, DispatchError, SendOptions, SubscriptionOptions, WorkerContext, WorkerError,
 };
-use chronicler_store::codec::{CodecError, CodecId, EventDecoder, PayloadCodec, decode, encode};
+use chronicler_store::codec::{CodecId, EventDecoder, PayloadCodec, decode, encode};
 use chronicler_store::{Append, EventRef, FactKind, Filter, SideRecord};
 use futures::stream::{self, StreamExt};
 
@@ -214,23 +214,6 @@ impl<S: Saga> Router<S> {
         let command = SagaCommand::ChildEnded { effect, ending };
         let options = options_of(event, parent.depth);
         Some((instance, Delivered { command, options }))
-    }
-
-    /// What an event of the log is read as, whatever the routes make of it.
-    ///
-    /// # Errors
-    /// When its aggregate is not in the routes any more, or it cannot be decoded.
-    pub(crate) fn read(&self, event: &EventRef<'_>) -> Result<Vec<RoutedEvent>, CodecError> {
-        let category = event.part().category();
-        let entry = self.routes.entries.get(category);
-        let entry = entry.ok_or_else(|| CodecError::Undecodable {
-            type_name: "an event that waits for a saga",
-            reason: format!(
-                "the routes of {} do not name {category:?} any more: register them with it again, and release the instance",
-                S::NAME
-            ),
-        })?;
-        (entry.decode)(event)
     }
 
     pub(crate) fn route(&self, event: &EventRef<'_>) -> Routed {

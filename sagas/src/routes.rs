@@ -106,6 +106,23 @@ impl<S: Saga> Routes<S> {
         routes
     }
 
+    /// What an event of the log is read as, whatever the routes make of it.
+    ///
+    /// # Errors
+    /// When its aggregate is not in the routes any more, or it cannot be decoded.
+    pub(crate) fn read(&self, event: &EventRef<'_>) -> Result<Vec<RoutedEvent>, CodecError> {
+        let category = event.part().category();
+        let entry = self.entries.get(category);
+        let entry = entry.ok_or_else(|| CodecError::Undecodable {
+            type_name: "an event that waits for a saga",
+            reason: format!(
+                "the routes of {} do not name {category:?} any more: register them with it again, and release the instance",
+                S::NAME
+            ),
+        })?;
+        (entry.decode)(event)
+    }
+
     pub(crate) fn is_of_a_child(&self, category: &str) -> bool {
         let name = category.strip_prefix(CATEGORY_PREFIX);
         name.is_some_and(|name| self.children.contains(name))

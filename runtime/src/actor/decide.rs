@@ -200,6 +200,12 @@ impl<E: Entity> Turn<E> {
             // First where it lies, then that it is durable: a duplicate that waits for it looks there.
             let position = place_of(&settled, &result, place.as_deref());
             let failed = settled.in_flight.settle(ticket, &result);
+            if let (Ok(appended), Ok(reply)) = (&result, &outcome)
+                && !appended.duplicate
+            {
+                let (entity, stream) = (&settled.entity, &settled.stream);
+                entity.committed(stream, reply, appended.sequence);
+            }
             let answered = settle_answer(&settled, result, outcome, position);
             reached(CrashPlace::Reply);
             drop(answer.send(answered));
@@ -467,8 +473,11 @@ fn answer_when_durable<E: Entity>(
     answer: Answer<E>,
     admitted: Admitted,
 ) {
-    let stream = instance.stream.clone();
+    let (stream, asked) = (instance.stream.clone(), Arc::clone(instance));
     instance.in_flight.after_all(Box::new(move |durable| {
+        if let (Ok(end), Ok(reply)) = (&durable, &outcome) {
+            asked.entity.committed(&stream, reply, end.sequence);
+        }
         let answered = match durable {
             Err(source) => Err(lost(stream, source).into()),
             Ok(end) => outcome.map_err(SendError::Rejected).map(|reply| Receipt {

@@ -267,6 +267,31 @@ async fn the_end_of_a_saga_can_be_waited_for_before_it_begins_and_long_after() {
     );
 }
 
+#[tokio::test]
+async fn a_verb_that_nobody_waits_for_any_more_is_carried_out_all_the_same() {
+    let f = touched("waits").await;
+    assert_eq!(f.stock().await.reserved.len(), 1);
+    let (tenant, waits) = (Tenant::default(), id("waits"));
+    let cancelled = handle(&f).cancel(&tenant, &waits, "not wanted", "ann");
+    assert!(
+        cancelled.now_or_never().is_none(),
+        "it was asked, and is dropped"
+    );
+    settle().await;
+    assert!(f.stock().await.reserved.is_empty(), "its undo was sent");
+
+    let f = touched("waits").await;
+    operate(&f, "waits", SagaVerb::Pause).await.unwrap();
+    f.advance(3_600).await;
+    let resumed = handle(&f).operate(&tenant, &waits, SagaVerb::Resume, "ann", "looked");
+    assert!(resumed.now_or_never().is_none());
+    settle().await;
+    assert!(
+        f.stock().await.reserved.is_empty(),
+        "the deadline that waited was taken in"
+    );
+}
+
 #[test]
 fn routes_that_name_an_aggregate_twice_do_not_start() {
     struct Twice;
