@@ -181,9 +181,9 @@ pub enum ReadError {
         /// The error of the operating system.
         source: Arc<std::io::Error>,
     },
-    /// The index cannot be read; opening the store again rebuilds it.
+    /// The index cannot be read; it is being built again from the journal, or is so when the store is opened again.
     #[error(
-        "the index failed ({reason}): open the store again, which rebuilds it from the journal"
+        "the index failed ({reason}), and is being built again from the journal: try again later"
     )]
     Index {
         /// What it said.

@@ -89,4 +89,11 @@ pub(crate) trait Index: Send + Sync + 'static {
 
     /// Removes everything, to be rebuilt from the beginning.
     fn clear(&self) -> Result<(), IndexError>;
+
+    /// Sets aside what there is, which has failed, and puts in its place what `fill` makes of an empty index. Until
+    /// that is complete this one answers as before: with what it has, or with errors, never with less.
+    fn rebuild(&self, fill: &mut Fill<'_>) -> Result<(), IndexError>;
 }
+
+/// Brings an empty index after the journal.
+pub(crate) type Fill<'a> = dyn FnMut(&dyn Index) -> Result<(), IndexError> + 'a;

@@ -19,7 +19,7 @@ use super::open::{OpenIndex, OpenReport, open};
 use super::options::JournalOptions;
 use super::read::{self, FactReader, StreamReader, offset_in_stream, read_all, stream_batches};
 use super::shared::Shared;
-use super::write::{Answer, Barrier, Follower, NotQueued, Writer, head_in_index};
+use super::write::{Answer, Barrier, Follower, NotQueued, Writer};
 use crate::acceptance::{check, payload_bytes};
 use crate::append::{Append, Completion};
 use crate::error::{AppendError, OpenError, ReadError};
@@ -344,7 +344,7 @@ fn close(shared: &Shared, running: &Mutex<Option<Running>>) {
 
 /// The durable head of a stream that was not in memory a moment ago.
 fn indexed_head(shared: &Shared, stream: &StreamId) -> Result<Option<HeadRow>, ReadError> {
-    let head = head_in_index(shared.index()?.as_ref(), stream.key())?;
+    let head = shared.head_in_index(stream.key())?;
     if head.is_some() {
         return Ok(head);
     }

@@ -17,9 +17,9 @@ use super::memory::{FactTable, HeadTable, Tail};
 use super::options::JournalOptions;
 use super::read::LogView;
 use super::segment::Catalogue;
-use super::write::{FollowerSignal, Queue};
+use super::write::{FollowerSignal, Queue, index_failed};
 use crate::error::ReadError;
-use crate::index::{Index, Watermark};
+use crate::index::{HeadRow, Index, IndexError, Watermark};
 use crate::log::{Head, Health};
 
 /// What the writer, the follower and the readers of one open journal share.
@@ -139,6 +139,18 @@ impl Shared {
     /// The index.
     pub(crate) fn index(&self) -> Result<Arc<dyn Index>, ReadError> {
         self.index.read().clone().ok_or(ReadError::Closed)
+    }
+
+    /// One stream's row in the index.
+    pub(crate) fn head_in_index(&self, key: &str) -> Result<Option<HeadRow>, ReadError> {
+        let head = self.index()?.head(key);
+        head.map_err(|error| self.index_failed(&error))
+    }
+
+    /// The error of a reader whom the index failed; it is built again, and the same read then succeeds.
+    pub(crate) fn index_failed(&self, error: &IndexError) -> ReadError {
+        self.follower.index_failed();
+        index_failed(error)
     }
 
     /// Reads end, and the index is given back.

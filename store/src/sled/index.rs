@@ -15,7 +15,7 @@ use super::handles::Batch;
 use super::index_row;
 use super::row::{self, RowChange, Tally, TreeId};
 use crate::frame::FactKind;
-use crate::index::{HeadRow, Index, IndexBatch, IndexError, Watermark};
+use crate::index::{Fill, HeadRow, Index, IndexBatch, IndexError, Watermark};
 
 const TREES: &[TreeId] = &[
     TreeId::Meta,
@@ -240,6 +240,25 @@ impl Index for SledIndex {
         *state.mark.get_mut() = Mark::default();
         self.folder.remove()?;
         state.db = Some(Database::open(&self.folder.path(), TREES)?);
+        Ok(())
+    }
+
+    fn rebuild(&self, fill: &mut Fill<'_>) -> Result<(), IndexError> {
+        let state = State {
+            db: Some(self.folder.replace(TREES)?),
+            mark: Mutex::default(),
+        };
+        let fresh = Self {
+            folder: self.folder.clone(),
+            state: RwLock::new(state),
+        };
+        if let Err(error) = fill(&fresh) {
+            fresh.close();
+            // What was set aside is worth keeping, and half an index is not.
+            drop(self.folder.remove());
+            return Err(error);
+        }
+        std::mem::swap(&mut *self.state.write(), &mut *fresh.state.write());
         Ok(())
     }
 }

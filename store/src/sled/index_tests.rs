@@ -436,3 +436,34 @@ fn a_million_commits_cost_less_than_thirty_bytes_each() {
         .sum();
     assert!(bytes < 30_000_000, "{bytes}");
 }
+
+#[test]
+fn x2_an_index_is_replaced_by_what_was_made_of_an_empty_one() {
+    let data = tempfile::tempdir().unwrap();
+    let (index, _) = open(data.path());
+    let batch = |version, sequence| IndexBatch {
+        heads: vec![(stream(1), head(version, sequence))],
+        facts: Vec::new(),
+        watermark: watermark(sequence),
+    };
+    index.apply(&batch(1, 1)).unwrap();
+    // Half an index takes no one's place.
+    let failed = index.rebuild(&mut |fresh| {
+        assert_eq!(fresh.head(&stream(1)).unwrap(), None);
+        Err(crate::index::IndexError {
+            operation: "filling",
+            reason: "it is to fail".to_owned(),
+        })
+    });
+    assert!(failed.is_err());
+    assert_eq!(index.head(&stream(1)).unwrap(), Some(head(1, 1)));
+    index
+        .rebuild(&mut |fresh| fresh.apply(&batch(2, 2)))
+        .unwrap();
+    assert_eq!(index.head(&stream(1)).unwrap(), Some(head(2, 2)));
+    index.apply(&batch(3, 3)).unwrap();
+    index.close();
+    let (index, report) = open(data.path());
+    assert_eq!(report.set_aside, None);
+    assert_eq!(index.head(&stream(1)).unwrap(), Some(head(3, 3)));
+}

@@ -14,7 +14,7 @@ mod walk;
 
 pub(crate) use foreign::{foreign, told};
 pub(crate) use found::{FoundSegment, begins_at, find_segments, io_failed, missing, read_segment};
-pub(crate) use replay::holds;
+pub(crate) use replay::{fill, holds};
 pub use report::{CutTail, OpenReport};
 pub(crate) use scan::{Stop, follows, note, scan, scan_frames};
 pub(crate) use sequence::{OpenIndex, open};

@@ -1,7 +1,5 @@
 //! Bringing heads and facts after the journal, from where the index ends.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use chronicler_domain::LogSequence;
 use uuid::Uuid;
@@ -45,11 +43,48 @@ pub(crate) fn holds(view: &LogView, store_id: Uuid, watermark: &Watermark) -> Re
     }
 }
 
+/// Fills an empty index from the whole journal, for as long as that `goes_on`.
+pub(crate) fn fill(
+    index: &dyn Index,
+    view: &LogView,
+    store_id: Uuid,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<(), IndexError> {
+    let failed = |reason: String| IndexError {
+        operation: "filling",
+        reason,
+    };
+    let replay = Replay {
+        view,
+        store_id,
+        index,
+        heads: &HeadTable::default(),
+        facts: &FactTable::default(),
+    };
+    let mut reader = view.reader();
+    let (mut offset, mut applied_to) = (0, 0);
+    while offset < view.end.offset {
+        if !goes_on() {
+            return Err(failed("the store is being closed".to_owned()));
+        }
+        let commit = reader.commit_at(offset);
+        let commit = commit.map_err(|error| failed(error.to_string()))?;
+        offset += commit.as_bytes().len() as u64;
+        let taken = replay.commit(&commit);
+        taken.map_err(|error| failed(error.to_string()))?;
+        if offset - applied_to >= APPLY_EVERY_BYTES || offset >= view.end.offset {
+            applied_to = offset;
+            replay.apply(&LogEnd::after(commit.frame()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads the journal from the index's watermark to its end.
 pub(super) struct Replay<'a> {
     pub view: &'a LogView,
     pub store_id: Uuid,
-    pub index: &'a Arc<dyn Index>,
+    pub index: &'a dyn Index,
     pub heads: &'a HeadTable,
     pub facts: &'a FactTable,
 }
@@ -115,7 +150,7 @@ impl Replay<'_> {
     fn commit(&self, commit: &RecordedCommit) -> Result<(), ReadError> {
         for part in commit.parts() {
             let key = part.stream_key();
-            let index = |key: &str| head_in_index(self.index.as_ref(), key);
+            let index = |key: &str| head_in_index(self.index, key);
             let previous = match part.previous_offset() {
                 Some(_) => self.heads.newest(key, index)?,
                 None => None,

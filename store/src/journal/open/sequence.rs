@@ -93,7 +93,7 @@ pub(crate) fn open(
     let replay = Replay {
         view: &view,
         store_id,
-        index: &index,
+        index: index.as_ref(),
         heads: &heads,
         facts: &facts,
     };

@@ -10,7 +10,6 @@ use crate::error::ReadError;
 use crate::frame::FactKind;
 use crate::journal::memory::{FactValue, Stretch};
 use crate::journal::shared::Shared;
-use crate::journal::write::index_failed;
 use crate::log::FactEntry;
 use crate::query::FactQuery;
 
@@ -47,7 +46,7 @@ impl FactReader {
             Some(fact) => Box::pin(future::ready(Ok(entry(key, fact)))),
             None => run(move || {
                 let found = self.shared.index()?.fact(kind, &key);
-                let found = found.map_err(|error| index_failed(&error))?;
+                let found = found.map_err(|error| self.shared.index_failed(&error))?;
                 Ok(found.map(|(value, sequence)| FactEntry {
                     key,
                     value,
@@ -80,7 +79,7 @@ impl FactReader {
         'stretches: while found.len() < query.limit {
             let generation = self.shared.facts.generation();
             let rows = index.facts(query.kind, after.as_deref(), rows_max);
-            let rows = rows.map_err(|error| index_failed(&error))?;
+            let rows = rows.map_err(|error| self.shared.index_failed(&error))?;
             let last = rows.last().map(|(key, _, _)| key.clone());
             let to = last.filter(|_| rows.len() >= rows_max);
             let stretch = Stretch {

@@ -5,6 +5,7 @@ mod failing;
 mod far_back;
 mod full_queue;
 mod held;
+mod index_fails;
 mod power;
 mod refusals;
 mod session;

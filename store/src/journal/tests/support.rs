@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use chronicler_domain::{LogSequence, SchemaVersion, StreamId, Timestamp};
@@ -14,7 +15,7 @@ use crate::append::{Append, Expected, NewEvent};
 use crate::codec::CodecId;
 use crate::error::{OpenError, ReadError};
 use crate::frame::{FactKind, RecordedCommit};
-use crate::index::{HeadRow, Index, IndexBatch, IndexError, Watermark};
+use crate::index::{Fill, HeadRow, Index, IndexBatch, IndexError, Watermark};
 use crate::journal::disk::{RealStorage, Storage};
 use crate::journal::identity::StoreKind;
 use crate::journal::log::JournalLog;
@@ -24,7 +25,13 @@ use crate::query::CommitStream;
 
 /// An index in memory. Clones are the same index, so that it can outlive a log.
 #[derive(Clone, Default)]
-pub(super) struct MapIndex(Arc<Mutex<Maps>>);
+pub(super) struct MapIndex {
+    maps: Arc<Mutex<Maps>>,
+    /// So many calls fail, or until it is built again.
+    pub(super) fails: Arc<AtomicU64>,
+    /// How often it was built again.
+    pub(super) rebuilt: Arc<AtomicU64>,
+}
 
 #[derive(Default)]
 struct Maps {
@@ -35,13 +42,25 @@ struct Maps {
 
 impl MapIndex {
     fn maps(&self) -> Result<parking_lot::MutexGuard<'_, Maps>, IndexError> {
-        Ok(self.0.lock())
+        let takes_one = |left: u64| match left {
+            0 => None,
+            u64::MAX => Some(u64::MAX),
+            left => Some(left - 1),
+        };
+        let ordering = Ordering::SeqCst;
+        match self.fails.fetch_update(ordering, ordering, takes_one) {
+            Ok(_) => Err(IndexError {
+                operation: "testing",
+                reason: "it is to fail".to_owned(),
+            }),
+            Err(_) => Ok(self.maps.lock()),
+        }
     }
 }
 
 impl Index for MapIndex {
     fn watermark(&self) -> Option<Watermark> {
-        self.0.lock().watermark
+        self.maps.lock().watermark
     }
 
     fn head(&self, stream_key: &str) -> Result<Option<HeadRow>, IndexError> {
@@ -87,6 +106,15 @@ impl Index for MapIndex {
 
     fn clear(&self) -> Result<(), IndexError> {
         *self.maps()? = Maps::default();
+        Ok(())
+    }
+
+    fn rebuild(&self, fill: &mut Fill<'_>) -> Result<(), IndexError> {
+        let fresh = Self::default();
+        fill(&fresh)?;
+        *self.maps.lock() = std::mem::take(&mut *fresh.maps.lock());
+        self.fails.store(0, Ordering::SeqCst);
+        self.rebuilt.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 }

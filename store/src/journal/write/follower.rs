@@ -5,10 +5,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chronicler_domain::LogSequence;
 use parking_lot::{Condvar, Mutex};
 
 use super::active::{SealJob, seal};
 use crate::index::{IndexBatch, IndexError, Watermark};
+use crate::journal::open::fill;
 use crate::journal::shared::Shared;
 use crate::log::Health;
 use crate::test_points::{CrashPlace, reached};
@@ -18,6 +20,10 @@ use crate::test_points::{CrashPlace, reached};
 const APPLY_EVERY_BYTES: u64 = 64 << 20;
 /// How often it is looked whether the marker covers what is to be applied, in case its moving was missed.
 const MARKER_POLL: Duration = Duration::from_millis(10);
+/// How long after a failure of the index it is built again: at first, and at most. What it failed for, a disk without
+/// room for instance, may pass, and building it takes a second per million commits.
+const REBUILD_MIN: Duration = Duration::from_millis(100);
+const REBUILD_MAX: Duration = Duration::from_secs(30);
 
 /// How the writer tells the follower what there is to do.
 #[derive(Debug, Default)]
@@ -31,20 +37,23 @@ struct Work {
     seals: VecDeque<SealJob>,
     unapplied_bytes: u64,
     changed_at: Option<Instant>,
+    /// When the index is to be built again; `None` while it works.
+    rebuild_at: Option<Instant>,
+    /// How long the next failure of it is waited after.
+    rebuild_after: Option<Duration>,
     closing: bool,
 }
 
 /// The thread's state.
 pub(crate) struct Follower {
     shared: Arc<Shared>,
-    /// Whether the index failed: it is left alone until the store is opened again, which rebuilds it.
-    index_failed: bool,
 }
 
 /// What the follower is to do next.
 enum Task {
     Seal(SealJob),
     Apply,
+    Rebuild,
     End,
 }
 
@@ -75,6 +84,17 @@ impl FollowerSignal {
         self.wake.notify_one();
     }
 
+    /// The index failed somebody who asked it, or was written to: it is built again, after a wait that doubles.
+    pub(crate) fn index_failed(&self) {
+        let mut work = self.state.lock();
+        if work.rebuild_at.is_none() {
+            let after = work.rebuild_after.unwrap_or(REBUILD_MIN);
+            work.rebuild_at = Some(Instant::now() + after);
+            work.rebuild_after = Some(after.saturating_mul(2).min(REBUILD_MAX));
+            self.wake.notify_one();
+        }
+    }
+
     /// The writer has ended.
     pub(crate) fn close(&self) {
         self.state.lock().closing = true;
@@ -86,6 +106,17 @@ impl FollowerSignal {
         loop {
             if let Some(job) = work.seals.pop_front() {
                 return Task::Seal(job);
+            }
+            if let Some(at) = work.rebuild_at {
+                let left = at.saturating_duration_since(Instant::now());
+                if work.closing {
+                    return Task::End;
+                }
+                if left.is_zero() {
+                    return Task::Rebuild;
+                }
+                self.wake.wait_for(&mut work, left);
+                continue;
             }
             let idle = work.changed_at;
             let idle = idle.map(|at| idle_after.saturating_sub(at.elapsed()));
@@ -114,6 +145,19 @@ impl FollowerSignal {
         self.wake.notify_one();
     }
 
+    /// The index was built again, and begins to follow.
+    fn rebuilt(&self) {
+        let mut work = self.state.lock();
+        work.rebuild_at = None;
+        work.changed_at = work.changed_at.or(Some(Instant::now()));
+    }
+
+    /// It could not be: once more, later.
+    fn not_rebuilt(&self) {
+        self.state.lock().rebuild_at = None;
+        self.index_failed();
+    }
+
     fn wait_for_marker(&self) {
         let mut work = self.state.lock();
         if !work.closing {
@@ -128,23 +172,32 @@ impl FollowerSignal {
 
 impl Follower {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            index_failed: false,
-        }
+        Self { shared }
     }
 
     /// Works until the writer has ended and everything is applied.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
         loop {
             match self.shared.follower.next(self.shared.options.index_idle) {
                 Task::Seal(job) => self.seal(job),
-                Task::Apply if self.index_failed => {}
                 Task::Apply => {
                     let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply()));
                     if let Err(reason) = applied.unwrap_or_else(|_| Err(panicked())) {
-                        self.index_failed = true;
-                        tracing::warn!(%reason, "the index failed; it is rebuilt when the store is opened again");
+                        tracing::warn!(%reason, "the index failed; it is built again");
+                        self.shared.follower.index_failed();
+                    }
+                }
+                Task::Rebuild => {
+                    let rebuilt = panic::catch_unwind(AssertUnwindSafe(|| self.rebuild()));
+                    match rebuilt.unwrap_or_else(|_| Err(panicked())) {
+                        Ok(()) => {
+                            tracing::info!("the index was built again");
+                            self.shared.follower.rebuilt();
+                        }
+                        Err(reason) => {
+                            tracing::warn!(%reason, "the index could not be built again; it is tried again later");
+                            self.shared.follower.not_rebuilt();
+                        }
                     }
                 }
                 Task::End => return,
@@ -178,13 +231,9 @@ impl Follower {
         let Some(newest) = newest else {
             return Ok(());
         };
-        // No row may name what could still be cut off as a torn tail.
-        while self.shared.marked() < newest.max(end.sequence) {
-            if self.shared.health() != Health::Healthy || self.shared.follower.is_closing() {
-                self.shared.heads.not_applied(&heads);
-                return Ok(());
-            }
-            self.shared.follower.wait_for_marker();
+        if !self.is_marked(newest.max(end.sequence)) {
+            self.shared.heads.not_applied(&heads);
+            return Ok(());
         }
         let batch = IndexBatch {
             heads,
@@ -201,7 +250,10 @@ impl Follower {
             reason: error.to_string(),
         })?;
         reached(CrashPlace::IndexApply);
-        index.apply(&batch)?;
+        if let Err(error) = index.apply(&batch) {
+            self.shared.heads.not_applied(&batch.heads);
+            return Err(error);
+        }
         reached(CrashPlace::IndexApplied);
         self.shared.heads.applied(&batch.heads);
         self.shared.facts.applied(&batch.facts);
@@ -209,6 +261,34 @@ impl Follower {
             .counters
             .applied(batch.heads.len() + batch.facts.len());
         Ok(())
+    }
+
+    /// Waits until the marker covers a commit: no row may name what could still be cut off as a torn tail. False if it
+    /// never will.
+    fn is_marked(&self, sequence: LogSequence) -> bool {
+        while self.shared.marked() < sequence {
+            if self.shared.health() != Health::Healthy || self.shared.follower.is_closing() {
+                return false;
+            }
+            self.shared.follower.wait_for_marker();
+        }
+        true
+    }
+
+    /// Builds the index again from the journal. What has changed since is in memory, and follows.
+    fn rebuild(&self) -> Result<(), IndexError> {
+        let failed = |reason: String| IndexError {
+            operation: "building it again",
+            reason,
+        };
+        let view = self.shared.view();
+        if !self.is_marked(view.end.sequence) {
+            return Err(failed("the log takes no more writes".to_owned()));
+        }
+        let index = self.shared.index();
+        let index = index.map_err(|error| failed(error.to_string()))?;
+        let goes_on = || !self.shared.follower.is_closing();
+        index.rebuild(&mut |fresh| fill(fresh, &view, self.shared.store_id, &goes_on))
     }
 }
 

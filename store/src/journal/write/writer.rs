@@ -10,7 +10,6 @@ use chronicler_domain::{StreamVersion, Timestamp};
 use super::active::{ActiveSegment, create_segment};
 use super::answer::Answer;
 use super::clock_watch::ClockWatch;
-use super::index_reads::head_in_index;
 use super::marking::Unsynced;
 use super::past::{PastCommits, PastFiles};
 use super::queue::{Item, Spent};
@@ -235,7 +234,7 @@ impl Writer {
     fn read_heads(&mut self, append: &Append) -> Result<(), AppendError> {
         self.heads.clear();
         for part in &append.parts {
-            let index = |key: &str| head_in_index(self.shared.index()?.as_ref(), key);
+            let index = |key: &str| self.shared.head_in_index(key);
             let head = self.shared.heads.newest(part.stream.key(), index);
             self.heads
                 .push(head.map_err(|source| AppendError::Unreadable {
