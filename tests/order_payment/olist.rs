@@ -1,4 +1,6 @@
 //! The real orders: the report equals the one that was computed independently, also after kills.
+//!
+//! A debug build takes a minute for each feed, and runs the one. Both: `cargo test --release --test order_payment olist`.
 
 use std::path::Path;
 
@@ -15,6 +17,9 @@ fn olist_in_the_order_of_life_equals_the_reference_though_killed_five_times() {
 
 #[test]
 fn olist_in_the_order_of_time_equals_the_reference_though_killed_five_times() {
+    if cfg!(debug_assertions) {
+        return println!("skipped: a debug build runs the orders in the order of life only");
+    }
     equals_the_reference("timestamp");
 }
 
