@@ -308,7 +308,7 @@ impl App {
         tokio::select! {
             biased;
             () = in_order => {}
-            () = clock.sleep_until(clock.now().plus(followers)) => {
+            () = clock.sleep(followers) => {
                 tracing::warn!(limit = ?followers, "sagas and projections did not end in time");
             }
         }
@@ -328,7 +328,7 @@ impl App {
                 parts.closed.store(true, Ordering::Release);
                 true
             }
-            () = clock.sleep_until(clock.now().plus(limit)) => {
+            () = clock.sleep(limit) => {
                 tracing::error!(?limit, "the store did not close in time; its directory is free when it has, or the process ends");
                 false
             }

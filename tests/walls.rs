@@ -184,6 +184,68 @@ fn d1_no_error_says_what_became_of_a_request_by_a_wildcard() {
     assert!(found.is_empty(), "these have a wildcard: {found:?}");
 }
 
+/// A dependency that turned it on would arm every example and bench that is built beside the tests.
+#[test]
+fn t8_nothing_turns_the_test_points_on() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert_eq!(packages.len(), CRATES.len() + 1);
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        let list = list.as_array().cloned().unwrap_or_default();
+        let texts = list
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned));
+        texts.collect()
+    };
+    for package in packages {
+        let features = package["features"].as_object().expect("features");
+        for (feature, turns_on) in features {
+            let is_ours = names(turns_on)
+                .iter()
+                .any(|name| name.contains("test-points"));
+            assert!(
+                !is_ours || feature == "test-points",
+                "{}: {feature}",
+                package["name"]
+            );
+        }
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let features = names(&dependency["features"]);
+            assert!(
+                !features.iter().any(|name| name == "test-points"),
+                "{} turns it on in {}",
+                package["name"],
+                dependency["name"]
+            );
+        }
+    }
+}
+
+/// Every other wait is for a while and goes by the monotonic clock: one that is a date would take as long as somebody
+/// sets the wall clock back.
+#[test]
+fn only_timers_wait_for_a_date() {
+    let library = ["store", "runtime", "projections", "sagas", "."];
+    let wait: Vec<_> = library
+        .iter()
+        .flat_map(|name| sources(&root().join(name).join("src")))
+        .filter(|file| code(file).iter().any(|line| line.contains("sleep_until(")))
+        .filter(|file| !file.ends_with("runtime/src/clock.rs"))
+        .collect();
+    assert_eq!(wait, [root().join("runtime/src/timers.rs")]);
+}
+
 fn code(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).expect("readable");
     let lines = text

@@ -1,6 +1,7 @@
 //! Lines in, lines out: each request is worked off beside the others, and answered when it is done.
 
 use std::io::{self, BufRead, BufWriter, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
@@ -182,6 +183,32 @@ fn write_lines(mut outgoing: mpsc::Receiver<Value>) {
         }
         if output.flush().is_err() {
             return;
+        }
+    }
+}
+
+/// The whole program.
+pub(crate) fn run() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            runtime.block_on(serve());
+            // The thread that reads the input may still wait for a line.
+            runtime.shutdown_background();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -243,7 +243,6 @@ impl Progress {
         if position > head {
             return Err(WaitError::BeyondHead { position, head });
         }
-        let deadline = self.clock.now().plus(within);
         let name = || self.name.clone();
         let Some(mut wait) = self.waiting.enter(position) else {
             return Err(WaitError::Overloaded {
@@ -264,7 +263,7 @@ impl Progress {
                     Err(ended) => ended,
                 },
                 ended = self.end_of_worker() => ended,
-                () = self.clock.sleep_until(deadline) => {
+                () = self.clock.sleep(within) => {
                     return Err(WaitError::TimedOut {
                         name: name(),
                         position,

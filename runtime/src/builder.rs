@@ -4,7 +4,6 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use chronicler_domain::{Aggregate, InvalidId};
 use chronicler_store::codec::check_events;
@@ -19,6 +18,7 @@ use crate::effects::{EffectDispatcher, EffectTarget};
 use crate::entity::Entity;
 use crate::options::RuntimeOptions;
 use crate::quarantine::Quarantine;
+use crate::residents::sweep;
 use crate::runtime::{Parts, Runtime};
 use crate::supervision::Supervisor;
 use crate::timers::Timers;
@@ -237,20 +237,4 @@ fn registration<E: Entity>(entity: Arc<E>) -> (String, Register) {
             .insert(TypeId::of::<E>(), Box::new(handle));
     };
     (category, Box::new(register))
-}
-
-/// Passivates what is unused, every quarter of the idle time and when the directory is over its limit.
-async fn sweep(core: Arc<Core>, directories: Vec<Arc<dyn AnyDirectory>>) {
-    while !core.stopping.load(Ordering::Acquire) {
-        let now = core.clock.now();
-        let (idle, live_max) = (core.options.idle, core.options.live_max);
-        for directory in &directories {
-            directory.sweep(now.minus(idle), live_max);
-        }
-        tokio::select! {
-            biased;
-            () = core.clock.sleep_until(now.plus(idle / 4)) => {}
-            () = core.sweep.notified() => {}
-        }
-    }
 }

@@ -4,29 +4,67 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use chronicler_domain::{StreamId, Timestamp};
+use chronicler_domain::StreamId;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::dispatch::Core;
 use crate::entity::Entity;
-use crate::inbox::Envelope;
 use crate::instance::Instance;
+use crate::residents::{Leaving, Visit};
 
 /// Locks that the directory is spread over, so that senders seldom meet.
 const SHARDS: usize = 64;
-
-/// Seeded at random, and several times quicker than the hasher of the standard library.
-type Shard<E> = Mutex<HashMap<StreamId, Arc<Instance<E>>, RandomState>>;
 
 /// The live instances of one category.
 pub(crate) struct Directory<E: Entity> {
     entity: Arc<E>,
     core: Arc<Core>,
-    shards: Vec<Shard<E>>,
+    shards: Vec<Mutex<Shard<E>>>,
     hasher: RandomState,
     live: AtomicUsize,
+}
+
+/// Instances by stream, and in a row, so that somebody can walk along them without looking at all.
+struct Shard<E: Entity> {
+    /// Where in the row an instance is. Seeded at random, and several times quicker than the hasher of the standard
+    /// library.
+    places: HashMap<StreamId, usize, RandomState>,
+    row: Vec<Arc<Instance<E>>>,
+}
+
+impl<E: Entity> Default for Shard<E> {
+    fn default() -> Self {
+        Self {
+            places: HashMap::default(),
+            row: Vec::new(),
+        }
+    }
+}
+
+impl<E: Entity> Shard<E> {
+    fn get(&self, stream: &StreamId) -> Option<&Arc<Instance<E>>> {
+        self.row.get(*self.places.get(stream)?)
+    }
+
+    fn insert(&mut self, instance: Arc<Instance<E>>) {
+        self.places.insert(instance.stream.clone(), self.row.len());
+        self.row.push(instance);
+    }
+
+    /// The last of the row takes its place.
+    fn remove(&mut self, stream: &StreamId) -> bool {
+        let Some(place) = self.places.remove(stream) else {
+            return false;
+        };
+        self.row.swap_remove(place);
+        if let Some(moved) = self.row.get(place) {
+            self.places.insert(moved.stream.clone(), place);
+        }
+        true
+    }
 }
 
 impl<E: Entity> Directory<E> {
@@ -63,11 +101,10 @@ impl<E: Entity> Directory<E> {
             Arc::clone(&self.core),
             Arc::downgrade(self),
         ));
-        shard.insert(stream.clone(), Arc::clone(&instance));
+        shard.insert(Arc::clone(&instance));
         drop(shard);
-        if self.live.fetch_add(1, Ordering::Relaxed) >= self.core.options.live_max {
-            self.core.sweep.notify_one();
-        }
+        self.live.fetch_add(1, Ordering::Relaxed);
+        self.core.residents.one_more(self.core.options.live_max);
         instance.start();
         Some(instance)
     }
@@ -81,19 +118,13 @@ impl<E: Entity> Directory<E> {
         let Some(shard) = self.shard(stream) else {
             return;
         };
-        if shard.lock().remove(stream).is_some() {
+        if shard.lock().remove(stream) {
             self.live.fetch_sub(1, Ordering::Relaxed);
+            self.core.residents.one_less();
         }
     }
 
-    fn all(&self) -> Vec<Arc<Instance<E>>> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
-            .collect()
-    }
-
-    fn shard(&self, stream: &StreamId) -> Option<&Shard<E>> {
+    fn shard(&self, stream: &StreamId) -> Option<&Mutex<Shard<E>>> {
         let hash = self.hasher.hash_one(stream) as usize;
         self.shards.get(hash % SHARDS)
     }
@@ -101,8 +132,14 @@ impl<E: Entity> Directory<E> {
 
 /// A directory of any entity, as the sweeper and the runtime's stop see it.
 pub(crate) trait AnyDirectory: Send + Sync + 'static {
-    /// Asks instances to end that nobody used since `unused_since`, and the longest unused beyond `live_max`.
-    fn sweep(&self, unused_since: Timestamp, live_max: usize);
+    /// How many rows its instances stand in.
+    fn rows(&self) -> usize;
+
+    /// Walks along a row, from a place on, past so many instances at most, and asks those to end that may go.
+    fn visit(&self, row: usize, from: usize, steps: usize, look: Look<'_>) -> Visit;
+
+    /// Asks all to end, who have nothing to do.
+    fn passivate_all(&self);
 
     /// How many are alive.
     fn live(&self) -> usize;
@@ -111,19 +148,59 @@ pub(crate) trait AnyDirectory: Send + Sync + 'static {
     fn end(&self);
 }
 
+/// What somebody walks along the instances for.
+#[derive(Clone, Copy)]
+pub(crate) enum Look<'a> {
+    /// Those that nobody used for so long are to end.
+    Unused { now: Instant, idle: Duration },
+    /// So many are to end, whoever was not used since the last such walk.
+    Beyond { wanted: usize, leaving: &'a Leaving },
+}
+
 impl<E: Entity> AnyDirectory for Directory<E> {
-    fn sweep(&self, unused_since: Timestamp, live_max: usize) {
-        let mut all = self.all();
-        let key = |instance: &Instance<E>| (instance.used_at(), instance.stream.clone());
-        all.sort_by_cached_key(|instance| key(instance));
-        let beyond = all.len().saturating_sub(live_max);
-        for (index, instance) in all.iter().enumerate() {
-            let used_at = instance.used_at();
-            if index >= beyond && used_at > unused_since {
+    fn rows(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn visit(&self, row: usize, from: usize, steps: usize, look: Look<'_>) -> Visit {
+        let Some(shard) = self.shards.get(row) else {
+            return Visit::default();
+        };
+        let shard = shard.lock();
+        let passed: Vec<_> = shard.row.iter().skip(from).take(steps).cloned().collect();
+        let is_end = from + passed.len() >= shard.row.len();
+        drop(shard);
+        let mut visit = Visit {
+            seen: 0,
+            asked: 0,
+            is_end,
+        };
+        for instance in passed {
+            if let Look::Beyond { wanted, .. } = look
+                && visit.asked >= wanted
+            {
+                visit.is_end = false;
                 break;
             }
-            // Asking is no use of it; one that has just ended needs no asking.
-            drop(instance.push(Envelope::Passivate(None), used_at));
+            visit.seen += 1;
+            let guard = match look {
+                Look::Unused { now, idle } if instance.unused_for(now) >= idle => None,
+                Look::Beyond { leaving, .. } if !instance.was_used() => Some(leaving.one()),
+                _ => continue,
+            };
+            visit.asked += 1;
+            // One that has just ended needs no asking.
+            drop(instance.ask_to_end(guard));
+        }
+        visit
+    }
+
+    fn passivate_all(&self) {
+        for shard in &self.shards {
+            let all = shard.lock().row.clone();
+            for instance in all {
+                drop(instance.ask_to_end(None));
+            }
         }
     }
 
@@ -134,8 +211,9 @@ impl<E: Entity> AnyDirectory for Directory<E> {
     fn end(&self) {
         for shard in &self.shards {
             let instances = std::mem::take(&mut *shard.lock());
-            self.live.fetch_sub(instances.len(), Ordering::Relaxed);
-            for instance in instances.values() {
+            self.live.fetch_sub(instances.row.len(), Ordering::Relaxed);
+            for instance in instances.row {
+                self.core.residents.one_less();
                 instance.end();
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chronicler_domain::{
     AggregateId, CommandId, Context, GlobalPosition, Metadata, Principal, StreamId, StreamVersion,
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::backoff::Jitter;
 use crate::clock::Clock;
+use crate::contain::{self, contain, panicked};
 use crate::dedup::Rules;
 use crate::directory::Directory;
 use crate::entity::Entity;
@@ -28,6 +29,7 @@ use crate::instance::Refused;
 use crate::options::RuntimeOptions;
 use crate::quarantine::Quarantine;
 use crate::receipt::Receipt;
+use crate::residents::Residents;
 use crate::supervision::Supervisor;
 use crate::tasks::Tasks;
 
@@ -43,8 +45,10 @@ pub(crate) struct Core {
     pub(crate) jitter: Arc<Jitter>,
     pub(crate) recoveries: Semaphore,
     pub(crate) memory: Arc<Rules>,
-    /// Somebody wants the sweeper to look now.
-    pub(crate) sweep: Notify,
+    /// Places for snapshots that wait to be saved.
+    pub(crate) snapshots: Arc<Semaphore>,
+    /// How many instances are alive, over all types.
+    pub(crate) residents: Residents,
     pub(crate) stopping: AtomicBool,
     /// It has stopped: whoever waits for events waits in vain.
     pub(crate) ended: CancellationToken,
@@ -64,6 +68,7 @@ impl Core {
         let recoveries = Semaphore::new(options.recoveries_max.max(1));
         let memory = Arc::new(Rules::new(&options));
         let jitter = Arc::new(Jitter::new(options.id_seed));
+        let snapshots = Arc::new(Semaphore::new(options.snapshots_waiting_max.max(1)));
         Self {
             store,
             clock,
@@ -75,7 +80,8 @@ impl Core {
             jitter,
             recoveries,
             memory,
-            sweep: Notify::new(),
+            snapshots,
+            residents: Residents::default(),
             stopping: AtomicBool::new(false),
             ended: CancellationToken::new(),
             commands: AtomicU64::new(0),
@@ -213,6 +219,11 @@ pub struct StateOf<S> {
     pub position: GlobalPosition,
 }
 
+/// When a wait that begins now is over; `None` if it is longer than an instant reaches.
+fn expiry(clock: &dyn Clock, within: Duration) -> Option<Instant> {
+    clock.monotonic().checked_add(within)
+}
+
 /// The instances of one category.
 pub struct EntityHandle<E: Entity> {
     directory: Arc<Directory<E>>,
@@ -278,8 +289,13 @@ impl<E: Entity> EntityHandle<E> {
         let caller = options.command_id.map(|id| Identity::Caller {
             issued_at: id.issued_at(),
         });
-        let ctx = self.context(tenant, now, options);
-        self.deliver(stream, Body::Typed(command), ctx, caller, says)
+        let within = match options.deadline {
+            Deadline::Default => self.core.options.deadline,
+            Deadline::Within(duration) => Some(duration),
+            Deadline::None => None,
+        };
+        let ctx = self.context(tenant, now, within, options);
+        self.deliver(stream, Body::Typed(command), ctx, within, caller, says)
             .await
     }
 
@@ -288,36 +304,41 @@ impl<E: Entity> EntityHandle<E> {
         stream: StreamId,
         body: Body<E::Command>,
         ctx: Context,
+        within: Option<Duration>,
         identity: Option<Identity>,
         says: Option<Says<E::Command>>,
     ) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
         let admitted = self.core.admit()?;
         self.core.commands.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        let (deadline, now) = (ctx.deadline(), ctx.now());
+        // The date is for people and for `decide`; what is waited for is the time until then.
+        let deadline = ctx.deadline().unwrap_or(Timestamp::MAX);
+        let expires = within.and_then(|within| expiry(&*self.core.clock, within));
         let command = CommandEnvelope {
             body,
             ctx,
+            expires,
             identity,
             says,
             searched: Searched::default(),
+            caller: tracing::Span::current(),
             answer,
             admitted,
         };
-        self.queue(&stream, Envelope::Command(Box::new(command)), now)?;
+        self.queue(&stream, Envelope::Command(Box::new(command)))?;
         let lost = |_| {
             Err(DispatchError::ActorLost {
                 stream: stream.clone(),
             }
             .into())
         };
-        let Some(deadline) = deadline else {
+        let Some(within) = within else {
             return answered.await.unwrap_or_else(lost);
         };
         tokio::select! {
             biased;
             result = answered => result.unwrap_or_else(lost),
-            () = self.core.clock.sleep_until(deadline) => {
+            () = self.core.clock.sleep(within) => {
                 Err(DispatchError::DeadlineExceeded { deadline, outcome: Outcome::Unknown }.into())
             }
         }
@@ -343,7 +364,13 @@ impl<E: Entity> EntityHandle<E> {
                 None
             }
             Ok((state, version)) => {
-                let state = look(state, version);
+                let state = match contain(|| look(state, version)) {
+                    Ok(state) => state,
+                    Err(said) => {
+                        drop(answer.send(Err(panicked("a look at the state", &asked, said))));
+                        return None;
+                    }
+                };
                 Some(Box::new(move |durable| {
                     let result = durable.map(|end| StateOf {
                         state,
@@ -354,11 +381,11 @@ impl<E: Entity> EntityHandle<E> {
                         stream: asked,
                         source: Box::new(source),
                     };
-                    drop(answer.send(result.map_err(lost)));
+                    contain::answer(answer, result.map_err(lost));
                 }))
             }
         });
-        self.queue(&stream, Envelope::Query(query), self.core.clock.now())?;
+        self.queue(&stream, Envelope::Query(query))?;
         answered
             .await
             .unwrap_or(Err(DispatchError::ActorLost { stream }))
@@ -371,7 +398,7 @@ impl<E: Entity> EntityHandle<E> {
             return false;
         };
         let (answer, answered) = oneshot::channel();
-        let asked = instance.push(Envelope::Passivate(Some(answer)), instance.used_at());
+        let asked = instance.ask(Envelope::Passivate(Some(answer)));
         asked.is_ok() && answered.await.unwrap_or(false)
     }
 
@@ -383,7 +410,13 @@ impl<E: Entity> EntityHandle<E> {
         }
     }
 
-    fn context(&self, tenant: &Tenant, now: Timestamp, options: SendOptions) -> Context {
+    fn context(
+        &self,
+        tenant: &Tenant,
+        now: Timestamp,
+        within: Option<Duration>,
+        options: SendOptions,
+    ) -> Context {
         let command_id = options
             .command_id
             .map_or_else(|| Ids::next(now), CommandId::as_uuid);
@@ -397,29 +430,19 @@ impl<E: Entity> EntityHandle<E> {
         let ctx = Context::new(now, command_id)
             .with_tenant(tenant.clone())
             .with_metadata(metadata);
-        let within = match options.deadline {
-            Deadline::Default => self.core.options.deadline,
-            Deadline::Within(duration) => Some(duration),
-            Deadline::None => None,
-        };
         match within {
             Some(within) => ctx.with_deadline(now.plus(within)),
             None => ctx,
         }
     }
 
-    fn queue(
-        &self,
-        stream: &StreamId,
-        mut envelope: Envelope<E>,
-        now: Timestamp,
-    ) -> Result<(), DispatchError> {
+    fn queue(&self, stream: &StreamId, mut envelope: Envelope<E>) -> Result<(), DispatchError> {
         loop {
             // The directory always has an instance for a stream; one that is retired is gone from it already.
             let Some(instance) = self.directory.get(stream) else {
                 return Err(DispatchError::Stopped);
             };
-            match instance.push(envelope, now) {
+            match instance.push(envelope) {
                 Ok(()) => return Ok(()),
                 Err(Refused::Retired(back)) => {
                     envelope = back;

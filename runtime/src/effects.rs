@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
+use crate::contain::Contained;
 use crate::dispatch::EntityHandle;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
@@ -115,6 +116,7 @@ impl<E: Entity> EffectTarget for EntityHandle<E> {
             let mut ctx = Context::new(now, effect.effect_id)
                 .with_tenant(tenant)
                 .with_metadata(effect.metadata);
+            let within = effect.deadline.map(|deadline| deadline.since(now));
             if let Some(deadline) = effect.deadline {
                 ctx = ctx.with_deadline(deadline);
             }
@@ -126,14 +128,14 @@ impl<E: Entity> EffectTarget for EntityHandle<E> {
                 decided_at: effect.decided_at,
             });
             let answered = self
-                .deliver(stream.clone(), body, ctx, identity, None)
+                .deliver(stream.clone(), body, ctx, within, identity, None)
                 .await;
             let (result, outcome) = match answered {
                 Ok(receipt) => (OutcomeResult::Reply, Ok(receipt.reply)),
                 Err(SendError::Rejected(rejection)) => (OutcomeResult::Rejection, Err(rejection)),
                 Err(SendError::Failed(error)) => return Err(error),
             };
-            let encoded = self.entity().encode_outcome(outcome.as_ref());
+            let encoded = Contained::new(Arc::clone(self.entity())).encode(outcome.as_ref());
             let encoded = encoded.map_err(|source| DispatchError::AnswerUnreadable {
                 stream,
                 id: effect.effect_id,
@@ -155,6 +157,6 @@ impl<E: Entity> EffectTarget for EntityHandle<E> {
     }
 
     fn command_json(&self, codec: CodecId, command: &[u8]) -> Option<String> {
-        self.entity().command_json(codec, command)
+        Contained::new(Arc::clone(self.entity())).command_json(codec, command)
     }
 }

@@ -81,7 +81,7 @@ pub enum DispatchError {
     /// The application's code panicked. The state is as it was before.
     #[error("{what} of {stream} panicked: {message}")]
     Panicked {
-        /// "decide" or "evolve".
+        /// What of it: "decide or evolve", a look at the state, decoding or encoding something.
         what: &'static str,
         /// The instance.
         stream: StreamId,

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chronicler_domain::{StreamId, Timestamp};
 use parking_lot::Mutex;
 
-use crate::backoff::{Backoff, Jitter, is_worth_a_warning};
+use crate::backoff::{Backoff, is_worth_a_warning};
+use crate::dispatch::Core;
 
 /// The wait between two recoveries of one instance. Never longer than a client waits gladly: a command that comes in
 /// between waits for the next try.
@@ -37,9 +38,8 @@ struct Entry {
     reason: Arc<str>,
     attempts: u32,
     since: Timestamp,
-    /// When it may be tried again, and the wait until then as it was drawn.
-    again: Timestamp,
-    wait: Duration,
+    /// When it may be tried again.
+    again: Instant,
 }
 
 impl Failing {
@@ -48,22 +48,21 @@ impl Failing {
         &self,
         stream: &StreamId,
         reason: &Arc<str>,
-        now: Timestamp,
-        jitter: &Jitter,
+        now: Instant,
+        core: &Core,
     ) -> Duration {
         let mut all = self.all.lock();
         let entry = all.entry(stream.clone()).or_insert_with(|| Entry {
             reason: Arc::clone(reason),
             attempts: 0,
-            since: now,
+            since: core.clock.now(),
             again: now,
-            wait: Duration::ZERO,
         });
         entry.attempts = entry.attempts.saturating_add(1);
         entry.reason = Arc::clone(reason);
-        entry.wait = BETWEEN_RECOVERIES.wait(entry.attempts, jitter);
-        entry.again = now.plus(entry.wait);
-        let (attempts, wait) = (entry.attempts, entry.wait);
+        let wait = BETWEEN_RECOVERIES.wait(entry.attempts, &core.jitter);
+        entry.again = now + wait;
+        let attempts = entry.attempts;
         drop(all);
         if is_worth_a_warning(attempts) {
             tracing::warn!(%stream, attempts, reason = &**reason, "an instance cannot be recovered at present and is tried again");
@@ -73,12 +72,11 @@ impl Failing {
         wait
     }
 
-    /// What is left of the wait before an instance may be tried again; nothing for one that did not fail. A clock that
-    /// was set back makes no wait longer than it was.
-    pub(crate) fn wait(&self, stream: &StreamId, now: Timestamp) -> Option<Duration> {
+    /// What is left of the wait before an instance may be tried again; nothing for one that did not fail.
+    pub(crate) fn wait(&self, stream: &StreamId, now: Instant) -> Option<Duration> {
         let all = self.all.lock();
         let entry = all.get(stream)?;
-        let left = entry.again.since(now).min(entry.wait);
+        let left = entry.again.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
     }
 

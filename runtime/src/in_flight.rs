@@ -8,6 +8,8 @@ use chronicler_store::{AppendError, AppendResult};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::contain::contain;
+
 /// How far an instance is durable.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settled {
@@ -17,6 +19,13 @@ pub(crate) struct Settled {
 }
 
 pub(crate) type Waiter = Box<dyn FnOnce(Result<Settled, AppendError>) + Send>;
+
+/// Tells a waiter. One that panics costs those who wait after it nothing, and the log's writer neither.
+fn tell(waiter: Waiter, durable: Result<Settled, AppendError>) {
+    if let Err(message) = contain(|| waiter(durable)) {
+        tracing::error!(panic = message, "an answer panicked");
+    }
+}
 
 /// Names one commit among those of an instance since its last recovery.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +106,7 @@ impl InFlight {
         drop(inner);
         self.moved.notify_waiters();
         for (_, waiter) in ready {
-            waiter(outcome.clone());
+            tell(waiter, outcome.clone());
         }
         outcome.is_err()
     }
@@ -108,12 +117,12 @@ impl InFlight {
         let mut inner = self.inner.lock();
         if let Some(error) = inner.failure.clone() {
             drop(inner);
-            return waiter(Err(error));
+            return tell(waiter, Err(error));
         }
         if inner.submitted == inner.settled {
             let end = inner.end;
             drop(inner);
-            return waiter(Ok(end));
+            return tell(waiter, Ok(end));
         }
         let number = inner.submitted;
         inner.waiters.push_back((number, waiter));

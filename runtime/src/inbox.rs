@@ -1,17 +1,20 @@
 //! The queue of one instance. Ours, not the actor's mailbox: it is bounded and outlives the actor.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use chronicler_domain::{Context, LogSequence, StreamVersion, Timestamp};
 use chronicler_store::codec::CodecId;
 use tokio::sync::oneshot;
 
+use crate::contain::contain;
 use crate::dedup::{Remembered, Run, Span};
 use crate::dispatch::Admitted;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
 use crate::receipt::Receipt;
+use crate::residents::Left;
 
 pub(crate) type Answer<E> =
     oneshot::Sender<Result<Receipt<<E as Entity>::Reply>, SendError<<E as Entity>::Rejection>>>;
@@ -26,6 +29,8 @@ pub(crate) enum Envelope<E: Entity> {
     Query(Query<E>),
     /// End the actor if nothing else waits.
     Passivate(Option<oneshot::Sender<bool>>),
+    /// The same, because more are alive than may be.
+    MakeRoom(Left),
     /// Panic, as a test of supervision.
     Crash,
 }
@@ -42,9 +47,13 @@ pub(crate) type AfterQuery = crate::in_flight::Waiter;
 pub(crate) struct CommandEnvelope<E: Entity> {
     pub(crate) body: Body<E::Command>,
     pub(crate) ctx: Context,
+    /// When its sender no longer waits.
+    pub(crate) expires: Option<Instant>,
     pub(crate) identity: Option<Identity>,
     pub(crate) says: Option<Says<E::Command>>,
     pub(crate) searched: Searched,
+    /// The span that was current where it was sent.
+    pub(crate) caller: tracing::Span,
     pub(crate) answer: Answer<E>,
     pub(crate) admitted: Admitted,
 }
@@ -84,7 +93,7 @@ impl<E: Entity> CommandEnvelope<E> {
             return false;
         };
         let older = || match &self.body {
-            Body::Typed(command) => (says.older)(command),
+            Body::Typed(command) => contain(|| (says.older)(command)).ok().flatten(),
             Body::Encoded { .. } => None,
         };
         recorded != says.fingerprint && older() != Some(recorded)

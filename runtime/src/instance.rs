@@ -1,25 +1,33 @@
 //! One instance: what outlives its actor. The inbox, the commits in flight, the budget of restarts.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use chronicler_domain::{StreamId, Timestamp};
+use chronicler_domain::StreamId;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::actor::{self, LookUps};
+use crate::contain::{Contained, answer, let_go};
 use crate::directory::Directory;
 use crate::dispatch::Core;
 use crate::entity::Entity;
 use crate::error::DispatchError;
 use crate::in_flight::InFlight;
-use crate::inbox::{Envelope, Inbox, Pushed};
+use crate::inbox::{CommandEnvelope, Envelope, Inbox, Pushed};
+use crate::residents::Left;
 use crate::supervision::{Fate, RestartBudget, Supervised};
+
+/// Whoever passivates what nobody uses was not told yet.
+const FOR_THE_SWEEPER: u8 = 1;
+/// Whoever makes room was not told yet.
+const FOR_THE_HAND: u8 = 2;
 
 /// Shared by the directory, the senders, the actor and the log's answers.
 pub(crate) struct Instance<E: Entity> {
     pub(crate) stream: StreamId,
-    pub(crate) entity: Arc<E>,
+    pub(crate) entity: Contained<E>,
     pub(crate) core: Arc<Core>,
     pub(crate) in_flight: InFlight,
     pub(crate) look_ups: Mutex<LookUps<E>>,
@@ -28,9 +36,14 @@ pub(crate) struct Instance<E: Entity> {
     inbox: Mutex<Inbox<E>>,
     woken: Notify,
     restarts: Mutex<RestartBudget>,
-    used_at: AtomicU64,
+    /// Who was not told yet that it was used: a bit each.
+    used: AtomicU8,
+    /// When the sweeper came by last and it had been used.
+    unused_since: Mutex<Option<Instant>>,
     /// A predecessor may have appends that are not answered: recover only behind a barrier.
     behind_barrier: AtomicBool,
+    /// A snapshot of it waits to be saved.
+    snapshot_waits: AtomicBool,
     directory: Weak<Directory<E>>,
 }
 
@@ -41,10 +54,9 @@ impl<E: Entity> Instance<E> {
         core: Arc<Core>,
         directory: Weak<Directory<E>>,
     ) -> Self {
-        let used_at = AtomicU64::new(core.clock.now().as_micros());
         Self {
             stream,
-            entity,
+            entity: Contained::new(entity),
             core,
             in_flight: InFlight::default(),
             look_ups: Mutex::default(),
@@ -52,8 +64,10 @@ impl<E: Entity> Instance<E> {
             inbox: Mutex::default(),
             woken: Notify::new(),
             restarts: Mutex::default(),
-            used_at,
+            used: AtomicU8::new(FOR_THE_SWEEPER | FOR_THE_HAND),
+            unused_since: Mutex::default(),
             behind_barrier: AtomicBool::new(false),
+            snapshot_waits: AtomicBool::new(false),
             directory,
         }
     }
@@ -62,12 +76,14 @@ impl<E: Entity> Instance<E> {
     ///
     /// # Errors
     /// The envelope back, when the instance was passivated meanwhile or its inbox is full.
-    pub(crate) fn push(
-        self: &Arc<Self>,
-        envelope: Envelope<E>,
-        now: Timestamp,
-    ) -> Result<(), Refused<E>> {
-        self.used_at.store(now.as_micros(), Ordering::Relaxed);
+    pub(crate) fn push(self: &Arc<Self>, envelope: Envelope<E>) -> Result<(), Refused<E>> {
+        self.used
+            .store(FOR_THE_SWEEPER | FOR_THE_HAND, Ordering::Relaxed);
+        self.ask(envelope)
+    }
+
+    /// As [`push`](Self::push), for what is no use of it.
+    pub(crate) fn ask(self: &Arc<Self>, envelope: Envelope<E>) -> Result<(), Refused<E>> {
         let pushed = self
             .inbox
             .lock()
@@ -86,7 +102,7 @@ impl<E: Entity> Instance<E> {
     /// Queues what was in the inbox before and comes back. The instance does not end until then.
     pub(crate) fn push_back(self: &Arc<Self>, envelope: Envelope<E>) {
         // Retired it cannot be, and full it is for new commands only.
-        drop(self.push(envelope, self.used_at()));
+        drop(self.ask(envelope));
     }
 
     pub(crate) fn next(&self) -> Option<Envelope<E>> {
@@ -105,8 +121,30 @@ impl<E: Entity> Instance<E> {
         }
     }
 
-    pub(crate) fn used_at(&self) -> Timestamp {
-        Timestamp::from_micros(self.used_at.load(Ordering::Relaxed))
+    /// Asks it to end if nothing waits. `left` is dropped when it has answered.
+    pub(crate) fn ask_to_end(self: &Arc<Self>, left: Option<Left>) -> Result<(), Refused<E>> {
+        self.ask(match left {
+            Some(left) => Envelope::MakeRoom(left),
+            None => Envelope::Passivate(None),
+        })
+    }
+
+    /// For how long the sweeper has known that nobody used it; zero if somebody did since it came by last.
+    pub(crate) fn unused_for(&self, now: Instant) -> Duration {
+        let mut since = self.unused_since.lock();
+        if self.takes_note_of_use(FOR_THE_SWEEPER) {
+            *since = Some(now);
+        }
+        now.saturating_duration_since(*since.get_or_insert(now))
+    }
+
+    /// Whether somebody used it since this was asked last.
+    pub(crate) fn was_used(&self) -> bool {
+        self.takes_note_of_use(FOR_THE_HAND)
+    }
+
+    fn takes_note_of_use(&self, by: u8) -> bool {
+        self.used.fetch_and(!by, Ordering::Relaxed) & by != 0
     }
 
     /// Ends the instance if nothing waits and nothing is in flight. Called by the actor within its turn.
@@ -141,6 +179,36 @@ impl<E: Entity> Instance<E> {
         self.behind_barrier.store(true, Ordering::Release);
     }
 
+    /// A place for one more snapshot that waits to be saved: one for each instance, and so many in all.
+    pub(crate) fn place_for_snapshot(self: &Arc<Self>) -> Option<SnapshotPlace<E>> {
+        if self.snapshot_waits.load(Ordering::Acquire) {
+            return None;
+        }
+        let one_of_all = Arc::clone(&self.core.snapshots).try_acquire_owned().ok()?;
+        Some(self.take_place(one_of_all))
+    }
+
+    /// The same, as soon as there is one; `None` if one of its own waits already.
+    pub(crate) async fn wait_for_place(self: &Arc<Self>) -> Option<SnapshotPlace<E>> {
+        if self.snapshot_waits.load(Ordering::Acquire) {
+            return None;
+        }
+        let one_of_all = Arc::clone(&self.core.snapshots)
+            .acquire_owned()
+            .await
+            .ok()?;
+        Some(self.take_place(one_of_all))
+    }
+
+    fn take_place(self: &Arc<Self>, one_of_all: OwnedSemaphorePermit) -> SnapshotPlace<E> {
+        // Only its actor asks: nobody can have come between.
+        self.snapshot_waits.store(true, Ordering::Release);
+        SnapshotPlace {
+            instance: Arc::clone(self),
+            _one_of_all: one_of_all,
+        }
+    }
+
     /// Starts the actor, which looks at once. Called once for each life of the actor.
     pub(crate) fn start(self: &Arc<Self>) {
         if let Err(reason) = actor::spawn(Arc::clone(self)) {
@@ -159,7 +227,7 @@ impl<E: Entity> Instance<E> {
     /// Makes the actor panic, as a test of what supervision does.
     pub(crate) fn crash(self: &Arc<Self>) {
         // One that has just ended cannot crash any more.
-        drop(self.push(Envelope::Crash, self.used_at()));
+        drop(self.ask(Envelope::Crash));
     }
 
     /// Fails everything that waits.
@@ -182,6 +250,28 @@ impl<E: Entity> Instance<E> {
     }
 }
 
+/// The place of a snapshot that waits to be saved; given back when it is dropped.
+pub(crate) struct SnapshotPlace<E: Entity> {
+    instance: Arc<Instance<E>>,
+    _one_of_all: OwnedSemaphorePermit,
+}
+
+impl<E: Entity> Drop for SnapshotPlace<E> {
+    fn drop(&mut self) {
+        self.instance.snapshot_waits.store(false, Ordering::Release);
+    }
+}
+
+/// Answers a command with an error, and lets it go.
+#[expect(clippy::boxed_local, reason = "it comes out of the inbox in its box")]
+pub(crate) fn refuse<E: Entity>(command: Box<CommandEnvelope<E>>, error: DispatchError) {
+    let CommandEnvelope {
+        answer: to, body, ..
+    } = *command;
+    let_go(body);
+    answer(to, Err(error.into()));
+}
+
 /// Why an envelope was not queued.
 pub(crate) enum Refused<E: Entity> {
     Retired(Envelope<E>),
@@ -193,14 +283,12 @@ impl<E: Entity> Envelope<E> {
     pub(crate) fn fail(self, error: DispatchError) {
         match self {
             // Whoever no longer waits need not be told.
-            Self::Command(command) | Self::Again(command) => {
-                drop(command.answer.send(Err(error.into())));
-            }
-            Self::Query(query) => drop(query(Err(error))),
+            Self::Command(command) | Self::Again(command) => refuse(command, error),
+            Self::Query(query) => let_go(query(Err(error))),
             Self::Passivate(answer) => {
                 let _nobody_waits = answer.map(|answer| answer.send(false));
             }
-            Self::Learned(..) | Self::Crash => {}
+            Self::MakeRoom(_) | Self::Learned(..) | Self::Crash => {}
         }
     }
 }
@@ -209,7 +297,7 @@ impl<E: Entity> Supervised for Instance<E> {
     /// The actor died. A successor takes over the inbox, behind a barrier, within the budget.
     fn died(self: Arc<Self>, reason: String) {
         self.put_behind_barrier();
-        let now = self.core.clock.now();
+        let now = self.core.clock.monotonic();
         let fate = self.restarts.lock().spend(now, &self.core.options.restart);
         let core = Arc::clone(&self.core);
         tracing::warn!(stream = %self.stream, reason, ?fate, "aggregate actor died");
@@ -217,7 +305,7 @@ impl<E: Entity> Supervised for Instance<E> {
             match fate {
                 Fate::Restart(backoff) => {
                     let wait = core.jitter.shorten(backoff);
-                    core.clock.sleep_until(now.plus(wait)).await;
+                    core.clock.sleep(wait).await;
                     self.start();
                 }
                 Fate::GiveUp => {

@@ -7,6 +7,8 @@ mod aggregate;
 mod backoff;
 mod builder;
 mod clock;
+mod clock_steps;
+mod contain;
 mod dedup;
 mod directory;
 mod dispatch;
@@ -22,6 +24,7 @@ mod instance;
 mod options;
 mod quarantine;
 mod receipt;
+mod residents;
 mod runtime;
 mod snapshots;
 mod subscription;
@@ -50,7 +53,7 @@ pub use receipt::Receipt;
 pub use runtime::{Runtime, StopOptions, StopReport};
 pub use snapshots::{SnapshotFacts, SnapshotPolicy};
 pub use subscription::{Batch, Subscription, SubscriptionOptions};
-pub use timers::{FiredTimer, TimerHandler, Timers, owner_of_timer, timer_key};
+pub use timers::{FiredTimer, TimerHandler, TimerWait, Timers, owner_of_timer, timer_key};
 pub use workers::{
     WorkerContext, WorkerError, WorkerHandle, WorkerInfo, WorkerSpec, WorkerStatus, WorkerTrouble,
     Workers,

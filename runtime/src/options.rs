@@ -17,8 +17,8 @@ pub struct RuntimeOptions {
     pub inbox_max: usize,
     /// Commits of one instance that wait for the disk; then it waits with deciding. Default 1,024.
     pub pipeline_max: usize,
-    /// Instances alive at a time; beyond it the longest unused are passivated. Default 20,000 (about 9 KB each,
-    /// plus their states).
+    /// Instances alive at a time, of all types together; beyond it those are passivated that were not used for a while.
+    /// Default 20,000 (about 9 KB each, plus their states).
     pub live_max: usize,
     /// Saga instances that may stay alive while they only wait; beyond it each ends as soon as it waits, and is recovered
     /// from the log at its next input. Default 1,000.
@@ -35,6 +35,9 @@ pub struct RuntimeOptions {
     pub restart: RestartPolicy,
     /// When snapshots are taken. Default: every 1,000 events.
     pub snapshots: SnapshotPolicy,
+    /// Snapshots that wait to be saved at a time, over all instances, and one of each; what is due beyond that is taken
+    /// later, of a newer state. Each holds a copy of its state, three while it is written. Default 16.
+    pub snapshots_waiting_max: usize,
     /// How long a sender waits when it names no deadline. Default: for as long as it takes.
     pub deadline: Option<Duration>,
     /// A caller's command id is remembered for so long, whatever the load; older ones are refused. Default 24 hours.
@@ -74,6 +77,7 @@ impl Default for RuntimeOptions {
                 ..RestartPolicy::default()
             },
             snapshots: SnapshotPolicy::EveryEvents(1_000),
+            snapshots_waiting_max: 16,
             deadline: None,
             remembered_for: Duration::from_secs(24 * 3_600),
             remembered_ahead_max: Duration::from_secs(5 * 60),

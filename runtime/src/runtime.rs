@@ -10,7 +10,8 @@ use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, StreamId, Tenant
 use chronicler_store::{AppendError, Head, Store};
 
 use crate::aggregate::AggregateEntity;
-use crate::clock::Clock;
+use crate::clock::{Clock, after};
+use crate::contain::{contain, panicked};
 use crate::directory::AnyDirectory;
 use crate::dispatch::{Core, EntityHandle, SendOptions, StateOf};
 use crate::durable::{self, Claims, DurableOptions, DurableSubscription, SubscribeError};
@@ -127,7 +128,12 @@ impl Runtime {
         let says = match options.command_id {
             // Remembered commands are told apart by what they say, not only by their id.
             Some(_) => Some(Says {
-                fingerprint: fingerprint(&command).map_err(DispatchError::from)?,
+                fingerprint: contain(|| fingerprint(&command))
+                    .map_err(|said| {
+                        let stream = StreamId::new(tenant, handle.entity().category(), id);
+                        panicked("encoding the command", &stream, said)
+                    })?
+                    .map_err(DispatchError::from)?,
                 older: fingerprint::older,
             }),
             None => None,
@@ -280,9 +286,11 @@ impl Runtime {
     /// Stopping goes on with the next call.
     pub async fn stop(&self, options: StopOptions) -> StopReport {
         let core = &self.core;
-        let deadline = core.clock.now().plus(options.deadline);
+        let deadline = after(core.clock.as_ref(), options.deadline);
         let workers_abandoned = self.parts.workers.stop(deadline).await;
         core.stopping.store(true, Ordering::Release);
+        let left = deadline.saturating_duration_since(core.clock.monotonic());
+        let mut over = core.clock.sleep(left);
         loop {
             let drained = core.drained.notified();
             tokio::pin!(drained);
@@ -293,7 +301,7 @@ impl Runtime {
             tokio::select! {
                 biased;
                 () = drained => {}
-                () = core.clock.sleep_until(deadline) => break,
+                () = &mut over => break,
             }
         }
         let abandoned = core.in_flight();
@@ -301,14 +309,14 @@ impl Runtime {
             |directories: &[Arc<dyn AnyDirectory>]| directories.iter().map(|d| d.live()).sum();
         let passivated: usize = live(&self.parts.directories);
         for directory in &self.parts.directories {
-            directory.sweep(chronicler_domain::Timestamp::MAX, 0);
+            directory.passivate_all();
         }
-        core.sweep.notify_one();
-        let limit = deadline.max(core.clock.now()).plus(TASKS_LIMIT);
+        core.residents.too_many.notify_one();
+        let left = deadline.saturating_duration_since(core.clock.monotonic());
         tokio::select! {
             biased;
             () = core.tasks.join() => {}
-            () = core.clock.sleep_until(limit) => {
+            () = core.clock.sleep(left.saturating_add(TASKS_LIMIT)) => {
                 tracing::warn!("background tasks did not end in time, and were ended in the middle of their work");
             }
         }

@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chronicler_domain::Timestamp;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
@@ -111,17 +110,17 @@ const DEATHS_MAX: usize = 64;
 /// Deaths within the policy's time.
 #[derive(Debug, Default)]
 pub(crate) struct RestartBudget {
-    deaths: VecDeque<Timestamp>,
+    deaths: VecDeque<Instant>,
 }
 
 impl RestartBudget {
     /// Counts a death at `now`.
-    pub(crate) fn spend(&mut self, now: Timestamp, policy: &RestartPolicy) -> Fate {
+    pub(crate) fn spend(&mut self, now: Instant, policy: &RestartPolicy) -> Fate {
         self.deaths.push_back(now);
         while self
             .deaths
             .front()
-            .is_some_and(|at| now.since(*at) > policy.within)
+            .is_some_and(|at| now.saturating_duration_since(*at) > policy.within)
         {
             self.deaths.pop_front();
         }
@@ -148,7 +147,8 @@ mod tests {
             ..RestartPolicy::default()
         };
         let mut budget = RestartBudget::default();
-        let at = |seconds: u64| Timestamp::from_millis(1_000 * seconds);
+        let begun = Instant::now();
+        let at = |seconds: u64| begun + Duration::from_secs(seconds);
         assert_eq!(
             budget.spend(at(0), &policy),
             Fate::Restart(Duration::from_millis(50))

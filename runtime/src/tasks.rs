@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +47,14 @@ impl Tasks {
     pub(crate) fn abandon(&self) {
         self.tracker.close();
         self.abandoned.cancel();
+    }
+
+    /// Starts a task that its caller waits for.
+    pub(crate) fn on_its_own<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tokio.spawn(task)
     }
 
     /// Waits until all have ended.

@@ -3,8 +3,14 @@
 use tracing::Span;
 
 /// One command at its instance, from being taken to being handed to the log.
-pub(crate) fn command(stream: &dyn std::fmt::Display, ctx: &chronicler_domain::Context) -> Span {
+/// Under the span that was current where it was sent, whichever request first woke the actor.
+pub(crate) fn command(
+    caller: &Span,
+    stream: &dyn std::fmt::Display,
+    ctx: &chronicler_domain::Context,
+) -> Span {
     tracing::debug_span!(
+        parent: caller.id(),
         "command",
         %stream,
         command_id = %ctx.command_id(),

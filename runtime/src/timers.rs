@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chronicler_domain::Timestamp;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::backoff::{Backoff, Jitter, is_worth_a_warning};
 use crate::clock::Clock;
+use crate::clock_steps::ClockSteps;
 use crate::options::RestartPolicy;
 use crate::workers::{WorkerContext, WorkerError, WorkerSpec, Workers};
 
@@ -44,6 +45,33 @@ pub fn owner_of_timer(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(rest.get(..nul)?).ok()
 }
 
+/// What a timer waits for: the value of its fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerWait {
+    /// For a while since it was armed. As long as the process lives that is measured by the monotonic clock, whatever
+    /// the wall clock is set to; after a restart, when nobody knows how long the process was away, by the date.
+    Duration,
+    /// For a date: whenever the wall clock shows it.
+    Date,
+}
+
+impl TimerWait {
+    /// The value of the fact.
+    pub fn value(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Duration => b"",
+            Self::Date => b"D",
+        })
+    }
+
+    fn read(value: &[u8]) -> Self {
+        match value {
+            b"D" => Self::Date,
+            _ => Self::Duration,
+        }
+    }
+}
+
 /// A timer that has come due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FiredTimer {
@@ -55,12 +83,12 @@ pub struct FiredTimer {
     pub owner: String,
     /// Which one.
     pub name: Bytes,
-    /// What it was armed with.
-    pub value: Bytes,
+    /// What it waited for.
+    pub wait: TimerWait,
 }
 
 impl FiredTimer {
-    fn read(key: Bytes, value: Bytes) -> Option<Self> {
+    fn read(key: Bytes, value: &[u8]) -> Option<Self> {
         let (due, rest) = key.split_first_chunk::<8>()?;
         let nul = rest.iter().position(|byte| *byte == 0)?;
         let owner = std::str::from_utf8(rest.get(..nul)?).ok()?.to_owned();
@@ -70,7 +98,7 @@ impl FiredTimer {
             due,
             owner,
             name,
-            value,
+            wait: TimerWait::read(value),
             key,
         })
     }
@@ -95,11 +123,36 @@ struct Inner {
     jitter: Arc<Jitter>,
     handlers: Mutex<HashMap<String, Arc<dyn TimerHandler>>>,
     changed: Notify,
+    steps: Mutex<ClockSteps>,
+}
+
+/// When the timers are to be looked at again.
+struct Next {
+    /// After so long; `None`: not for that.
+    within: Option<Duration>,
+    /// When the wall clock shows this.
+    at: Timestamp,
+}
+
+impl Next {
+    const NEVER: Self = Self {
+        within: None,
+        at: Timestamp::MAX,
+    };
+
+    fn look_after(&mut self, wait: Duration) {
+        self.within = Some(self.within.map_or(wait, |within| within.min(wait)));
+    }
+
+    fn look_at(&mut self, at: Timestamp) {
+        self.at = self.at.min(at);
+    }
 }
 
 impl Timers {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, jitter: Arc<Jitter>) -> Self {
         let (handlers, changed) = (Mutex::default(), Notify::new());
+        let steps = ClockSteps::new(clock.monotonic(), clock.now(), store.head().sequence);
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -107,6 +160,7 @@ impl Timers {
                 jitter,
                 handlers,
                 changed,
+                steps: Mutex::new(steps),
             }),
         }
     }
@@ -134,6 +188,23 @@ impl Timers {
         drop(handlers);
     }
 
+    /// Notices whether the wall clock was set. Whoever arms timers calls it just before the commit that does: from
+    /// where the log then ends its dates are those of the clock as it is now. Timers of commits that were on their way
+    /// to the log when the clock was set may be early or late by as much.
+    pub fn compare_clocks(&self) {
+        self.clocks();
+    }
+
+    /// What both clocks show, having looked whether one was set.
+    fn clocks(&self) -> (Instant, Timestamp) {
+        let inner = &self.inner;
+        let (monotonic, wall) = (inner.clock.monotonic(), inner.clock.now());
+        let mut steps = inner.steps.lock();
+        // Asked under the lock: a step belongs to one place in the log.
+        steps.look(monotonic, wall, inner.store.head().sequence);
+        (monotonic, wall)
+    }
+
     pub(crate) fn start(&self, workers: &Workers) {
         let timers = self.clone();
         let spec = WorkerSpec {
@@ -151,11 +222,11 @@ impl Timers {
         let stopping = context.stopping();
         let mut at_work = FuturesUnordered::new();
         let mut busy: HashSet<Bytes> = HashSet::new();
-        let mut failing: BTreeMap<Bytes, (u32, Timestamp)> = BTreeMap::new();
+        let mut failing: BTreeMap<Bytes, (u32, Instant)> = BTreeMap::new();
         loop {
-            let now = inner.clock.now();
+            let clocks = self.clocks();
             let (due, next) = self
-                .due(now, &busy, &mut failing)
+                .due(clocks, &busy, &mut failing)
                 .await
                 .map_err(WorkerError)?;
             for timer in due {
@@ -186,9 +257,9 @@ impl Timers {
                         match result {
                             Ok(()) => { failing.remove(&key); }
                             Err(reason) => {
-                                let (attempts, again) = failing.entry(key).or_insert((0, now));
+                                let (attempts, again) = failing.entry(key).or_insert((0, clocks.0));
                                 *attempts = attempts.saturating_add(1);
-                                *again = inner.clock.now().plus(RETRY.wait(*attempts, &inner.jitter));
+                                *again = inner.clock.monotonic() + RETRY.wait(*attempts, &inner.jitter);
                                 if is_worth_a_warning(*attempts) {
                                     tracing::warn!(reason, attempts = *attempts, "timer handler failed");
                                 }
@@ -198,24 +269,27 @@ impl Timers {
                     }
                 }
                 () = inner.changed.notified() => {}
-                () = inner.clock.sleep_until(next), if next < Timestamp::MAX => {}
+                () = inner.clock.sleep(next.within.unwrap_or_default()), if next.within.is_some() => {}
+                () = inner.clock.sleep_until(next.at), if next.at < Timestamp::MAX => {}
             }
         }
         while at_work.next().await.is_some() {}
         Ok(())
     }
 
-    /// The timers that are due and to be fired now, and when the next one is. Forgets of those that failed what is not
+    /// The timers that are due and to be fired now, and when it is to be looked again. Forgets of those that failed what is not
     /// there any more.
     async fn due(
         &self,
-        now: Timestamp,
+        clocks: (Instant, Timestamp),
         busy: &HashSet<Bytes>,
-        failing: &mut BTreeMap<Bytes, (u32, Timestamp)>,
-    ) -> Result<(Vec<FiredTimer>, Timestamp), String> {
+        failing: &mut BTreeMap<Bytes, (u32, Instant)>,
+    ) -> Result<(Vec<FiredTimer>, Next), String> {
         // Timers that nobody handles, that are being handled, or that failed and have to wait are passed over, not in
         // the way: pages go on behind them.
-        let (mut found, mut after, mut next) = (Vec::new(), None, Timestamp::MAX);
+        let (mut found, mut after, mut next) = (Vec::new(), None, Next::NEVER);
+        let (monotonic, wall) = clocks;
+        let reach = self.inner.steps.lock().reach(monotonic, wall);
         let mut still_failing = HashSet::new();
         let owners: HashSet<String> = self.inner.handlers.lock().keys().cloned().collect();
         loop {
@@ -233,23 +307,43 @@ impl Timers {
             let last_page = facts.len() < TIMERS_READ_MAX;
             for fact in facts {
                 after = Some(fact.key.clone());
-                let Some(timer) = FiredTimer::read(fact.key, fact.value) else {
+                let Some(timer) = FiredTimer::read(fact.key, &fact.value) else {
                     continue;
                 };
                 if !owners.contains(&timer.owner) {
                     continue;
                 }
-                if timer.due > now {
+                if timer.due > wall.plus(reach) {
                     failing.retain(|key, _| still_failing.contains(key));
-                    return Ok((found, next.min(timer.due)));
+                    next.look_after(timer.due.since(wall.plus(reach)));
+                    next.look_at(timer.due);
+                    return Ok((found, next));
+                }
+                let left = match timer.wait {
+                    TimerWait::Date => None,
+                    TimerWait::Duration => {
+                        let steps = self.inner.steps.lock();
+                        steps.left(timer.due, fact.sequence, clocks)
+                    }
+                };
+                match left {
+                    None if timer.due > wall => {
+                        next.look_at(timer.due);
+                        continue;
+                    }
+                    Some(left) if !left.is_zero() => {
+                        next.look_after(left);
+                        continue;
+                    }
+                    _ => {}
                 }
                 let again = failing.get(&timer.key).map(|(_, again)| *again);
                 if again.is_some() {
                     still_failing.insert(timer.key.clone());
                 }
-                match again.filter(|again| *again > now) {
+                match again.filter(|again| *again > monotonic) {
                     _ if busy.contains(&timer.key) => {}
-                    Some(again) => next = next.min(again),
+                    Some(again) => next.look_after(again - monotonic),
                     None => found.push(timer),
                 }
             }

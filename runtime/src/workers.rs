@@ -1,6 +1,7 @@
 //! Supervised workers: a future that is started again when it fails, hosted by an actor.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use chronicler_domain::Timestamp;
 use futures::future::BoxFuture;
@@ -8,9 +9,11 @@ use parking_lot::Mutex;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::backoff::{Jitter, is_worth_a_warning};
 use crate::clock::Clock;
+use crate::contain::panic_message;
 use crate::options::RestartPolicy;
 use crate::supervision::{Fate, RestartBudget, Supervised, Supervisor};
 use crate::tasks::Tasks;
@@ -183,15 +186,16 @@ impl Workers {
     }
 
     /// Ends all of them, the latest first, and those at once that have not ended by the deadline. How many those are.
-    pub(crate) async fn stop(&self, deadline: Timestamp) -> usize {
+    pub(crate) async fn stop(&self, deadline: Instant) -> usize {
         // They are forgotten only when they have ended: a stop that was cut short goes on with the next call.
         let all = self.all.lock().clone();
         let mut abandoned = 0;
         for handle in all.iter().rev() {
+            let left = deadline.saturating_duration_since(self.clock.monotonic());
             tokio::select! {
                 biased;
                 () = handle.stop() => {}
-                () = self.clock.sleep_until(deadline) => {
+                () = self.clock.sleep(left) => {
                     abandoned += 1;
                     let worker = &handle.worker.spec.name;
                     tracing::warn!(worker, "a worker did not end in time, and was ended in the middle of its work");
@@ -227,15 +231,15 @@ impl WorkerHandle {
     /// What can be said of it.
     pub fn info(&self) -> WorkerInfo {
         let worker = &self.worker;
-        let now = worker.clock.now();
-        let trouble = worker.lives.lock().trouble.clone();
-        let is_recent = |trouble: &WorkerTrouble| {
-            self.has_ended() || now.since(trouble.last) <= worker.spec.restart.within
-        };
+        let now = worker.clock.monotonic();
+        let lives = worker.lives.lock();
+        let is_recent = lives.is_in_trouble(now, &worker.spec.restart);
+        let trouble = lives.trouble.clone();
+        drop(lives);
         WorkerInfo {
             name: worker.spec.name.clone(),
             status: self.status(),
-            trouble: trouble.filter(is_recent),
+            trouble: trouble.filter(|_| is_recent || self.has_ended()),
         }
     }
 
@@ -300,21 +304,36 @@ struct Lives {
     count: u32,
     budget: RestartBudget,
     trouble: Option<WorkerTrouble>,
+    /// When it failed last.
+    failed_at: Option<Instant>,
 }
 
 impl Lives {
+    /// Whether it failed within the time over which failures are counted.
+    fn is_in_trouble(&self, now: Instant, policy: &RestartPolicy) -> bool {
+        let since = self.failed_at.map(|at| now.saturating_duration_since(at));
+        since.is_some_and(|since| since <= policy.within)
+    }
+
     /// Counts a failure; what is to become of the worker, and how often it failed in a row.
-    fn failed(&mut self, now: Timestamp, reason: &str, policy: &RestartPolicy) -> (Fate, u32) {
+    fn failed(
+        &mut self,
+        now: Instant,
+        date: Timestamp,
+        reason: &str,
+        policy: &RestartPolicy,
+    ) -> (Fate, u32) {
         let fate = self.budget.spend(now, policy);
-        let going_on = self.trouble.take();
-        let going_on = going_on.filter(|trouble| now.since(trouble.last) <= policy.within);
-        let (failures, since) = going_on.map_or((0, now), |t| (t.failures, t.since));
+        let goes_on = self.is_in_trouble(now, policy);
+        let before = self.trouble.take().filter(|_| goes_on);
+        let (failures, since) = before.map_or((0, date), |t| (t.failures, t.since));
+        self.failed_at = Some(now);
         let failures = failures.saturating_add(1);
         self.trouble = Some(WorkerTrouble {
             reason: reason.to_owned(),
             failures,
             since,
-            last: now,
+            last: date,
         });
         (fate, failures)
     }
@@ -353,9 +372,10 @@ impl Worker {
 
 impl Supervised for Worker {
     fn died(self: Arc<Self>, reason: String) {
-        let now = self.clock.now();
-        let failed = self.lives.lock().failed(now, &reason, &self.spec.restart);
-        let (fate, failures) = failed;
+        let (now, date) = (self.clock.monotonic(), self.clock.now());
+        let mut lives = self.lives.lock();
+        let (fate, failures) = lives.failed(now, date, &reason, &self.spec.restart);
+        drop(lives);
         let name = &self.spec.name;
         match fate {
             Fate::GiveUp => {
@@ -389,7 +409,7 @@ impl Supervised for Worker {
                 self.clone().tasks.spawn(async move {
                     tokio::select! {
                         biased;
-                        () = self.clock.sleep_until(now.plus(wait)) => {}
+                        () = self.clock.sleep(wait) => {}
                         () = self.stopping.cancelled() => {}
                     }
                     self.start();
@@ -427,7 +447,19 @@ impl Actor for Hosting {
             stopping: worker.stopping.clone(),
             life,
         };
-        (worker.make)(context).await?;
+        // In a task of its own: the actor library gives an actor a span that lives as long as it does, and everything that
+        // a worker sets in motion would lie under it.
+        let work = AbortOnDropHandle::new(worker.tasks.on_its_own((worker.make)(context)));
+        match work.await {
+            Ok(ended) => ended?,
+            Err(lost) => {
+                let reason = match lost.try_into_panic() {
+                    Ok(panic) => panic_message(panic.as_ref()),
+                    Err(lost) => lost.to_string(),
+                };
+                return Err(WorkerError(reason).into());
+            }
+        }
         worker.status.send_replace(WorkerStatus::Stopped);
         myself.stop(None);
         Ok(())

@@ -5,10 +5,14 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use chronicler_domain::{Aggregate, Context, Decided, Decision, Event, Tenant};
-use chronicler_runtime::{Runtime, RuntimeBuilder, SendOptions, StopOptions};
+use chronicler_runtime::{
+    RestartPolicy, Runtime, RuntimeBuilder, SendOptions, StopOptions, WorkerSpec,
+};
 use chronicler_store::MemoryStore;
 use chronicler_store::memory::AppendFault;
+use futures::FutureExt;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Level, Subscriber};
@@ -153,4 +157,97 @@ async fn a20_commands_appends_and_recoveries_begin_end_and_say_what_went_wrong()
     assert_eq!(spans("begin recovery"), spans("end recovery"), "{seen:#?}");
     assert_eq!(spans("command: command panicked"), 1, "{seen:#?}");
     assert_eq!(spans("append: append failed"), 1, "{seen:#?}");
+}
+
+/// The names of the spans above each span of a command, from the nearest on.
+#[derive(Clone, Default)]
+struct Above(Arc<Mutex<Vec<SpanAbove>>>);
+
+/// A span's name and correlation id, and the names above it.
+type SpanAbove = (String, Vec<String>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Above {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: LayerContext<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let span = context.span(id).unwrap();
+        let above = span.scope().skip(1).map(|span| span.name().to_owned());
+        let name = format!("{} {}", span.name(), fields.correlation_id);
+        self.0.lock().unwrap().push((name, above.collect()));
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn t7_a_command_lies_under_the_span_of_its_sender() {
+    let above = Above::default();
+    let _following =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(above.clone()));
+    let runtime: Runtime = RuntimeBuilder::new(Arc::new(MemoryStore::new()))
+        .aggregate::<Counter>()
+        .build()
+        .await
+        .unwrap();
+    let (tenant, id) = (Tenant::default(), "one".try_into().unwrap());
+    let send = async |correlation: u128| {
+        let options = SendOptions {
+            correlation_id: Some(uuid::Uuid::from_u128(correlation)),
+            ..SendOptions::default()
+        };
+        let sent = runtime.send::<Counter>(&tenant, &id, Command::Add, options);
+        sent.await.unwrap();
+    };
+    // The first wakes the actor; the second finds it; the third has no span; a worker sends the fourth.
+    let request = || tracing::info_span!("request");
+    send(1).instrument(tracing::info_span!("first")).await;
+    send(2).instrument(request()).await;
+    send(3).await;
+    let (sent, runtime_of_worker) = (Arc::new(tokio::sync::Notify::new()), runtime.clone());
+    let done = Arc::clone(&sent);
+    let spec = WorkerSpec {
+        name: "sends".to_owned(),
+        restart: RestartPolicy::default(),
+    };
+    let worker = runtime.workers().spawn(spec, move |_| {
+        let (runtime, done) = (runtime_of_worker.clone(), Arc::clone(&done));
+        async move {
+            let options = SendOptions {
+                correlation_id: Some(uuid::Uuid::from_u128(4)),
+                ..SendOptions::default()
+            };
+            let (tenant, id) = (Tenant::default(), "one".try_into().unwrap());
+            let sent = runtime.send::<Counter>(&tenant, &id, Command::Add, options);
+            sent.await.unwrap();
+            done.notify_one();
+            Ok(())
+        }
+        .boxed()
+    });
+    sent.notified().await;
+    worker.stop().await;
+    runtime.stop(StopOptions::default()).await;
+
+    let seen = above.0.lock().unwrap().clone();
+    let of = |what: &str, number: u128| {
+        let name = format!("{what} {}", uuid::Uuid::from_u128(number));
+        let mut found = seen.iter().filter(|(found, _)| *found == name);
+        let (_, above) = found.next().unwrap();
+        assert!(found.next().is_none(), "{seen:#?}");
+        above.join(" < ")
+    };
+    assert_eq!(of("command", 1), "first");
+    assert_eq!(of("append", 1), "command < first");
+    assert_eq!(of("command", 2), "request");
+    assert_eq!(of("append", 2), "command < request");
+    assert_eq!(of("command", 3), "");
+    assert_eq!(
+        of("command", 4),
+        "",
+        "a worker has no span that it lies under"
+    );
+    let recoveries: Vec<_> = seen
+        .iter()
+        .filter(|(name, _)| name.starts_with("recovery"))
+        .collect();
+    assert_eq!(recoveries.len(), 1);
+    assert_eq!(recoveries[0].1, ["first"], "who had to wait for it");
 }

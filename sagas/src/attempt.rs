@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chronicler_domain::{AggregateId, LogSequence, StreamId, Timestamp};
@@ -72,7 +72,7 @@ impl<S: Saga> Executor<S> {
         let clock = self.runtime.clock();
         let is_held = task.not_before == Timestamp::MAX;
         if !is_held {
-            clock.sleep_until(task.not_before).await;
+            clock.sleep(self.left_before(&task)).await;
         }
         let (turn, has_waited) = self.turns.take(instance, &task).await;
         let category = self.handle.entity().category();
@@ -141,13 +141,13 @@ impl<S: Saga> Executor<S> {
         };
         reached(CrashPlace::Dispatched);
         let now_all_wait = match (&circuit, &attempted) {
-            (Some(circuit), Attempted::Answered(_)) => circuit.ended(true, clock.now()),
+            (Some(circuit), Attempted::Answered(_)) => circuit.ended(true, clock.monotonic()),
             (Some(circuit), Attempted::Unavailable(_)) => {
                 // A service that is away is no reason to give up.
                 if self.tries_of(&task, false).wait_after(attempt).is_none() {
-                    circuit.trip(clock.now());
+                    circuit.trip(clock.monotonic());
                 }
-                circuit.ended(false, clock.now())
+                circuit.ended(false, clock.monotonic())
             }
             _ => false,
         };
@@ -198,6 +198,14 @@ impl<S: Saga> Executor<S> {
         Some((command, options, turn))
     }
 
+    /// How long a retry still has to wait. Its date is in the journal; the wait is no longer than its terms ever ask for,
+    /// whatever became of the wall clock since.
+    fn left_before(&self, task: &Task) -> Duration {
+        let longest = |is_unknown| self.tries_of(task, is_unknown).longest;
+        let left = task.not_before.since(self.runtime.clock().now());
+        left.min(longest(false).max(longest(true)))
+    }
+
     /// How often it is tried: as its own terms say, else as the options do.
     fn tries_of(&self, task: &Task, is_unknown: bool) -> Tries {
         let (own, policy) = match (task.is_undo, is_unknown) {
@@ -245,7 +253,7 @@ impl<S: Saga> Executor<S> {
             };
             let mut changes = circuit.changes();
             changes.mark_unchanged();
-            let until = match circuit.pass(self.runtime.clock().now()) {
+            let until = match circuit.pass(self.runtime.clock().monotonic()) {
                 Pass::Go => return Ok(passage(None)),
                 Pass::Probe => return Ok(passage(Some(circuit.probing()))),
                 Pass::Wait(until) => until,
@@ -261,12 +269,15 @@ impl<S: Saga> Executor<S> {
     }
 
     /// Waits until a circuit changes, or until its next probe may go.
-    async fn until_it_may_pass<T>(&self, mut changes: watch::Receiver<T>, until: Timestamp) {
+    async fn until_it_may_pass<T>(&self, mut changes: watch::Receiver<T>, until: Option<Instant>) {
         let clock = self.runtime.clock();
         let probe_at = async {
             match until {
-                Timestamp::MAX => std::future::pending().await,
-                until => clock.sleep_until(until).await,
+                None => std::future::pending().await,
+                Some(until) => {
+                    let left = until.saturating_duration_since(clock.monotonic());
+                    clock.sleep(left).await;
+                }
             }
         };
         tokio::select! {
@@ -339,7 +350,7 @@ impl<S: Saga> Executor<S> {
             result = call => result.unwrap_or_else(|panic| {
                 CallResult::Unknown(format!("the call panicked: {}", said(panic.as_ref())))
             }),
-            () = clock.sleep_until(clock.now().plus(patience)) => {
+            () = clock.sleep(patience) => {
                 CallResult::Unknown(format!("no answer in {} s", patience.as_secs_f64()))
             }
         };

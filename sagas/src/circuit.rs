@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chronicler_domain::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -20,6 +19,9 @@ pub struct CircuitOptions {
     /// The longest such wait. Default 60 s.
     pub probe_longest: Duration,
 }
+
+/// The longest wait for a probe that can be asked for: what is longer is cut to this.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 impl Default for CircuitOptions {
     fn default() -> Self {
@@ -48,9 +50,9 @@ enum State {
     /// Attempts go through; so many in a row were not taken.
     Closed { untaken: u32 },
     /// Attempts wait; so many probes failed, the next may go then.
-    Open { probes: u32, probe_at: Timestamp },
+    Open { probes: u32, probe_at: Instant },
     /// One attempt is under way as a probe.
-    Probing { probes: u32 },
+    Probing { probes: u32, since: Instant },
 }
 
 /// What an attempt may do.
@@ -60,7 +62,9 @@ pub(crate) enum Pass {
     /// It goes as the probe: whatever becomes of it has to be said.
     Probe,
     /// It waits, at least until then.
-    Wait(Timestamp),
+    ///
+    /// `None`: until something about the circuit changes.
+    Wait(Option<Instant>),
 }
 
 impl Circuits {
@@ -88,21 +92,21 @@ impl Circuits {
 impl Circuit {
     /// Asks to go through. Who is let go as the probe has to say how it went, or drop what [`probing`](Self::probing)
     /// gives.
-    pub(crate) fn pass(&self, now: Timestamp) -> Pass {
+    pub(crate) fn pass(&self, now: Instant) -> Pass {
         let mut pass = Pass::Go;
         self.state.send_if_modified(|state| match *state {
             State::Closed { .. } => false,
             State::Open { probes, probe_at } if probe_at <= now => {
                 pass = Pass::Probe;
-                *state = State::Probing { probes };
+                *state = State::Probing { probes, since: now };
                 true
             }
             State::Open { probe_at, .. } => {
-                pass = Pass::Wait(probe_at);
+                pass = Pass::Wait(Some(probe_at));
                 false
             }
             State::Probing { .. } => {
-                pass = Pass::Wait(Timestamp::MAX);
+                pass = Pass::Wait(None);
                 false
             }
         });
@@ -110,7 +114,7 @@ impl Circuit {
     }
 
     /// An attempt ended: did the service take it? Whether others wait now.
-    pub(crate) fn ended(&self, taken: bool, now: Timestamp) -> bool {
+    pub(crate) fn ended(&self, taken: bool, now: Instant) -> bool {
         self.state.send_if_modified(|state| {
             let before = *state;
             *state = match (taken, *state) {
@@ -121,7 +125,7 @@ impl Circuit {
                     }
                 }
                 (false, State::Closed { .. }) => self.opened(0, now),
-                (false, State::Probing { probes }) => self.opened(probes + 1, now),
+                (false, State::Probing { probes, .. }) => self.opened(probes + 1, now),
                 // One that began before the circuit opened.
                 (false, open @ State::Open { .. }) => open,
             };
@@ -131,7 +135,7 @@ impl Circuit {
     }
 
     /// Attempts wait from now on: one of them could not be made again.
-    pub(crate) fn trip(&self, now: Timestamp) {
+    pub(crate) fn trip(&self, now: Instant) {
         self.state.send_if_modified(|state| {
             let is_closed = matches!(state, State::Closed { .. });
             if is_closed {
@@ -141,12 +145,12 @@ impl Circuit {
         });
     }
 
-    fn opened(&self, probes: u32, now: Timestamp) -> State {
+    fn opened(&self, probes: u32, now: Instant) -> State {
         let doubled = 2_u32.saturating_pow(probes.min(16));
         let wait = self.options.probe_after.saturating_mul(doubled);
         State::Open {
             probes,
-            probe_at: now.plus(wait.min(self.options.probe_longest)),
+            probe_at: now + wait.min(self.options.probe_longest).min(PROBE_WAIT_MAX),
         }
     }
 
@@ -167,10 +171,10 @@ pub(crate) struct Probing(Arc<Circuit>);
 impl Drop for Probing {
     fn drop(&mut self) {
         self.0.state.send_if_modified(|state| {
-            let State::Probing { probes } = *state else {
+            let State::Probing { probes, since } = *state else {
                 return false;
             };
-            let probe_at = Timestamp::EPOCH;
+            let probe_at = since;
             *state = State::Open { probes, probe_at };
             true
         });
@@ -181,12 +185,15 @@ impl Drop for Probing {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1_000)
+    /// Instants so many seconds after some first one.
+    fn seconds() -> impl Fn(u64) -> Instant {
+        let begun = Instant::now();
+        move |seconds| begun + Duration::from_secs(seconds)
     }
 
     #[test]
     fn it_opens_after_several_in_a_row_that_were_not_taken_and_lets_one_through_at_a_time() {
+        let at = seconds();
         let circuits = Circuits::new(CircuitOptions::default());
         let circuit = circuits.of("bank");
         for _ in 0..9 {
@@ -198,12 +205,12 @@ mod tests {
             assert_eq!(circuit.pass(at(0)), Pass::Go);
         }
         circuit.ended(false, at(0));
-        assert_eq!(circuit.pass(at(0)), Pass::Wait(at(1)));
+        assert_eq!(circuit.pass(at(0)), Pass::Wait(Some(at(1))));
         assert_eq!(circuits.of("post").pass(at(0)), Pass::Go);
         assert_eq!(circuit.pass(at(1)), Pass::Probe);
-        assert_eq!(circuit.pass(at(1)), Pass::Wait(Timestamp::MAX));
+        assert_eq!(circuit.pass(at(1)), Pass::Wait(None));
         circuit.ended(false, at(1));
-        assert_eq!(circuit.pass(at(2)), Pass::Wait(at(3)));
+        assert_eq!(circuit.pass(at(2)), Pass::Wait(Some(at(3))));
         assert_eq!(circuit.pass(at(3)), Pass::Probe);
         circuit.ended(true, at(3));
         assert_eq!(circuit.pass(at(3)), Pass::Go);
@@ -211,6 +218,7 @@ mod tests {
 
     #[test]
     fn after_a_probe_that_is_dropped_another_may_go() {
+        let at = seconds();
         let circuit = Circuits::new(CircuitOptions::default()).of("bank");
         for _ in 0..10 {
             circuit.ended(false, at(0));

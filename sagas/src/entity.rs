@@ -1,10 +1,12 @@
 //! A saga instance as the runtime hosts it: journal entries and the saga's own events in one stream.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use chronicler_domain::{
     Category, Context, InvalidId, LogSequence, Metadata, SchemaVersion, StreamId, Tenant, Timestamp,
 };
-use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, timer_key};
+use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, TimerWait, timer_key};
 use chronicler_store::codec::{
     CodecError, CodecId, EventDecoder, PayloadCodec, decode_shaped, encode, encode_shaped,
 };
@@ -119,6 +121,7 @@ impl<S: Saga> SagaEntity<S> {
         &self,
         stream: &StreamId,
         before: &Snapshot,
+        dated: &BTreeSet<String>,
         state: &InstanceState<S::State>,
     ) -> Vec<SideRecord> {
         let mut records = Vec::new();
@@ -129,7 +132,11 @@ impl<S: Saga> SagaEntity<S> {
         }
         for (key, due) in &state.timers {
             if before.timers.get(key) != Some(due) {
-                records.push(self.timer(stream, key, *due, Some(Bytes::new())));
+                let wait = match dated.contains(key) {
+                    true => TimerWait::Date,
+                    false => TimerWait::Duration,
+                };
+                records.push(self.timer(stream, key, *due, Some(wait.value())));
             }
         }
         let open = OpenFact::of(&self.saga, state);
@@ -320,7 +327,11 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let depth = ctx.metadata().causation_depth;
         let mut step = Step::new(&self.saga, state, ctx.now());
         step.too_deep = (depth > self.causation_depth_max).then_some(depth);
-        let Taken { events, mut due } = step.take(command)?;
+        let Taken {
+            events,
+            mut due,
+            dated,
+        } = step.take(command)?;
         if let Some(reason) = state.quarantined.as_ref()
             && quarantined_before.as_ref() != Some(reason)
         {
@@ -338,7 +349,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
             let effects = 0..u32::try_from(state.effects.len()).unwrap_or(u32::MAX);
             due.extend(effects.flat_map(|effect| [(effect, false), (effect, true)]));
         }
-        let mut records = self.records(&stream, &before, state);
+        let mut records = self.records(&stream, &before, &dated, state);
         if let Some((key, due)) = fired
             && before.timers.get(&key) != Some(&due)
         {

@@ -208,6 +208,8 @@ impl<S: Saga> Executor<S> {
             deadline: Deadline::None,
             ..options
         };
+        // Its dates are taken from the clock as it is now, and not as it was before somebody set it.
+        self.runtime.timers().compare_clocks();
         let mut attempt = 0;
         loop {
             let sent = self.handle.send(
@@ -231,7 +233,7 @@ impl<S: Saga> Executor<S> {
     pub(crate) async fn pause(&self, attempt: u32) {
         let clock = self.runtime.clock();
         let wait = QUICK_WAIT.saturating_mul(2_u32.saturating_pow(attempt));
-        clock.sleep_until(clock.now().plus(wait)).await;
+        clock.sleep(wait).await;
     }
 
     /// The worker: takes up what was left open, then whatever is decided.

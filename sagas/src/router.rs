@@ -73,7 +73,7 @@ impl<S: Saga> Router<S> {
                 biased;
                 () = stopping.cancelled() => break,
                 batch = subscription.next() => batch.map_err(|error| wrong(&error))?,
-                () = clock.sleep_until(clock.now().plus(CURSOR_IDLE)), if dirty => {
+                () = clock.sleep(CURSOR_IDLE), if dirty => {
                     committed = subscription.through();
                     self.commit_cursor(committed).await.map_err(|error| wrong(&error))?;
                     continue;

@@ -186,21 +186,32 @@ impl Client {
     }
 }
 
-/// The example, built as this test was.
+/// The example `esdrv` with its crash points armed, built as this test was. It is a target of its own: what lies in
+/// `target/*/examples` is what anybody builds there.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let this = std::env::current_exe().unwrap();
         let profile = this.parent().unwrap().parent().unwrap();
-        // A test that is run alone is not accompanied by the examples.
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "esdrv"]);
+        build.args(["test", "--no-run", "--quiet", "--features", "test-points"]);
+        build.args(["--test", "driver_that_dies", "--message-format", "json"]);
         if profile.ends_with("release") {
             build.arg("--release");
         }
-        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-        assert!(built.unwrap().success(), "the example does not build");
-        profile.join("examples/esdrv")
+        let built = build
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "the driver does not build");
+        let told = String::from_utf8(built.stdout).unwrap();
+        let told = told
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut built = told.filter(|told| told["target"]["name"] == "driver_that_dies");
+        let program = built.find_map(|told| told["executable"].as_str().map(PathBuf::from));
+        program.expect("cargo says where it is")
     })
 }
 

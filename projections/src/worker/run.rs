@@ -295,8 +295,7 @@ async fn idle(setup: &Setup, is_unwritten: bool) {
     if !is_unwritten {
         return std::future::pending().await;
     }
-    let at = setup.clock.now().plus(setup.options.flush.idle);
-    setup.clock.sleep_until(at).await;
+    setup.clock.sleep(setup.options.flush.idle).await;
 }
 
 /// Removes the facts about events that are no longer set aside.

@@ -191,11 +191,10 @@ impl<F: Fold> Track<F> {
             Verdict::RetryAfter(wait) => {
                 tracing::warn!(projection = %name, %position, tries, %reason, "an event failed and is tried again");
                 setup.progress.retrying(position, tries, reason);
-                let until = setup.clock.now().plus(wait);
                 let stopping = ctx.stopping();
                 let interrupted = tokio::select! {
                     biased;
-                    () = setup.clock.sleep_until(until) => false,
+                    () = setup.clock.sleep(wait) => false,
                     () = stopping.cancelled() => true,
                 };
                 if interrupted {

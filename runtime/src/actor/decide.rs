@@ -14,12 +14,13 @@ use uuid::Uuid;
 
 use super::look_up::{Asking, look_up};
 use super::turn::{Live, Turn};
+use crate::contain::{self, panic_message};
 use crate::dedup::{Place, Remembered};
 use crate::dispatch::Admitted;
 use crate::entity::{Draft, Entity, Refusal};
 use crate::error::{DispatchError, SendError};
 use crate::inbox::{Answer, Body, CommandEnvelope, Identity, Searched};
-use crate::instance::Instance;
+use crate::instance::{Instance, refuse};
 use crate::receipt::Receipt;
 use crate::telemetry;
 
@@ -27,10 +28,11 @@ type Outcomes<E> = Result<<E as Entity>::Reply, <E as Entity>::Rejection>;
 
 impl<E: Entity> Turn<E> {
     pub(super) async fn decide(&mut self, command: Box<CommandEnvelope<E>>) {
-        let span = telemetry::command(&self.instance.stream, &command.ctx);
+        let span = telemetry::command(&command.caller, &self.instance.stream, &command.ctx);
         let core = Arc::clone(&self.instance.core);
-        let now = || core.clock.now();
-        if let Some(deadline) = command.ctx.deadline().filter(|deadline| now() > *deadline) {
+        let now = || core.clock.monotonic();
+        if command.expires.is_some_and(|expires| now() > expires) {
+            let deadline = command.ctx.deadline().unwrap_or_default();
             let outcome = Outcome::NotApplied;
             return refuse(
                 command,
@@ -61,8 +63,10 @@ impl<E: Entity> Turn<E> {
         let CommandEnvelope {
             body,
             ctx,
+            expires: _,
             identity,
             says,
+            caller: _,
             answer,
             admitted,
             ..
@@ -70,14 +74,18 @@ impl<E: Entity> Turn<E> {
         let command_hash = says.map(|says| says.fingerprint);
         let instance = Arc::clone(&self.instance);
         let Some(live) = &mut self.live else { return };
-        let fail = |answer: Answer<E>, error: DispatchError| drop(answer.send(Err(error.into())));
+        let fail = |to: Answer<E>, error: DispatchError| contain::answer(to, Err(error.into()));
         let decoded = match body {
             Body::Typed(command) => Ok(command),
-            Body::Encoded { codec, bytes } => instance.entity.decode_command(codec, &bytes),
+            Body::Encoded { codec, bytes } => {
+                instance
+                    .entity
+                    .decode_command(&instance.stream, codec, &bytes)
+            }
         };
         let command = match decoded {
             Ok(command) => command,
-            Err(error) => return fail(answer, error.into()),
+            Err(error) => return fail(answer, error),
         };
         let decided = catch_unwind(AssertUnwindSafe(|| {
             instance.entity.decide(&mut live.state, command, &ctx)
@@ -208,7 +216,7 @@ impl<E: Entity> Turn<E> {
             }
             let answered = settle_answer(&settled, result, outcome, position);
             reached(CrashPlace::Reply);
-            drop(answer.send(answered));
+            contain::answer(answer, answered);
             reached(CrashPlace::Replied);
             let untidy = || settled.untidy.load(Ordering::Acquire) && settled.in_flight.len() == 0;
             if failed || rests || untidy() {
@@ -221,7 +229,7 @@ impl<E: Entity> Turn<E> {
         if let Err(held) = store.offer(append, Box::new(move |result| done.call(result))) {
             self.held = Some(held);
         }
-        self.snapshot_if_due(false);
+        self.snapshot_if_due();
     }
 
     /// Gives a repeated command the outcome of the first; gives the command back if it is none. A command that the log
@@ -342,7 +350,7 @@ fn repeat<E: Entity>(instance: &Arc<Instance<E>>, found: Remembered, command: Co
             }
             .into()),
         };
-        drop(answer.send(answered));
+        contain::answer(answer, answered);
         drop(admitted);
     }));
 }
@@ -383,7 +391,9 @@ fn remember<E: Entity>(
     outcome: &Outcomes<E>,
     version: StreamVersion,
 ) -> Result<(SideRecord, Arc<OnceLock<Place>>), DispatchError> {
-    let encoded = instance.entity.encode_outcome(outcome.as_ref())?;
+    let encoded = instance
+        .entity
+        .encode_outcome(&instance.stream, outcome.as_ref())?;
     let (issued_at, decided_at) = match identity {
         Identity::Caller { issued_at } => (Some(issued_at), None),
         Identity::Effect { decided_at } => (None, Some(decided_at)),
@@ -489,7 +499,7 @@ fn answer_when_durable<E: Entity>(
                 duplicate: false,
             }),
         };
-        drop(answer.send(answered));
+        contain::answer(answer, answered);
         drop(admitted);
     }));
 }
@@ -513,19 +523,7 @@ fn refuse_when_durable<E: Entity>(
     let stream = instance.stream.clone();
     instance.in_flight.after_all(Box::new(move |durable| {
         let error = durable.map_or_else(|source| lost(stream, source), |_| error);
-        drop(answer.send(Err(error.into())));
+        contain::answer(answer, Err(error.into()));
         drop(admitted);
     }));
-}
-
-#[expect(clippy::boxed_local, reason = "it comes out of the inbox in its box")]
-fn refuse<E: Entity>(command: Box<CommandEnvelope<E>>, error: DispatchError) {
-    drop(command.answer.send(Err(error.into())));
-}
-
-/// What a panic said, as far as it said it in words.
-pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it said nothing in words".to_owned())
 }

@@ -13,7 +13,7 @@ use crate::dispatch::Core;
 use crate::entity::Entity;
 use crate::error::DispatchError;
 use crate::inbox::{CommandEnvelope, Envelope, Searched};
-use crate::instance::Instance;
+use crate::instance::{Instance, refuse};
 
 /// The longest span whose ids are kept in memory after it was read: 2 MiB of them.
 const LEARNED_MAX: usize = 262_144;
@@ -120,7 +120,7 @@ impl<E: Entity> Asking<E> {
             id: self.id(),
             source: source.clone(),
         };
-        drop(self.command.answer.send(Err(error.into())));
+        refuse(self.command, error);
     }
 }
 

@@ -11,10 +11,10 @@ use futures::StreamExt;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::decide::panic_message;
 use super::reading::Permit;
 use super::snapshot::SnapshotBody;
 use super::turn::{Live, Turn};
+use crate::contain::{contain, let_go, panic_message};
 use crate::dedup::{Memory, Remembered};
 use crate::entity::Entity;
 use crate::error::DispatchError;
@@ -35,7 +35,7 @@ impl<E: Entity> Turn<E> {
     pub(super) async fn recovered(&mut self) -> Result<(), DispatchError> {
         let stream = &self.instance.stream;
         if let Some(reason) = self.instance.core.quarantine.reason(stream) {
-            self.live = None;
+            let_go(self.live.take());
             return Err(DispatchError::Quarantined {
                 stream: stream.clone(),
                 reason,
@@ -59,23 +59,23 @@ impl<E: Entity> Turn<E> {
             }));
             answer.await.map_err(|_| DispatchError::Stopped)?;
         }
-        let sleep = |wait| core.clock.sleep_until(core.clock.now().plus(wait));
+        let sleep = |wait| core.clock.sleep(wait);
         let mut waited = Duration::ZERO;
-        if let Some(wait) = core.failing.wait(&stream, core.clock.now()) {
+        if let Some(wait) = core.failing.wait(&stream, core.clock.monotonic()) {
             sleep(wait).await;
             waited += wait;
         }
         loop {
-            let begun = core.clock.now();
+            let begun = core.clock.monotonic();
             match attempt(&self.instance).await {
                 Ok((mut live, end)) => {
-                    live.since_snapshot.recovery = core.clock.now().since(begun);
+                    live.since_snapshot.recovery = core.clock.monotonic() - begun;
                     self.instance.in_flight.reset(end);
                     self.live = Some(live);
                     if let Some(attempts) = core.failing.forget(&stream) {
                         tracing::info!(%stream, attempts, "an instance that could not be recovered is recovered");
                     }
-                    self.snapshot_if_due(false);
+                    self.snapshot_if_due();
                     return Ok(());
                 }
                 Err(Failure::Closed) => return Err(DispatchError::Stopped),
@@ -90,9 +90,9 @@ impl<E: Entity> Turn<E> {
                 }
                 Err(Failure::Passing(reason)) => {
                     let reason = reason.into();
-                    let now = core.clock.now();
-                    let wait = core.failing.note(&stream, &reason, now, &core.jitter);
-                    waited += wait + now.since(begun);
+                    let now = core.clock.monotonic();
+                    let wait = core.failing.note(&stream, &reason, now, &core);
+                    waited += wait + now.saturating_duration_since(begun);
                     if waited > PATIENCE {
                         // Everybody who waits has waited for this try: what comes later has the next one.
                         let why = |stream| DispatchError::Recovery {
@@ -155,16 +155,21 @@ async fn replay<E: Entity>(
     snapshot: Option<Base<E>>,
 ) -> Result<(Live<E>, Settled), Failure> {
     let core = &instance.core;
-    let mut base = snapshot.unwrap_or_else(|| Base {
-        live: Live {
-            state: instance.entity.initial(&instance.stream),
-            version: StreamVersion::ZERO,
-            commit_id: None,
-            memory: Memory::new(&core.memory),
-            since_snapshot: SnapshotFacts::default(),
+    let mut base = match snapshot {
+        Some(base) => base,
+        None => Base {
+            live: Live {
+                state: contain(|| instance.entity.initial(&instance.stream)).map_err(|said| {
+                    Failure::Unfoldable(format!("its first state panicked: {said}"))
+                })?,
+                version: StreamVersion::ZERO,
+                commit_id: None,
+                memory: Memory::new(&core.memory),
+                since_snapshot: SnapshotFacts::default(),
+            },
+            end: Settled::default(),
         },
-        end: Settled::default(),
-    });
+    };
     let after = base.end.sequence;
     let query = StreamQuery {
         after,

@@ -1,6 +1,5 @@
 //! Taking snapshots, off the reply path and of durable versions only; and the passivation that may take one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use tokio::sync::oneshot;
 use super::turn::Turn;
 use crate::dedup::MemoryImage;
 use crate::entity::Entity;
+use crate::instance::SnapshotPlace;
 use crate::snapshots::SnapshotFacts;
 
 /// What every snapshot begins with. Earlier releases began with the length of the state, which this cannot be: each
@@ -36,28 +36,38 @@ impl SnapshotBody {
 }
 
 impl<E: Entity> Turn<E> {
-    /// Takes a snapshot if the policy says so. The state is encoded now and saved when it is durable.
+    /// Takes a snapshot if the policy says so and it can be taken now. The state is encoded now and saved when it is
+    /// durable.
+    ///
+    /// While an earlier one of the instance waits to be saved, or as many of others as may, none is taken, and nothing is
+    /// copied: it stays due, and the next commit asks again. So what waits is bounded, and what is taken then is newer.
+    pub(super) fn snapshot_if_due(&mut self) {
+        if self.is_snapshot_due(false)
+            && let Some(place) = self.instance.place_for_snapshot()
+        {
+            drop(self.snapshot(place));
+        }
+    }
+
+    fn is_snapshot_due(&self, passivating: bool) -> bool {
+        self.live.as_ref().is_some_and(|live| {
+            let facts = SnapshotFacts {
+                passivating,
+                ..live.since_snapshot
+            };
+            self.instance.core.options.snapshots.is_due(&facts)
+        })
+    }
+
     /// Gives a receiver that ends when it is saved, or was not.
-    pub(super) fn snapshot_if_due(&mut self, passivating: bool) -> Option<oneshot::Receiver<()>> {
+    fn snapshot(&mut self, place: SnapshotPlace<E>) -> Option<oneshot::Receiver<()>> {
         let instance = Arc::clone(&self.instance);
         let live = self.live.as_mut()?;
-        let facts = SnapshotFacts {
-            passivating,
-            ..live.since_snapshot
-        };
-        if !instance.core.options.snapshots.is_due(&facts) {
-            return None;
-        }
         let commit_id = live.commit_id?;
-        let encoded = catch_unwind(AssertUnwindSafe(|| instance.entity.snapshot(&live.state)));
-        let state = match encoded {
-            Ok(Ok(state)) => state,
-            Ok(Err(error)) => {
+        let state = match instance.entity.snapshot(&live.state) {
+            Ok(state) => state,
+            Err(error) => {
                 tracing::warn!(stream = %instance.stream, %error, "no snapshot: the state cannot be encoded");
-                return None;
-            }
-            Err(_) => {
-                tracing::warn!(stream = %instance.stream, "no snapshot: encoding the state panicked");
                 return None;
             }
         };
@@ -79,6 +89,7 @@ impl<E: Entity> Turn<E> {
             let core = Arc::clone(&saver.core);
             core.tasks.spawn(async move {
                 save(&saver, body, version, end.sequence, commit_id).await;
+                drop(place);
                 let _nobody_waits = saved.send(());
             });
         }));
@@ -90,7 +101,10 @@ impl<E: Entity> Turn<E> {
         if self.instance.is_busy() || self.instance.in_flight.has_failed() {
             return false;
         }
-        if let Some(saved) = self.snapshot_if_due(true) {
+        if self.is_snapshot_due(true)
+            && let Some(place) = self.instance.wait_for_place().await
+            && let Some(saved) = self.snapshot(place)
+        {
             // It ends whether or not the snapshot was saved.
             drop(saved.await);
         }

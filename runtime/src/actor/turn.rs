@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 
 use chronicler_domain::StreamVersion;
 use chronicler_store::HeldBack;
+use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::contain::let_go;
 use crate::dedup::Memory;
 use crate::entity::Entity;
 use crate::error::DispatchError;
 use crate::inbox::{Envelope, Query};
-use crate::instance::Instance;
+use crate::instance::{Instance, refuse};
 use crate::snapshots::SnapshotFacts;
 
 /// Envelopes after which an actor lets others run.
@@ -38,6 +40,12 @@ pub(super) struct Live<E: Entity> {
     pub(super) since_snapshot: SnapshotFacts,
 }
 
+impl<E: Entity> Drop for Turn<E> {
+    fn drop(&mut self) {
+        let_go(self.live.take());
+    }
+}
+
 impl<E: Entity> Turn<E> {
     pub(super) fn new(instance: Arc<Instance<E>>) -> Self {
         Self {
@@ -60,9 +68,10 @@ impl<E: Entity> Turn<E> {
             };
             match envelope {
                 Envelope::Command(command) | Envelope::Again(command) => {
-                    match self.recovered().await {
+                    let span = command.caller.clone();
+                    match self.recovered().instrument(span).await {
                         Ok(()) => self.decide(command).await,
-                        Err(error) => drop(command.answer.send(Err(error.into()))),
+                        Err(error) => refuse(command, error),
                     }
                 }
                 Envelope::Query(query) => match self.recovered().await {
@@ -76,6 +85,11 @@ impl<E: Entity> Turn<E> {
                 }
                 // The one deliberate panic: it sets in motion what a fault in the runtime itself would.
                 Envelope::Crash => std::panic::panic_any("crashed on request".to_owned()),
+                Envelope::MakeRoom(_until_answered) => {
+                    if self.passivate().await {
+                        return ControlFlow::Break(());
+                    }
+                }
                 Envelope::Passivate(answer) => {
                     let retired = self.passivate().await;
                     if let Some(answer) = answer {
@@ -131,7 +145,8 @@ impl<E: Entity> Turn<E> {
 
     /// Forgets the state: it is in doubt. The next command recovers it, behind a barrier.
     pub(super) fn discard(&mut self) {
-        if self.live.take().is_some() {
+        if let Some(live) = self.live.take() {
+            let_go(live);
             self.instance.put_behind_barrier();
         }
     }

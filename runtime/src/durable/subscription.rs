@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chronicler_domain::{GlobalPosition, Timestamp};
+use chronicler_domain::GlobalPosition;
 use chronicler_store::{FactKind, Filter, RecordedCommit};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -43,9 +43,9 @@ pub struct DurableSubscription {
     pending: VecDeque<RecordedCommit>,
     pending_through: GlobalPosition,
     /// When something is to be recorded that no acknowledgement recorded.
-    due: Option<Timestamp>,
+    due: Option<Instant>,
     /// Not before this time.
-    again: Timestamp,
+    again: Instant,
 }
 
 /// The end of a subscription: from then on nothing is acknowledged in its name, and the name is free.
@@ -102,6 +102,7 @@ impl DurableSubscription {
             filter: Filter::clone(&filter),
         };
         let subscription = Subscription::new(Arc::clone(&store), following, core.ended.clone());
+        let again = clock.monotonic();
         let shared = Arc::new(Shared {
             key: key(name),
             store,
@@ -128,7 +129,7 @@ impl DurableSubscription {
             pending: VecDeque::new(),
             pending_through: after,
             due: None,
-            again: Timestamp::default(),
+            again,
         })
     }
 
@@ -167,22 +168,23 @@ impl DurableSubscription {
             }
             let shared = &self.shared;
             let behind = shared.behind();
-            let now = shared.clock.now();
+            let now = shared.clock.monotonic();
             let due = match (behind, self.due) {
                 (0, _) => None,
                 (_, Some(due)) => Some(due),
-                (_, None) => Some(now.plus(shared.policy.idle)),
+                (_, None) => now.checked_add(shared.policy.idle),
             };
             self.due = due;
             let is_due = behind >= PASSED_OVER_MAX || due.is_some_and(|due| due <= now);
             if is_due && now >= self.again {
                 // Again in a while, whether it succeeds or not.
-                self.again = now.plus(RECORD_AGAIN);
-                self.due = Some(now.plus(shared.policy.idle.max(RECORD_AGAIN)));
+                self.again = now + RECORD_AGAIN;
+                self.due = now.checked_add(shared.policy.idle.max(RECORD_AGAIN));
                 shared.record_if_possible();
                 continue;
             }
-            let idle = shared.clock.sleep_until(due.unwrap_or(now).max(self.again));
+            let until = due.unwrap_or(now).max(self.again);
+            let idle = shared.clock.sleep(until.saturating_duration_since(now));
             tokio::select! {
                 biased;
                 batch = self.subscription.next(), if self.pending.is_empty() => {

@@ -1,12 +1,19 @@
 //! The lives of an instance: recovered, passivated, crashed, quarantined.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chronicler_domain::{Tenant, Timestamp};
-use chronicler_runtime::{DispatchError, RestartPolicy, RuntimeOptions, SendError};
+use chronicler_domain::{Aggregate, Context, Decided, Decision, Never, Tenant, Timestamp};
+use chronicler_runtime::{
+    DispatchError, ManualClock, RestartPolicy, RuntimeBuilder, RuntimeOptions, SendError,
+    SendOptions,
+};
 use chronicler_store::{Append, EventLog, Expected, MemoryStore};
 
-use crate::fixture::{Command, Counter, fixture, id, settle, stream, with};
+use serde::{Deserialize, Serialize};
+
+use crate::fixture::{Command, Counter, Happened, fixture, id, settle, stream, with};
 
 #[tokio::test]
 async fn a4_recovery_reads_in_batches() {
@@ -46,6 +53,76 @@ async fn a7_beyond_the_cap_the_longest_unused_goes_first() {
     }
     assert_eq!(f.live(), 3);
     assert_eq!(f.total("a").await, 1);
+}
+
+static BEGUN: AtomicU32 = AtomicU32::new(0);
+
+/// Counts how often one is made.
+#[derive(Clone, Serialize, Deserialize)]
+struct Other;
+
+impl Default for Other {
+    fn default() -> Self {
+        BEGUN.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Aggregate for Other {
+    const CATEGORY: &'static str = "other";
+    type Command = ();
+    type Event = Happened;
+    type Reply = ();
+    type Rejection = Never;
+
+    fn decide(&self, (): (), _: &Context) -> Decided<Self> {
+        Ok(Decision::nothing())
+    }
+
+    fn evolve(&mut self, _: &Happened) {}
+}
+
+#[tokio::test]
+async fn t6_the_cap_holds_for_all_types_together_and_spares_who_is_used() {
+    let mut options = RuntimeOptions::default();
+    options.live_max = 100;
+    let runtime = RuntimeBuilder::new(Arc::new(MemoryStore::new()))
+        .clock(Arc::new(ManualClock::default()))
+        .options(options)
+        .aggregate::<Counter>()
+        .aggregate::<Other>()
+        .build()
+        .await
+        .unwrap();
+    let (tenant, options) = (Tenant::default(), SendOptions::default());
+    let (counters, others) = (
+        runtime.aggregate::<Counter>().unwrap().clone(),
+        runtime.aggregate::<Other>().unwrap().clone(),
+    );
+    for n in 0..400 {
+        let name = id(&format!("n{n}"));
+        let (one, other) = (options.clone(), options.clone());
+        let sent = counters.send(&tenant, &name, Command::Add(1), one);
+        sent.await.unwrap();
+        let sent = others.send(&tenant, &name, (), other);
+        sent.await.unwrap();
+        // Used all the time.
+        let hot = id("n0");
+        let sent = others.send(&tenant, &hot, (), options.clone());
+        sent.await.unwrap();
+        settle().await;
+        assert!(counters.live() + others.live() <= 100);
+    }
+    assert_eq!(counters.live() + others.live(), 100);
+    assert!(
+        counters.live() >= 25 && others.live() >= 25,
+        "both have their share"
+    );
+    assert_eq!(
+        BEGUN.load(Ordering::SeqCst),
+        400,
+        "each was made once: the one in use never went"
+    );
 }
 
 #[tokio::test]

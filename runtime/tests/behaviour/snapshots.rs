@@ -143,3 +143,42 @@ async fn s18_a_state_whose_append_failed_is_never_saved() {
     assert_eq!(snapshots(&f, "a").await, Some(1), "it never became true");
     assert_eq!(f.total("a").await, 1);
 }
+
+#[tokio::test]
+async fn t5_snapshots_that_wait_are_bounded_and_the_newest_is_taken() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(1);
+    options.snapshots_waiting_max = 3;
+    let f = with(MemoryStore::new(), options).await;
+    f.store.faults().hold_snapshots();
+    for round in 0..20 {
+        for name in ["a", "b", "c", "d", "e"] {
+            f.send(name, Command::Add(1)).await.unwrap();
+        }
+        settle().await;
+        let (each, all) = (f.store.faults().snapshots_waiting(), 3);
+        assert_eq!(each, all, "round {round}: one of an instance, three in all");
+    }
+    f.store.faults().release_snapshots();
+    settle().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        f.send(name, Command::Add(1)).await.unwrap();
+        assert_eq!(snapshots(&f, name).await, Some(21), "the newest of {name}");
+    }
+    // One that is passivated waits for its place, and has nothing copied until then.
+    f.store.faults().hold_snapshots();
+    for name in ["a", "b", "c", "d"] {
+        f.send(name, Command::Add(1)).await.unwrap();
+    }
+    settle().await;
+    let counters = f.runtime.aggregate::<Counter>().unwrap().clone();
+    let (tenant, name) = (Tenant::default(), id("d"));
+    let passivated = counters.passivate(&tenant, &name);
+    tokio::pin!(passivated);
+    assert!(futures::poll!(&mut passivated).is_pending());
+    settle().await;
+    assert_eq!(f.store.faults().snapshots_waiting(), 3);
+    f.store.faults().release_snapshots();
+    assert!(passivated.await);
+    assert_eq!(snapshots(&f, "d").await, Some(22));
+}

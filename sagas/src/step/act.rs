@@ -64,8 +64,14 @@ impl<S: Saga> Step<'_, S> {
             }
             Action::Arm { key, when } => {
                 let due = match when {
-                    When::After(after) => self.now.plus(after),
-                    When::At(at) => at,
+                    When::After(after) => {
+                        self.dated.remove(&key);
+                        self.now.plus(after)
+                    }
+                    When::At(at) => {
+                        self.dated.insert(key.clone());
+                        at
+                    }
                 };
                 self.drop_fired(&key);
                 self.enter(Entry::Armed { key, due });

@@ -8,6 +8,7 @@ mod operate;
 mod stalled;
 mod verbs;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
@@ -191,6 +192,8 @@ pub(crate) struct Step<'a, S: Saga> {
     due: Vec<(u32, bool)>,
     /// Why the saga is not to decide on the input, but to be quarantined at it.
     set_aside: Option<String>,
+    /// Timers that were armed for a date, not for a while.
+    dated: BTreeSet<String>,
     /// How many causes lie before the input, if those are too many.
     pub(crate) too_deep: Option<u16>,
     /// Why nothing of the step counts.
@@ -212,6 +215,8 @@ pub(crate) struct Taken {
     pub(crate) events: Vec<NewEvent>,
     /// Effects (and undos) that became due.
     pub(crate) due: Vec<(u32, bool)>,
+    /// Timers that were armed for a date, not for a while.
+    pub(crate) dated: BTreeSet<String>,
 }
 
 impl<'a, S: Saga> Step<'a, S> {
@@ -223,6 +228,7 @@ impl<'a, S: Saga> Step<'a, S> {
             events: Vec::new(),
             due: Vec::new(),
             set_aside: None,
+            dated: BTreeSet::new(),
             too_deep: None,
             refused: None,
             error: None,
@@ -243,6 +249,7 @@ impl<'a, S: Saga> Step<'a, S> {
         let Self {
             events,
             due,
+            dated,
             refused,
             error,
             ..
@@ -250,7 +257,7 @@ impl<'a, S: Saga> Step<'a, S> {
         match (refused, error) {
             (Some(refusal), _) => Err(Refusal::Withdrawn(refusal)),
             (_, Some(error)) => Err(Refusal::Failed(error)),
-            (None, None) => Ok(Taken { events, due }),
+            (None, None) => Ok(Taken { events, due, dated }),
         }
     }
 

@@ -98,6 +98,7 @@ impl<S: Saga> Step<'_, S> {
                     self.timer_of(&key)?;
                     self.operated(&wish);
                     self.drop_fired(&key);
+                    self.dated.insert(key.clone());
                     self.enter(Entry::Armed { key, due });
                 }
             }

@@ -26,6 +26,7 @@ mod approval;
 mod branches;
 mod changed_types;
 mod children;
+mod clock;
 mod journey;
 mod parts;
 mod providers;

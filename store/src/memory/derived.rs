@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chronicler_domain::{StreamId, StreamVersion};
 use futures::future::BoxFuture;
 use futures::{FutureExt, future};
+use tokio::sync::watch;
 
 use super::MemoryStore;
 use super::faults::{Fate, Plan};
@@ -112,13 +113,24 @@ impl SnapshotStore for MemoryStore {
             };
             return future::ready(Err(error)).boxed();
         }
-        self.write_derived(|derived| {
-            let kept = derived.snapshots.entry(stream.clone()).or_default();
-            kept.insert(snapshot.version, snapshot);
-            while kept.len() > SNAPSHOTS_KEPT {
-                kept.pop_first();
+        let released =
+            self.with_plan(|plan| plan.snapshots_held.as_ref().map(watch::Sender::subscribe));
+        let (store, stream) = (self.clone(), stream.clone());
+        async move {
+            if let Some(mut released) = released {
+                // Ends when the sender is dropped.
+                while released.changed().await.is_ok() {}
             }
-        })
+            let saved = store.write_derived(|derived| {
+                let kept = derived.snapshots.entry(stream).or_default();
+                kept.insert(snapshot.version, snapshot);
+                while kept.len() > SNAPSHOTS_KEPT {
+                    kept.pop_first();
+                }
+            });
+            saved.await
+        }
+        .boxed()
     }
 
     fn load_snapshot(

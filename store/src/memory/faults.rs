@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::MemoryStore;
 use super::journal::Journal;
@@ -69,6 +70,7 @@ pub(super) struct Plan {
     pub(super) snapshots_fail: bool,
     reads: Option<ReadFault>,
     reads_of: HashMap<Box<str>, ReadFault>,
+    pub(super) snapshots_held: Option<watch::Sender<()>>,
     crash: Option<CrashPoint>,
     dead: bool,
     writes: u64,
@@ -153,6 +155,25 @@ impl Faults {
     /// Whether saving snapshots fails.
     pub fn fail_snapshots(&self, fail: bool) {
         self.0.with_plan(|plan| plan.snapshots_fail = fail);
+    }
+
+    /// From now on saving a snapshot takes until [`release_snapshots`](Self::release_snapshots).
+    pub fn hold_snapshots(&self) {
+        self.0
+            .with_plan(|plan| plan.snapshots_held = Some(watch::Sender::new(())));
+    }
+
+    /// Ends [`hold_snapshots`](Self::hold_snapshots).
+    pub fn release_snapshots(&self) {
+        self.0.with_plan(|plan| plan.snapshots_held = None);
+    }
+
+    /// How many snapshots wait to be saved.
+    pub fn snapshots_waiting(&self) -> usize {
+        self.0.with_plan(|plan| {
+            let held = plan.snapshots_held.as_ref();
+            held.map_or(0, watch::Sender::receiver_count)
+        })
     }
 
     /// How many write points there were so far.
