@@ -173,8 +173,8 @@ async fn l3_a_completion_that_drops_the_last_handle_closes_the_store() {
         let folder = tempfile::tempdir().unwrap();
         for round in 0..ROUNDS {
             let (store, _) = kind.open(folder.path()).unwrap();
-            let (mine, is_mine) = mpsc::channel::<()>();
-            let (dropped, is_dropped) = mpsc::channel::<()>();
+            let (mine, is_mine) = mpsc::sync_channel::<()>(1);
+            let (dropped, is_dropped) = mpsc::sync_channel::<()>(1);
             let held = store.clone();
             let done = Box::new(move |result: Result<_, AppendError>| {
                 result.unwrap();
@@ -201,9 +201,9 @@ async fn l3_two_stores_that_drop_each_other_on_their_own_threads_both_close() {
             let folder = &folders[kind as usize];
             kind.open(folder.path()).unwrap().0
         });
-        let (mine, is_mine) = mpsc::channel::<()>();
-        let (theirs, is_theirs) = mpsc::channel::<()>();
-        let (dropped, is_dropped) = mpsc::channel::<()>();
+        let (mine, is_mine) = mpsc::sync_channel::<()>(1);
+        let (theirs, is_theirs) = mpsc::sync_channel::<()>(1);
+        let (dropped, is_dropped) = mpsc::sync_channel::<()>(1);
         let (held_one, held_two) = ((one.clone(), dropped.clone()), (two.clone(), dropped));
         one.submit(
             append(round + 1),
@@ -234,8 +234,8 @@ async fn l3_a_barrier_that_drops_the_last_handle_closes_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = kind.open(folder.path()).unwrap();
         store.append(append(1)).await.unwrap();
-        let (mine, is_mine) = mpsc::channel::<()>();
-        let (dropped, is_dropped) = mpsc::channel::<()>();
+        let (mine, is_mine) = mpsc::sync_channel::<()>(1);
+        let (dropped, is_dropped) = mpsc::sync_channel::<()>(1);
         let held = (store.clone(), dropped);
         store.barrier(Box::new(move || {
             is_mine.recv().unwrap_err();

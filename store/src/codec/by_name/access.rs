@@ -266,7 +266,7 @@ pub(super) struct Variant<'r, 'de> {
 
 impl<'de> Variant<'_, 'de> {
     /// A map of one entry: its name, and what it has.
-    pub(super) fn as_map<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+    pub(super) fn into_map<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
         visitor.visit_map(OneEntry {
             variant: self,
             is_read: false,

@@ -143,7 +143,7 @@ impl<'de> Reader<'de> {
             tag::UNIT_VARIANT => visitor.visit_borrowed_str(self.name()?),
             tag @ (tag::NEWTYPE_VARIANT | tag::TUPLE_VARIANT | tag::STRUCT_VARIANT) => {
                 let name = self.name()?;
-                self.within(|reader| Variant { reader, name, tag }.as_map(visitor))
+                self.within(|reader| Variant { reader, name, tag }.into_map(visitor))
             }
             tag::END | tag::LEFT_OUT => Err(ByNameError::damaged()),
             number @ tag::SMALL.. => visitor.visit_u64(u64::from(number - tag::SMALL)),

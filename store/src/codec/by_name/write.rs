@@ -48,7 +48,7 @@ impl<'a> Writer<'a> {
         let is_it = |known: &&'static str| std::ptr::eq(*known, name) || **known == *name;
         let at = match self.names.get(self.likely) {
             Some(likely) if is_it(likely) => Some(self.likely),
-            _ => self.names.iter().position(|known| is_it(&known)),
+            _ => self.names.iter().position(is_it),
         };
         match at {
             Some(at) => {

@@ -62,9 +62,11 @@ async fn check(log: &JournalLog) {
 async fn x2_an_index_that_fails_is_built_again_while_the_log_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let index = MapIndex::default();
-    let mut options = JournalOptions::default();
-    // As soon as something was written.
-    options.index_idle = Duration::ZERO;
+    let options = JournalOptions {
+        // As soon as something was written.
+        index_idle: Duration::ZERO,
+        ..JournalOptions::default()
+    };
     let storage = Arc::new(RealStorage);
     let open = || open_with(folder.path(), options.clone(), storage.clone(), &index);
     let (log, _) = open().unwrap();
