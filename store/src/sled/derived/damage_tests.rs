@@ -2,6 +2,7 @@
 //! one can be made at once.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use chronicler_domain::StreamVersion;
 
@@ -95,4 +96,33 @@ async fn k4_a_file_cut_anywhere_costs_at_most_what_was_derived() {
 #[tokio::test]
 async fn k5_garbage_anywhere_costs_at_most_what_was_derived() {
     try_damage(30, garbage).await;
+}
+
+#[tokio::test]
+async fn x3_an_empty_database_that_cannot_be_begun_at_once_is_begun_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, aside) = (folder.path().join("data"), folder.path().join("aside"));
+    std::fs::create_dir(&data).unwrap();
+    let store = open(&data);
+    let (id, saved) = (stream("a"), snapshot(1, payload(100, 1)));
+    store.save_snapshot(&id, saved.clone()).await.unwrap();
+    // Nothing can be begun where a file lies.
+    std::fs::rename(&data, &aside).unwrap();
+    std::fs::write(&data, "in the way").unwrap();
+    store.fail();
+    let failed = store.load_snapshot(&id, StreamVersion::MAX).await;
+    assert!(
+        matches!(failed, Err(StoreError::Derived { .. })),
+        "{failed:?}"
+    );
+    std::fs::remove_file(&data).unwrap();
+    std::fs::rename(&aside, &data).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = store.save_snapshot(&id, saved.clone()).await {
+        assert!(Instant::now() < until, "{error}");
+        tokio::task::yield_now().await;
+    }
+    let loaded = store.load_snapshot(&id, StreamVersion::MAX).await;
+    assert_eq!(loaded.unwrap(), Some(saved));
+    store.close();
 }

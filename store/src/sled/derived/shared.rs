@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -30,6 +31,9 @@ const TREES: &[TreeId] = &[
     TreeId::ViewChunks,
 ];
 
+/// How soon it is tried once more to begin a new database: what it failed for, a full disk for instance, may pass.
+const RENEW_AGAIN: Duration = Duration::from_millis(500);
+
 /// Tells the end of what is durable in the log, and its last frame, at any time and from any thread.
 pub(crate) type DurableEnd = Arc<dyn Fn() -> (Head, Watermark) + Send + Sync>;
 
@@ -47,6 +51,8 @@ pub(super) struct Shared {
     folder: Folder,
     /// The error says why there is none: it is closed, or a new one could not be begun.
     db: RwLock<Result<Database, StoreError>>,
+    /// When it was last tried to begin a new one.
+    renewed: Mutex<Option<Instant>>,
     pub(super) registry: RwLock<Registry>,
     /// The log's last frame as it was written here last.
     anchor: Mutex<Watermark>,
@@ -69,6 +75,7 @@ impl Shared {
         let shared = Self {
             folder,
             db: RwLock::new(Ok(db)),
+            renewed: Mutex::new(None),
             registry: RwLock::new(registry),
             anchor: Mutex::new(anchor),
             end,
@@ -94,17 +101,22 @@ impl Shared {
         *self.anchor.lock() = anchor;
     }
 
-    /// Uses the database. One that fails meanwhile is replaced by an empty one before this returns.
+    /// Uses the database. One that fails meanwhile is replaced by an empty one before this returns; if none could be
+    /// begun, one of the next uses tries again.
     pub(super) fn with_db<T>(&self, run: impl FnOnce(&Database) -> T) -> Result<T, StoreError> {
-        let (result, broken) = {
-            let db = self.db.read();
-            let db = db.as_ref().map_err(Clone::clone)?;
-            (run(db), db.is_broken())
+        let (result, is_to_renew) = match self.db.read().as_ref() {
+            Ok(db) => (Ok(run(db)), db.is_broken()),
+            Err(error) => (Err(error.clone()), self.may_renew()),
         };
-        if broken {
+        if is_to_renew {
             self.renew();
         }
-        Ok(result)
+        result
+    }
+
+    fn may_renew(&self) -> bool {
+        let renewed = self.renewed.lock();
+        renewed.is_none_or(|at| at.elapsed() >= RENEW_AGAIN)
     }
 
     /// Gives the files back.
@@ -115,9 +127,15 @@ impl Shared {
     fn renew(&self) {
         let mut place = self.db.write();
         // Another thread may have come first, or have closed it.
-        if !place.as_ref().is_ok_and(Database::is_broken) {
+        let is_to_renew = match &*place {
+            Ok(db) => db.is_broken(),
+            Err(StoreError::Closed) => false,
+            Err(_) => self.may_renew(),
+        };
+        if !is_to_renew {
             return;
         }
+        *self.renewed.lock() = Some(Instant::now());
         tracing::warn!("snapshots and views can no longer be read; an empty database is begun");
         *place = Err(derived_error("begin anew", &"it is not done yet"));
         let mut registry = self.registry.write();
