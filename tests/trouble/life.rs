@@ -22,6 +22,9 @@ const MORE: Held = Held {
     threads: 2,
     descriptors: 4,
 };
+/// Descriptors that it may keep after the disk was full: a sled that was refused a write is left behind with its files,
+/// since closing it may hang, and another one is begun.
+const LEFT_BEHIND: u64 = 32;
 /// How often it is looked at until then.
 const LOOK: Duration = Duration::from_millis(50);
 /// After how long it holds nothing more of what it came to rest from.
@@ -217,7 +220,12 @@ impl<'a> Lives<'a> {
                 now.threads.saturating_sub(before.threads),
                 now.descriptors.saturating_sub(before.descriptors),
             ];
-            let most = [MORE.memory, MORE.threads, MORE.descriptors];
+            let was_full = |turn: &Turn| turn.trouble == Trouble::DiskFills;
+            let left_behind = match self.turns.iter().any(was_full) {
+                true => LEFT_BEHIND,
+                false => 0,
+            };
+            let most = [MORE.memory, MORE.threads, MORE.descriptors + left_behind];
             if more.iter().zip(most).all(|(more, most)| *more <= most) {
                 self.most = std::array::from_fn(|at| self.most[at].max(more[at]));
                 return;

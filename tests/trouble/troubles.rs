@@ -33,8 +33,10 @@ pub(crate) enum Trouble {
 }
 
 /// Those that the plan is made of.
-pub(crate) const PLANNED: [Trouble; 4] = [
+pub(crate) const PLANNED: [Trouble; 6] = [
+    Trouble::NoDescriptors,
     Trouble::DiskStalls,
+    Trouble::DiskFills,
     Trouble::ClockForwards,
     Trouble::Stopped,
     Trouble::Starved,
