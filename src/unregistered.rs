@@ -17,7 +17,7 @@ const FACTS_READ_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Unregistered {
-    /// What it is.
+    /// Which kind of thing.
     pub what: UnregisteredKind,
     /// Its name: of a saga type or a category as `saga:order`, of timers their owner.
     pub name: String,

@@ -382,7 +382,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A name as it was before it was [`Escaped`]. A `%` without two hexadecimal digits behind it stands for itself.
+/// A name as it was before it was [`Escaped`]. A `%` without two hexadecimal digits after it stands for itself.
 fn unescaped(text: &str) -> Result<String, InvalidStreamId> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -80,7 +80,7 @@ impl Failing {
         (!left.is_zero()).then_some(left)
     }
 
-    /// It was recovered, set aside, or has ended.
+    /// Forgets an instance that was recovered, was set aside, or has ended. How often it was tried.
     pub(crate) fn forget(&self, stream: &StreamId) -> Option<u32> {
         let mut all = self.all.lock();
         if all.is_empty() {

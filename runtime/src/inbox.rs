@@ -70,7 +70,7 @@ pub(crate) struct Says<C> {
 pub(crate) enum Searched {
     /// Up to this commit, and it is not there.
     Through(LogSequence),
-    /// It is there.
+    /// The earlier sending is there.
     Found(Box<Remembered>),
 }
 

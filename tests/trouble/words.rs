@@ -94,7 +94,7 @@ pub(crate) enum Said {
     ReadOnly {
         reason: String,
     },
-    /// The durable subscription goes on behind this position.
+    /// The durable subscription goes on after this position.
     Resumed {
         after: u64,
     },

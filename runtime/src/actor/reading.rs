@@ -23,7 +23,7 @@ impl<'a> Permit<'a> {
         Self { recoveries, held }
     }
 
-    /// Waits for something from the store, but not for ever. If it takes long others have the permit meanwhile.
+    /// Waits for something from the store, but not for ever. If it takes long, others have the permit until then.
     pub(super) async fn within<T>(
         &mut self,
         stall: Duration,

@@ -131,7 +131,7 @@ impl From<ReadError> for Failure {
     }
 }
 
-/// One try, within a permit. A snapshot is only a short way: what fails behind one is tried from the first event, as is
+/// One try, within a permit. A snapshot is only a short way: what fails after one is tried from the first event, as is
 /// what was read wrongly, before it is believed.
 async fn attempt<E: Entity>(instance: &Instance<E>) -> Result<(Live<E>, Settled), Failure> {
     let mut permit = Permit::take(&instance.core.recoveries).await;

@@ -73,7 +73,7 @@ impl Index {
         closed.chain(open).collect()
     }
 
-    /// Adds an outcome that lies behind all others.
+    /// Adds an outcome that lies after all others.
     pub(crate) fn push(&mut self, entry: &Entry, now: Timestamp) {
         if !self.open.push(entry) {
             self.close(now);

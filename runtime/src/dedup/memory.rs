@@ -45,7 +45,7 @@ impl Memory {
         self.outcomes.get(&id)
     }
 
-    /// Remembers an outcome that lies behind all others, or will.
+    /// Remembers an outcome that lies after all others, or will.
     pub(crate) fn remember(&mut self, id: Uuid, outcome: Remembered, now: Timestamp) {
         self.answer_bytes += outcome.payload.len();
         match self.outcomes.insert(id, outcome) {
@@ -111,7 +111,7 @@ impl Memory {
         self.index.learn(span, learned);
     }
 
-    /// It as it is now. Where the commits in flight lie is not known yet, and shows in the copy once it is.
+    /// The memory as it is now. Where the commits in flight lie is not known yet, and shows in the copy once it is.
     pub(crate) fn copy(&self) -> MemoryCopy {
         let known = |id: &Uuid| Some((*id, self.outcomes.get(id)?.clone()));
         MemoryCopy {

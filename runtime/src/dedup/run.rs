@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     pub(crate) fingerprint: u32,
     /// When a caller made the id; `None` for an effect.
     pub(crate) issued_at: Option<Timestamp>,
-    /// It need not be remembered when this is longer ago than ids are.
+    /// The outcome need not be remembered when this is longer ago than ids are remembered.
     pub(crate) leaves: Timestamp,
 }
 
@@ -206,7 +206,7 @@ impl OpenRun {
         self.fingerprints.len()
     }
 
-    /// Adds an outcome that lies behind all that are in it; `false` if it lies too far away.
+    /// Adds an outcome that lies after all that are in it; `false` if it lies too far away.
     pub(crate) fn push(&mut self, entry: &Entry) -> bool {
         let first = match self.summary.count {
             0 => entry.sequence,

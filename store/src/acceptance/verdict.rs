@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
     /// It lies in the log already, at these places: write nothing. It may be staged only, so the answer
     /// waits for everything accepted before it.
     Repetition(Appended),
-    /// It is refused, unless its original lies further back than was looked. It can never be accepted.
+    /// Refused, unless its original lies further back than was looked: such an append can never be accepted.
     FurtherBack(AppendError),
 }
 

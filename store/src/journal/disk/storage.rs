@@ -20,7 +20,7 @@ pub(crate) enum OpenMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Created {
     New,
-    /// It was there.
+    /// The folder was there.
     Existing,
 }
 

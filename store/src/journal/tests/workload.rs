@@ -77,7 +77,7 @@ impl Expectations {
         }
     }
 
-    /// The power went at `Os`, and the log ends here now: what was behind that is lost for good, and nothing else is.
+    /// The power went at `Os`, and the log ends here now: what came after that is lost for good, and nothing else is.
     pub(super) fn lose_tail(&mut self, end: LogSequence) {
         let lost = self.acknowledged.split_off(&end.next());
         self.unknown.extend(lost.into_values().map(|(id, _)| id));

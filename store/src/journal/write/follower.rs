@@ -152,7 +152,7 @@ impl FollowerSignal {
         work.changed_at = work.changed_at.or(Some(Instant::now()));
     }
 
-    /// It could not be: once more, later.
+    /// The index could not be built again: once more, later.
     fn not_rebuilt(&self) {
         self.state.lock().rebuild_at = None;
         self.index_failed();

@@ -1,8 +1,8 @@
 //! The searcher: a thread that looks far back for the original of an append, so that the writer and all who wait for it need
 //! not.
 //!
-//! What it gets can never be accepted: a version that lies behind the stream's was named. So nothing of it will be written,
-//! and the log goes on while it is looked for. It is the repetition of what lies there, or it is refused.
+//! An append that it gets can never be accepted: an earlier version than the stream's was named. So nothing of it will be
+//! written, and the log goes on while it is looked for. The append is the repetition of what lies there, or is refused.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,7 +41,7 @@ pub(crate) struct Search {
 /// What is worked off one after the other.
 pub(crate) enum Task {
     Search(Box<Search>),
-    /// It passes when everything before it was answered.
+    /// Passes when everything before it was answered.
     Barrier(Barrier),
 }
 

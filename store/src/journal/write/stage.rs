@@ -19,10 +19,10 @@ pub(crate) enum Waiting {
         is_certain: bool,
         done: Answer,
     },
-    /// It was refused because of something staged. Told before that is durable, the refusal would speak of what may
+    /// Refused because of something staged. Told before that is durable, the refusal would speak of what may
     /// never have been.
     Refusal(AppendError, Answer),
-    /// It is refused, unless its original is found further back.
+    /// Refused, unless its original is found further back.
     Search(Box<Search>),
     Barrier(Barrier),
 }

@@ -32,8 +32,8 @@ use crate::test_points::{CrashPlace, Promise, is_broken, reached};
 /// A batch is written when it is this long, even if more waits: beyond it a sync costs by the byte.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// How many commits of a stream the writer looks at, from its end backwards, for an append that names a version behind
-/// it: about 0.1 ms, during which everybody waits. What lies further back the searcher looks for.
+/// How many commits of a stream the writer looks at, from its end backwards, for an append that names an earlier
+/// version: about 0.1 ms, during which everybody waits. What lies further back the searcher looks for.
 const REACH_COMMITS: usize = 64;
 
 /// What becomes of an append that is not refused by the writer.
@@ -43,7 +43,7 @@ enum Accepted {
         /// Whether this is true even if the batch fails.
         is_certain: bool,
     },
-    /// It is refused so, unless its original lies further back.
+    /// Refused with this, unless its original lies further back.
     FurtherBack(AppendError),
 }
 
