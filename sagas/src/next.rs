@@ -247,7 +247,8 @@ impl<S: Saga> Next<S> {
 
     /// Begin an instance of another saga, as a child: a saga of steps with its [`Start`](crate::steps::StepSaga::Start), any
     /// other with what it looks for in [`Input::Begin`](crate::Input::Begin). The effect is done when the child is
-    /// completed, and rejected with the reason, a text, when it ends otherwise. The saga has to say
+    /// completed, and rejected with the reason, a text, when it was compensated. One that ended otherwise did things that
+    /// were not undone: the effect is parked, for a person. The saga has to say
     /// [`Routes::child`](crate::Routes::child).
     pub fn start<C: Saga>(
         self,

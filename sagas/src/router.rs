@@ -191,7 +191,7 @@ impl<S: Saga> Router<S> {
         let Delivered { command, options } = delivered;
         match self.executor.tell(instance, command, options).await {
             Ok(_) => Ok(()),
-            // It is journaled as quarantined: its events wait in the log until it is released.
+            // Its journal cannot be folded, and it was set aside as a whole: what comes for it is passed over. The others go on.
             Err(AskError::Failed(DispatchError::Quarantined { .. })) => Ok(()),
             Err(AskError::Refused(refusal)) => Err(refusal.to_string()),
             Err(AskError::Failed(error)) => Err(error.to_string()),

@@ -28,7 +28,7 @@ impl FactKind {
     pub const PARKED: Self = Self(20);
     /// A saga or consumer that has been registered, and where it starts; key: its name.
     pub const REGISTRATION: Self = Self(21);
-    /// A pause; key: what is paused.
+    /// A pause; key: what is paused. Nothing writes one: the number is kept, since it is in the golden bytes.
     pub const PAUSE: Self = Self(22);
     /// What an operator did, and why; key: time and number.
     pub const OPERATOR_VERB: Self = Self(23);
@@ -86,7 +86,8 @@ pub enum OutcomeResult {
 pub enum SideRecord {
     /// What the command answered. Belongs to the commit's first stream part.
     Outcome(OutcomeRecord),
-    /// An effect that a saga decided, in the saga's own encoding.
+    /// An effect that a saga decided, in the saga's own encoding. Nothing writes one: sagas journal effects as events, and
+    /// the number is kept, since it is in the golden bytes.
     Effect(Bytes),
     /// A keyed fact, set or (without value) removed.
     Fact {
