@@ -62,6 +62,9 @@ impl App {
     ///
     /// # Errors
     /// When the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing changes when the wait is dropped.
     pub async fn unregistered(&self) -> Result<Vec<Unregistered>, ReadError> {
         let (effects, timers) = (self.runtime().effects(), self.runtime().timers());
         let projections = self.projections().list();

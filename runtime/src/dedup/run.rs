@@ -126,7 +126,7 @@ impl Summary {
 #[derive(Debug)]
 pub(crate) struct Places {
     fingerprints: Box<[u32]>,
-    /// Behind the first commit of the run.
+    /// How far after the first commit of the run.
     offsets: Box<[u32]>,
 }
 
