@@ -55,6 +55,9 @@ pub(crate) struct Lives<'a> {
     slow_reads: u64,
     most: [u64; 3],
     is_read_only: bool,
+    /// Timers that were on their way to the log when the clock was set back: they may be late by as much, and fire at
+    /// the latest in the next life.
+    late: usize,
     /// What it waits for to come to rest.
     awaits: String,
     accounts: Vec<Said>,
@@ -80,6 +83,7 @@ impl<'a> Lives<'a> {
             slow_reads: 0,
             most: [0; 3],
             is_read_only: false,
+            late: 0,
             awaits: String::new(),
             accounts: Vec::new(),
             left: Vec::new(),
@@ -166,6 +170,7 @@ impl<'a> Lives<'a> {
             self.slow_reads, self.given
         );
         let [memory, threads, descriptors] = self.most;
+        println!("{} timers were late by a clock set back", self.late);
         println!(
             "at most {memory} KiB, {threads} threads and {descriptors} descriptors more after trouble than before"
         );
@@ -302,6 +307,13 @@ impl<'a> Lives<'a> {
                     *self.errors.entry(kind).or_default() += count;
                 }
                 self.slow_reads += slow_reads;
+            }
+            Said::Late { sagas } => {
+                let was_set = |turn: &Turn| turn.trouble == Trouble::ClockBackwards;
+                let may_be = self.turns.iter().any(was_set);
+                let what = format!("timers are late: {sagas:?}");
+                assert!(may_be, "{}", self.wrong(&what));
+                self.late += sagas.len();
             }
             Said::Awaits { what } => self.awaits = what,
             Said::Started | Said::Quiet | Said::Stopped => {}

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use disk::Disk;
 use life::Lives;
 use plan::{Pace, Plan};
-use troubles::{PLANNED, Trouble, Troublemaker};
+use troubles::{ALL, Trouble, Troublemaker};
 
 /// Seconds of trouble in plain `cargo test`, at least; then each kind was there once.
 const SECONDS: u64 = 8;
@@ -52,7 +52,7 @@ fn x1_whatever_trouble_there_is_nothing_answered_is_lost_or_comes_twice_and_all_
     let data = disk.as_ref().map_or(folder.path(), Disk::folder);
     let maker = Troublemaker::new(disk.as_ref());
     let kinds = std::env::var("CHRONICLER_TROUBLE_KINDS");
-    let mut kinds = kinds.map_or(PLANNED.to_vec(), |names| {
+    let mut kinds = kinds.map_or(ALL.to_vec(), |names| {
         let named = names.split(',').map(Trouble::named);
         named.collect::<Option<_>>().expect("kinds of trouble")
     });

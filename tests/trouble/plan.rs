@@ -33,7 +33,8 @@ impl Pace {
     };
     pub(crate) const LONG: Self = Self {
         rate: 2_000,
-        slow_readers: 100,
+        // More than tokio has threads for blocking work.
+        slow_readers: 600,
         calm: Duration::from_secs(1),
         trouble: Duration::from_secs(15),
         kinds: 4,

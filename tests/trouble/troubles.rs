@@ -32,18 +32,8 @@ pub(crate) enum Trouble {
     Starved,
 }
 
-/// Those that the plan is made of.
-pub(crate) const PLANNED: [Trouble; 6] = [
-    Trouble::NoDescriptors,
-    Trouble::DiskStalls,
-    Trouble::DiskFills,
-    Trouble::ClockForwards,
-    Trouble::Stopped,
-    Trouble::Starved,
-];
-
 /// All of them.
-const ALL: [Trouble; 7] = [
+pub(crate) const ALL: [Trouble; 7] = [
     Trouble::NoDescriptors,
     Trouble::DiskStalls,
     Trouble::DiskFills,

@@ -88,6 +88,10 @@ pub(crate) enum Said {
     Awaits {
         what: String,
     },
+    /// These wait for a timer that is late.
+    Late {
+        sagas: Vec<String>,
+    },
     /// Nothing is under way any more.
     Quiet,
     /// The log takes no more writes.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chronicler::prelude::*;
 use chronicler::runtime::{Clock, RuntimeOptions, SnapshotPolicy};
+use chronicler::sagas::ListedSaga;
 use chronicler::store::journal::{Durability, JournalOptions};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -29,6 +30,8 @@ const SNAPSHOT_EVENTS: u64 = 40;
 const TICK: Duration = Duration::from_millis(5);
 /// How long a hasty sender waits.
 const HASTY: Duration = Duration::from_millis(20);
+/// After how long a timer is late.
+const LATE: Duration = Duration::from_secs(10);
 /// How often sagas that wait are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// Commands that may be sent again.
@@ -248,9 +251,15 @@ impl Worker {
         awaits("sagas");
         app.settled().await;
         // Those that wait for a timer have settled, and have not ended.
+        let began = Instant::now();
         loop {
             match app.sagas().list().await {
                 Ok(open) if open.is_empty() => break,
+                Ok(open) if began.elapsed() > LATE && open.iter().all(rests) => {
+                    let sagas = open.iter().map(|saga| saga.open.id.clone()).collect();
+                    mouth.say(Said::Late { sagas });
+                    break;
+                }
                 open => awaits(&format!("{open:?}")),
             }
             sleep(LOOK).await;
@@ -306,6 +315,11 @@ impl Worker {
             open: open.map(|saga| format!("{:?}", saga.open)).collect(),
         });
     }
+}
+
+/// Whether a saga waits for its timer, and for nothing else.
+fn rests(saga: &ListedSaga) -> bool {
+    saga.open.status == "waiting" && saga.open.on == ["rest"]
 }
 
 impl Shared {
