@@ -25,7 +25,7 @@ pub(crate) enum Envelope<E: Entity> {
     /// The same once more, after a look into the log.
     Again(Box<CommandEnvelope<E>>),
     /// What that look found out about the ids that lie there.
-    Learned(Span, Vec<Run>),
+    Learned(Box<(Span, Vec<Run>)>),
     Query(Query<E>),
     /// End the actor if nothing else waits.
     Passivate(Option<oneshot::Sender<bool>>),
@@ -109,6 +109,10 @@ pub(crate) enum Identity {
     Effect { decided_at: LogSequence },
 }
 
+/// Places that an empty queue keeps. With the few bytes of a place they are less than the actor's own; a burst that needs
+/// more asks for them a few times, and not once an envelope.
+const ROOM_KEPT: usize = 32;
+
 /// The queue itself; always behind the instance's lock.
 pub(crate) struct Inbox<E: Entity> {
     queue: VecDeque<Envelope<E>>,
@@ -159,6 +163,10 @@ impl<E: Entity> Inbox<E> {
     /// The next envelope; `None` ends the actor's turn.
     pub(crate) fn next(&mut self) -> Option<Envelope<E>> {
         let next = self.queue.pop_front();
+        if self.queue.is_empty() && self.queue.capacity() > ROOM_KEPT {
+            // An instance that is left alone after a burst does not keep the room for it.
+            self.queue.shrink_to(ROOM_KEPT);
+        }
         self.scheduled = next.is_some();
         next
     }

@@ -101,6 +101,11 @@ impl Backlog {
         }
     }
 
+    /// Whether so many decisions wait, or more.
+    pub(crate) fn is_full(&self, limit: usize) -> bool {
+        *self.count.borrow() >= limit.max(1)
+    }
+
     /// Waits until fewer than so many decisions wait, or nobody takes any.
     ///
     /// # Cancel safety

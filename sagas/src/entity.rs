@@ -360,7 +360,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         // A timer that was armed before was noticed then.
         let armed_before = before.timers.values().min();
         reply.armed = reply.armed.filter(|first| armed_before != Some(first));
-        reply.takes_up = releases && state.takes_up();
+        reply.takes_up = (releases || resumed) && state.takes_up();
         reached(CrashPlace::SagaCommit);
         Ok(Draft {
             events,

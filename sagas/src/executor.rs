@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chronicler_domain::{AggregateId, StreamId, StreamVersion, Tenant};
+use chronicler_domain::{AggregateId, LogSequence, StreamId, StreamVersion, Tenant};
 use chronicler_runtime::{
     Deadline, DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
     TimerHandler, WorkerContext, WorkerError,
@@ -35,7 +35,7 @@ use crate::turns::Turns;
 /// Attempts that follow one another quickly and are not journaled: for a moment of overload.
 pub(crate) const QUICK_ATTEMPTS: u32 = 5;
 /// Attempts at what a person wants: some four seconds of them.
-const PERSON_ATTEMPTS: u32 = 30;
+pub(crate) const PERSON_ATTEMPTS: u32 = 30;
 /// The wait before the first of them; it doubles.
 const QUICK_WAIT: Duration = Duration::from_millis(5);
 /// Open sagas that are woken at a time after a restart.
@@ -148,10 +148,16 @@ impl<S: Saga> Executor<S> {
             .await
     }
 
-    /// Looks at an instance for a person.
-    pub(crate) async fn look_for_a_person<T: Send + 'static>(
+    /// Whether what was decided before must be carried out before an input is given.
+    fn is_full(&self) -> bool {
+        self.backlog().is_full(self.options.deliveries_max)
+    }
+
+    /// Looks at an instance, again and again while the machinery is only busy.
+    pub(crate) async fn look_at_most<T: Send + 'static>(
         &self,
         instance: &Instance,
+        attempts_max: u32,
         look: impl FnOnce(&InstanceState<S::State>, StreamVersion) -> T + Clone + Send + 'static,
     ) -> Result<T, AskError> {
         let mut attempt = 0;
@@ -159,7 +165,7 @@ impl<S: Saga> Executor<S> {
             let (tenant, id) = (&instance.tenant, &instance.id);
             match self.handle.query(tenant, id, look.clone()).await {
                 Ok(found) => return Ok(found.state),
-                Err(error) if error.is_retryable() && attempt < PERSON_ATTEMPTS => {
+                Err(error) if error.is_retryable() && attempt < attempts_max => {
                     attempt += 1;
                     self.pause(attempt.min(QUICK_ATTEMPTS)).await;
                 }
@@ -196,7 +202,7 @@ impl<S: Saga> Executor<S> {
         self.ask_at_most(u32::MAX, instance, command, options).await
     }
 
-    async fn ask_at_most(
+    pub(crate) async fn ask_at_most(
         &self,
         attempts_max: u32,
         instance: &Instance,
@@ -240,7 +246,8 @@ impl<S: Saga> Executor<S> {
     pub(crate) async fn run(self: Arc<Self>, context: WorkerContext) -> Result<(), WorkerError> {
         let stopping = context.stopping();
         let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-        under_way.push(Arc::clone(&self).resume().boxed());
+        // Not counted among what is under way: it waits for that.
+        let mut resuming = Arc::clone(&self).resume().boxed().fuse();
         loop {
             // What waits for a service that is away is in nobody's way.
             let at_work = under_way.len().saturating_sub(self.held.count());
@@ -250,6 +257,7 @@ impl<S: Saga> Executor<S> {
                 () = stopping.cancelled() => break,
                 () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
+                () = &mut resuming => {}
                 decided = self.backlog().next(), if room => {
                     if let Some(due) = decided.work.armed {
                         self.runtime.timers().notice(due);
@@ -321,22 +329,31 @@ impl<S: Saga> Executor<S> {
             sequence,
             under_way: _until_the_end,
         } = decided;
-        if work.takes_up
-            && let Err(error) = self.take_up(&instance).await
-        {
-            tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "inputs still wait");
-        }
-        let begin = |task: Task| self.carry_out(&instance, task, sequence);
-        let mut under_way: FuturesUnordered<_> = work.tasks.into_iter().map(begin).collect();
+        let takes_up = async {
+            if work.takes_up
+                && let Err(error) = self.take_up(&instance, u32::MAX).await
+            {
+                tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "inputs still wait");
+            }
+        };
+        futures::join!(
+            takes_up,
+            self.carry_out_all(&instance, work.tasks, sequence)
+        );
+    }
+
+    async fn carry_out_all(&self, instance: &Instance, tasks: Vec<Task>, sequence: LogSequence) {
+        let begin = |task: Task| self.carry_out(instance, task, sequence);
+        let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
         while let Some(done) = under_way.next().await {
             // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
             let Some((command, options, _turn)) = done else {
                 continue;
             };
-            let asked = self.ask_or_set_aside(&instance, command.clone(), options.clone());
+            let asked = self.ask_or_set_aside(instance, command.clone(), options.clone());
             let mut taken = asked.await;
             if let Some(given_up) = given_up(&command, &taken) {
-                taken = self.ask(&instance, given_up, options).await;
+                taken = self.ask(instance, given_up, options).await;
             }
             if let Err(error) = taken {
                 // A restart or an operator takes it up again: the effect is still open in the journal.
@@ -388,8 +405,12 @@ impl<S: Saga> TimerHandler for Alarm<S> {
                 key: key.to_owned(),
                 due: timer.due,
             };
+            if executor.is_full() {
+                // Waiting here it would hold up the timers of all sagas.
+                return Err("what was decided before waits to be carried out".to_owned());
+            }
             let told = executor
-                .tell(&instance, command, SendOptions::default())
+                .ask_or_set_aside(&instance, command, SendOptions::default())
                 .await;
             told.map(|_| ()).map_err(|error| format!("{error:?}"))
         }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 
 use crate::answer::Answer;
 use crate::effect_view::EffectView;
-use crate::executor::{AskError, Executor, Instance};
+use crate::executor::{AskError, Executor, Instance, PERSON_ATTEMPTS};
 use crate::history::HistoryLine;
 use crate::instance::InstanceState;
 use crate::journal::{ENDED, Entry};
@@ -300,9 +300,11 @@ impl<S: Saga> SagaHandle<S> {
                 tenant: tenant.clone(),
                 id: other.clone(),
             };
-            let is_another = self.executor.look_for_a_person(&new, move |state, _| {
-                state.is_started() && state.forked_from.as_ref() != Some(&own)
-            });
+            let is_another = self
+                .executor
+                .look_at_most(&new, PERSON_ATTEMPTS, move |state, _| {
+                    state.is_started() && state.forked_from.as_ref() != Some(&own)
+                });
             if is_another.await? {
                 // Before it is written down that the one goes on as the other.
                 return Err(SagaRefusal::StartedBefore.into());
@@ -400,7 +402,7 @@ impl<S: Saga> SagaHandle<S> {
             tenant: tenant.clone(),
             id: id.clone(),
         };
-        self.executor.take_up(&instance).await.map_err(|error| {
+        self.executor.take_up(&instance, PERSON_ATTEMPTS).await.map_err(|error| {
             let CancelError { reason, refused } = error.into();
             let reason = format!(
                 "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`: {reason}"

@@ -78,7 +78,7 @@ impl OpenFact {
         };
         Some(Self {
             since: state.started_at,
-            has_work: state.has_work() || state.awaits_a_child(),
+            has_work: state.has_work() || state.awaits_a_child() || state.takes_up(),
             status,
             version: state.saga_version.unwrap_or_default(),
             until,

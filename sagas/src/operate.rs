@@ -125,8 +125,11 @@ impl<S: Saga> SagaHandle<S> {
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<Began, String> {
-        match self.executor.tell(&child, command, options).await {
-            Ok(_) => {}
+        // Who asks has a place among what is under way: waiting for room in the backlog, a saga that begins instances of its
+        // own type would wait for itself.
+        let told = self.executor.ask_or_set_aside(&child, command, options);
+        match told.await {
+            Ok(()) => {}
             Err(AskError::Refused(refusal)) => return Ok(Began::Refused(refusal.to_string())),
             Err(AskError::Failed(error)) => return Err(error.to_string()),
         }

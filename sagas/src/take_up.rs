@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_runtime::DispatchError;
+use chronicler_runtime::{DispatchError, SendOptions};
 use chronicler_store::codec::CodecError;
 use chronicler_store::{AllQuery, Start};
 use futures::StreamExt;
@@ -18,10 +18,14 @@ use crate::step::SagaCommand;
 impl<S: Saga> Executor<S> {
     /// Takes up the inputs of an instance that wait, in order, as long as nothing keeps it from that, and says where it
     /// then is. Two who do so at a time are in nobody's way: each input is taken once.
-    pub(crate) async fn take_up(&self, instance: &Instance) -> Result<SagaStatus, AskError> {
+    pub(crate) async fn take_up(
+        &self,
+        instance: &Instance,
+        attempts_max: u32,
+    ) -> Result<SagaStatus, AskError> {
         loop {
             let saga = Arc::clone(self.handle.entity());
-            let first = self.look_for_a_person(instance, move |state, _| {
+            let first = self.look_at_most(instance, attempts_max, move |state, _| {
                 let first = state.stalled.front().filter(|_| state.takes_up());
                 let status = state.status_with(|| waits_for(saga.saga(), state.user()));
                 (first.cloned(), status)
@@ -32,7 +36,9 @@ impl<S: Saga> Executor<S> {
             };
             let events = self.events_of(&input).await.map_err(AskError::Failed)?;
             let command = SagaCommand::Unstall { input, events };
-            self.tell_for_a_person(instance, command).await?;
+            let options = SendOptions::default();
+            self.ask_at_most(attempts_max, instance, command, options)
+                .await?;
         }
     }
 

@@ -88,7 +88,7 @@ async fn run<E: Entity>(instance: &Arc<Instance<E>>) {
         match found {
             Ok(found) => {
                 for (span, runs) in found.learned {
-                    instance.push_back(Envelope::Learned(span, runs));
+                    instance.push_back(Envelope::Learned(Box::new((span, runs))));
                 }
                 for asking in asking {
                     let searched = match found.outcomes.get(&asking.id()) {

@@ -78,7 +78,8 @@ impl<E: Entity> Turn<E> {
                     Ok(()) => self.look(query),
                     Err(error) => drop(query(Err(error))),
                 },
-                Envelope::Learned(span, runs) => {
+                Envelope::Learned(learned) => {
+                    let (span, runs) = *learned;
                     if let Some(live) = &mut self.live {
                         live.memory.learn(span, runs);
                     }

@@ -13,7 +13,7 @@ use chronicler_store::MemoryStore;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
-use crate::fixture::{Fixture, fixture_with, id, settle};
+use crate::fixture::{Fixture, fixture_with, id, next_life_with, settle};
 use crate::shop::{Charge, Order, OrderCommand, OrderEvent, Script, Stock, StockCommand};
 
 /// Whether `evolve` of the clerk takes what it is given; one test alone turns it.
@@ -285,6 +285,26 @@ async fn a_verb_that_nobody_waits_for_any_more_is_carried_out_all_the_same() {
     f.advance(3_600).await;
     let resumed = handle(&f).operate(&tenant, &waits, SagaVerb::Resume, "ann", "looked");
     assert!(resumed.now_or_never().is_none());
+    settle().await;
+    assert!(
+        f.stock().await.reserved.is_empty(),
+        "the deadline that waited was taken in"
+    );
+}
+
+#[tokio::test]
+async fn inputs_of_a_resumed_instance_are_taken_up_by_the_next_life_if_this_one_ends_first() {
+    let f = touched("waits").await;
+    operate(&f, "waits", SagaVerb::Pause).await.unwrap();
+    f.advance(3_600).await;
+    // Nobody carries anything out any more, and who asks goes away.
+    f.sagas.stop().await;
+    let (tenant, waits) = (Tenant::default(), id("waits"));
+    let resumed = handle(&f).operate(&tenant, &waits, SagaVerb::Resume, "ann", "looked");
+    assert!(resumed.now_or_never().is_none());
+    settle().await;
+    assert_eq!(f.stock().await.reserved.len(), 1);
+    let f = next_life_with(f, Clerk).await;
     settle().await;
     assert!(
         f.stock().await.reserved.is_empty(),

@@ -35,6 +35,14 @@ pub(crate) async fn fixture_with<S: Saga>(saga: S) -> Fixture {
     start(sagas, MemoryStore::new(), gateway, clock).await
 }
 
+/// The next life of a fixture with a saga beside the order process.
+pub(crate) async fn next_life_with<S: Saga>(f: Fixture, saga: S) -> Fixture {
+    f.sagas.stop().await;
+    f.runtime.stop(StopOptions::default()).await;
+    let sagas = SagasBuilder::default().saga(saga, StartFrom::Now);
+    start(sagas, f.store, f.gateway, f.clock).await
+}
+
 pub(crate) async fn over(store: MemoryStore, gateway: Gateway, clock: ManualClock) -> Fixture {
     start(SagasBuilder::default(), store, gateway, clock).await
 }
