@@ -46,9 +46,12 @@ impl HeldDisk {
         }
     }
 
-    /// From now on nothing passes.
-    pub(crate) fn hold(&self) {
+    /// From now on nothing passes, until it is let go or the test ends: one that fails would else wait for its own store
+    /// to close.
+    #[must_use]
+    pub(crate) fn hold(&self) -> Holding<'_> {
         self.gate.state.lock().is_closed = true;
+        Holding(self)
     }
 
     /// Waits until something is held back.
@@ -64,6 +67,17 @@ impl HeldDisk {
         let mut state = self.gate.state.lock();
         (state.is_closed, state.fails) = (false, fails);
         self.gate.changed.notify_all();
+    }
+}
+
+/// A disk that is held back.
+pub(crate) struct Holding<'a>(&'a HeldDisk);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.gate.state.lock();
+        state.is_closed = false;
+        self.0.gate.changed.notify_all();
     }
 }
 

@@ -88,7 +88,7 @@ async fn refused_while_held(log: &dyn EventLog, disk: &HeldDisk, fails: bool) {
         checked,
     ];
     let (lost, durable) = (losers.len(), commit(20, "b", Expected::NoStream, 10));
-    disk.hold();
+    let _holding = disk.hold();
     let mut appends = vec![winner, first, durable];
     appends.extend(losers);
     let mut answers: Vec<_> = hand_in(log, appends).await;
