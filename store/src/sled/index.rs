@@ -259,6 +259,8 @@ impl Index for SledIndex {
             return Err(error);
         }
         std::mem::swap(&mut *self.state.write(), &mut *fresh.state.write());
+        // The one before was set aside already. To close it here would do that once more, with the folder that is in use now.
+        drop(fresh.state.write().db.take());
         Ok(())
     }
 }
@@ -347,3 +349,5 @@ fn check(db: &Database, expected: &Expectation<'_>) -> Result<Mark, String> {
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod rebuild_tests;
