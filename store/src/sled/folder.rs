@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::database::Database;
-use super::handles::wait_until_free;
+use super::handles::{Batch, wait_until_free};
 use super::row::TreeId;
 use crate::index::IndexError;
 use crate::journal::{RealStorage, Storage};
@@ -138,6 +138,34 @@ impl Folder {
         Database::open(&self.path(), trees)
     }
 
+    /// Writes the first rows of a database that was opened; if that fails, it is given back.
+    pub(super) fn begin(&self, db: Database, first: Batch) -> Result<Database, IndexError> {
+        match db.commit(first) {
+            Ok(()) => Ok(db),
+            Err(error) => {
+                self.give_back(db);
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the database. One that broke is set aside.
+    pub(super) fn give_back(&self, db: Database) {
+        let is_broken = db.is_broken();
+        drop(db);
+        if is_broken {
+            self.set_broken_aside();
+        }
+    }
+
+    /// Sets aside what broke: this process cannot let go of it, and whoever opens the directory next would take that for
+    /// somebody who has it open.
+    pub(super) fn set_broken_aside(&self) {
+        if let Err(error) = self.set_aside() {
+            tracing::warn!(database = self.name, %error, "what broke could not be set aside: this directory can be opened when the process has ended");
+        }
+    }
+
     /// Removes it, as far as it is there.
     pub(super) fn remove(&self) -> Result<(), IndexError> {
         match std::fs::remove_dir_all(self.path()) {
@@ -218,6 +246,34 @@ fn remove(old: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sled::row::RowChange;
+
+    const TREES: &[TreeId] = &[TreeId::Meta, TreeId::Heads];
+
+    #[test]
+    fn x3_a_database_that_breaks_as_it_is_begun_does_not_stand_in_the_way_of_the_next() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = Folder::new(data.path(), DERIVED);
+        let row = |tree| Batch::loose(vec![RowChange::set(tree, "a", vec![1])]);
+        let db = Database::open(&folder.path(), TREES).unwrap();
+        folder
+            .begin(db, row(TreeId::Views))
+            .expect_err("there is no such tree");
+        let opened = folder.open(TREES, |_| Ok(())).unwrap();
+        assert_eq!(opened.set_aside, None);
+        // One that breaks later, and is closed before another one was begun, does neither.
+        opened.db.get(TreeId::Views, b"a").unwrap_err();
+        folder.give_back(opened.db);
+        let opened = folder.open(TREES, |_| Ok(())).unwrap();
+        // A whole one is kept.
+        let db = folder.begin(opened.db, row(TreeId::Heads)).unwrap();
+        folder.give_back(db);
+        let kept = folder.open(TREES, |db| {
+            let row = db.get(TreeId::Heads, b"a");
+            row.map_err(|error| error.to_string())
+        });
+        assert_eq!(kept.unwrap().found, Some(vec![1]));
+    }
 
     #[test]
     fn the_newest_few_are_kept() {

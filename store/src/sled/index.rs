@@ -118,17 +118,12 @@ impl SledIndex {
         Ok((index, report))
     }
 
-    /// Gives the files back; every later call is an error. One that broke is set aside: this process cannot let go of
-    /// it, and whoever opens the directory next would take that for somebody who has it open.
+    /// Gives the files back; every later call is an error.
     pub(crate) fn close(&self) {
         let Some(db) = self.state.write().db.take() else {
             return;
         };
-        let is_broken = db.is_broken();
-        drop(db);
-        if is_broken && let Err(error) = self.folder.set_aside() {
-            tracing::warn!(%error, "the index that broke could not be set aside: this directory can be opened when the process has ended");
-        }
+        self.folder.give_back(db);
     }
 
     fn with<T>(

@@ -126,3 +126,22 @@ async fn x3_an_empty_database_that_cannot_be_begun_at_once_is_begun_later() {
     assert_eq!(loaded.unwrap(), Some(saved));
     store.close();
 }
+
+#[tokio::test]
+async fn x3_what_broke_and_was_not_replaced_does_not_stand_in_the_way_of_the_next_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, aside) = (folder.path().join("data"), folder.path().join("aside"));
+    std::fs::create_dir(&data).unwrap();
+    let store = open(&data);
+    std::fs::rename(&data, &aside).unwrap();
+    std::fs::write(&data, "in the way").unwrap();
+    store.fail();
+    std::fs::remove_file(&data).unwrap();
+    std::fs::rename(&aside, &data).unwrap();
+    store.close();
+    let store = open(&data);
+    let (id, saved) = (stream("a"), snapshot(1, payload(100, 1)));
+    store.save_snapshot(&id, saved.clone()).await.unwrap();
+    let loaded = store.load_snapshot(&id, StreamVersion::MAX).await;
+    assert_eq!(loaded.unwrap(), Some(saved));
+}

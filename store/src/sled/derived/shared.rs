@@ -71,7 +71,7 @@ impl Shared {
         let (_, anchor) = end();
         let mut loose = std::mem::take(&mut registry.damaged);
         loose.push(anchor::set(&anchor));
-        db.commit(Batch::loose(loose))?;
+        let db = folder.begin(db, Batch::loose(loose))?;
         let shared = Self {
             folder,
             db: RwLock::new(Ok(db)),
@@ -121,7 +121,13 @@ impl Shared {
 
     /// Gives the files back.
     pub(super) fn close(&self) {
-        *self.db.write() = Err(StoreError::Closed);
+        let mut place = self.db.write();
+        match std::mem::replace(&mut *place, Err(StoreError::Closed)) {
+            Ok(db) => self.folder.give_back(db),
+            Err(StoreError::Closed) => {}
+            // It broke, and may still lie there: no other could be begun.
+            Err(_) => self.folder.set_broken_aside(),
+        }
     }
 
     fn renew(&self) {
@@ -149,8 +155,8 @@ impl Shared {
 
     fn begin_anew(&self) -> Result<Database, IndexError> {
         let db = self.folder.replace(TREES)?;
-        db.commit(Batch::loose(vec![anchor::set(&self.anchor.lock())]))?;
-        Ok(db)
+        let first = Batch::loose(vec![anchor::set(&self.anchor.lock())]);
+        self.folder.begin(db, first)
     }
 }
 
