@@ -143,14 +143,20 @@ impl Shared {
 
     /// One stream's row in the index.
     pub(crate) fn head_in_index(&self, key: &str) -> Result<Option<HeadRow>, ReadError> {
-        let head = self.index()?.head(key);
-        head.map_err(|error| self.index_failed(&error))
+        self.ask_index(|index| index.head(key))
     }
 
-    /// The error of a reader whom the index failed; it is built again, and the same read then succeeds.
-    pub(crate) fn index_failed(&self, error: &IndexError) -> ReadError {
-        self.follower.index_failed();
-        index_failed(error)
+    /// Asks the index. One that fails is built again, and the same read then succeeds.
+    pub(crate) fn ask_index<T>(
+        &self,
+        ask: impl FnOnce(&dyn Index) -> Result<T, IndexError>,
+    ) -> Result<T, ReadError> {
+        let index = self.index()?;
+        let generation = self.follower.generation();
+        ask(&*index).map_err(|error| {
+            self.follower.index_failed(generation);
+            index_failed(&error)
+        })
     }
 
     /// Reads end, and the index is given back.

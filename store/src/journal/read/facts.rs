@@ -8,6 +8,7 @@ use futures::future::{self, BoxFuture};
 use super::blocking::run;
 use crate::error::ReadError;
 use crate::frame::FactKind;
+use crate::index::Index;
 use crate::journal::memory::{FactValue, Stretch};
 use crate::journal::shared::Shared;
 use crate::log::FactEntry;
@@ -45,8 +46,7 @@ impl FactReader {
         match self.shared.facts.durable(kind, &key, durable) {
             Some(fact) => Box::pin(future::ready(Ok(entry(key, fact)))),
             None => run(move || {
-                let found = self.shared.index()?.fact(kind, &key);
-                let found = found.map_err(|error| self.shared.index_failed(&error))?;
+                let found = self.shared.ask_index(|index| index.fact(kind, &key))?;
                 Ok(found.map(|(value, sequence)| FactEntry {
                     key,
                     value,
@@ -68,7 +68,6 @@ impl FactReader {
     }
 
     fn read(&self, query: &FactQuery) -> Result<Vec<FactEntry>, ReadError> {
-        let index = self.shared.index()?;
         let mut after = first_after(query);
         let (mut found, mut hidden) = (Vec::new(), 0);
         let within = |key: &Bytes| {
@@ -78,8 +77,8 @@ impl FactReader {
         let mut rows_max = query.limit.clamp(PAGE_ROWS_MIN, PAGE_ROWS);
         'stretches: while found.len() < query.limit {
             let generation = self.shared.facts.generation();
-            let rows = index.facts(query.kind, after.as_deref(), rows_max);
-            let rows = rows.map_err(|error| self.shared.index_failed(&error))?;
+            let page = |index: &dyn Index| index.facts(query.kind, after.as_deref(), rows_max);
+            let rows = self.shared.ask_index(page)?;
             let last = rows.last().map(|(key, _, _)| key.clone());
             let to = last.filter(|_| rows.len() >= rows_max);
             let stretch = Stretch {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chronicler_domain::LogSequence;
@@ -24,12 +25,16 @@ const MARKER_POLL: Duration = Duration::from_millis(10);
 /// room for instance, may pass, and building it takes a second per million commits.
 const REBUILD_MIN: Duration = Duration::from_millis(100);
 const REBUILD_MAX: Duration = Duration::from_secs(30);
+/// An index that has worked for so long since it was built again fails for another reason: the wait begins at the least.
+const REBUILD_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// How the writer tells the follower what there is to do.
 #[derive(Debug, Default)]
 pub(crate) struct FollowerSignal {
     state: Mutex<Work>,
     wake: Condvar,
+    /// How often the index was built again.
+    generation: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +46,8 @@ struct Work {
     rebuild_at: Option<Instant>,
     /// How long the next failure of it is waited after.
     rebuild_after: Option<Duration>,
+    /// When it was built again, if that is to count still.
+    rebuilt_at: Option<Instant>,
     closing: bool,
 }
 
@@ -84,13 +91,16 @@ impl FollowerSignal {
         self.wake.notify_one();
     }
 
-    /// The index failed somebody who asked it, or was written to: it is built again, after a wait that doubles.
-    pub(crate) fn index_failed(&self) {
+    /// Which index there is: to be asked before the index is, for [`index_failed`](Self::index_failed).
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The index failed somebody who asked it, or was written to: it is built again, after a wait that doubles. Nothing is
+    /// to be done if it was built again since it was asked.
+    pub(crate) fn index_failed(&self, generation: u64) {
         let mut work = self.state.lock();
-        if work.rebuild_at.is_none() {
-            let after = work.rebuild_after.unwrap_or(REBUILD_MIN);
-            work.rebuild_at = Some(Instant::now() + after);
-            work.rebuild_after = Some(after.saturating_mul(2).min(REBUILD_MAX));
+        if generation == self.generation() && work.schedule_rebuild(Instant::now()) {
             self.wake.notify_one();
         }
     }
@@ -148,14 +158,17 @@ impl FollowerSignal {
     /// The index was built again, and begins to follow.
     fn rebuilt(&self) {
         let mut work = self.state.lock();
+        self.generation.fetch_add(1, Ordering::Release);
         work.rebuild_at = None;
+        work.rebuilt_at = Some(Instant::now());
         work.changed_at = work.changed_at.or(Some(Instant::now()));
     }
 
     /// The index could not be built again: once more, later.
     fn not_rebuilt(&self) {
-        self.state.lock().rebuild_at = None;
-        self.index_failed();
+        let mut work = self.state.lock();
+        work.rebuild_at = None;
+        work.schedule_rebuild(Instant::now());
     }
 
     fn wait_for_marker(&self) {
@@ -167,6 +180,25 @@ impl FollowerSignal {
 
     fn is_closing(&self) -> bool {
         self.state.lock().closing
+    }
+}
+
+impl Work {
+    /// Has the index built again after a wait. False if that is to be done already.
+    fn schedule_rebuild(&mut self, now: Instant) -> bool {
+        if self.rebuild_at.is_some() {
+            return false;
+        }
+        let has_worked =
+            |at: &mut Instant| now.saturating_duration_since(*at) >= REBUILD_FORGOTTEN_AFTER;
+        // Only once: attempts that fail after it wait longer each time.
+        if self.rebuilt_at.take_if(has_worked).is_some() {
+            self.rebuild_after = None;
+        }
+        let after = self.rebuild_after.unwrap_or(REBUILD_MIN);
+        self.rebuild_at = Some(now + after);
+        self.rebuild_after = Some(after.saturating_mul(2).min(REBUILD_MAX));
+        true
     }
 }
 
@@ -184,7 +216,9 @@ impl Follower {
                     let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply()));
                     if let Err(reason) = applied.unwrap_or_else(|_| Err(panicked())) {
                         tracing::warn!(%reason, "the index failed; it is built again");
-                        self.shared.follower.index_failed();
+                        // It is this thread that builds it again: what failed is what there is.
+                        let generation = self.shared.follower.generation();
+                        self.shared.follower.index_failed(generation);
                     }
                 }
                 Task::Rebuild => {
@@ -296,5 +330,52 @@ fn panicked() -> IndexError {
     IndexError {
         operation: "applying",
         reason: "it panicked".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x2_the_wait_doubles_until_the_index_has_worked_for_a_while() {
+        let mut work = Work::default();
+        let begin = Instant::now();
+        let mut wait = |rebuilt_at, now| {
+            work.rebuilt_at = rebuilt_at;
+            assert!(work.schedule_rebuild(now));
+            assert!(!work.schedule_rebuild(now), "it is to be done already");
+            let wait = work.rebuild_at.take().unwrap() - now;
+            (wait, work.rebuilt_at)
+        };
+        for doubled in [1, 2, 4, 8] {
+            assert_eq!(wait(None, begin).0, REBUILD_MIN * doubled);
+        }
+        // One that fails again soon has not worked.
+        let soon = begin + REBUILD_FORGOTTEN_AFTER / 2;
+        assert_eq!(wait(Some(begin), soon).0, REBUILD_MIN * 16);
+        let later = begin + REBUILD_FORGOTTEN_AFTER;
+        let (first, rebuilt_at) = wait(Some(begin), later);
+        assert_eq!(first, REBUILD_MIN);
+        // And attempts that fail from then on do not begin at the least each time.
+        assert_eq!(wait(rebuilt_at, later).0, REBUILD_MIN * 2);
+    }
+
+    #[test]
+    fn x2_an_error_of_the_index_before_does_not_have_this_one_built_again() {
+        let signal = FollowerSignal::default();
+        let is_scheduled = || signal.state.lock().rebuild_at.is_some();
+        let asked = signal.generation();
+        signal.index_failed(asked);
+        assert!(is_scheduled());
+        signal.rebuilt();
+        // A reader who asked the one before is told only now.
+        signal.index_failed(asked);
+        assert!(!is_scheduled());
+        signal.index_failed(signal.generation());
+        assert!(is_scheduled());
+        // An attempt that failed is made again.
+        signal.not_rebuilt();
+        assert!(is_scheduled());
     }
 }
