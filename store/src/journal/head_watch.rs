@@ -1,13 +1,14 @@
 //! Who follows the end of the log is woken by the writer while they are few, and by a thread of their own once they are many.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::log::Head;
+use crate::threads;
 
 /// How many followers the writer wakes itself: about 10 µs. Beyond it a batch costs the writer the same, however many there
 /// are, and those who follow hear of it when the thread comes to it: of several batches at once, if it is behind.
@@ -83,10 +84,7 @@ impl HeadWatch {
         // The one before has waited long enough, and is on its way out.
         self.join();
         let (shown, relay) = (self.shown.clone(), self.relay.clone());
-        let thread = thread::Builder::new()
-            .name("chronicler-heads".to_owned())
-            .spawn(move || relay.run(&shown));
-        match thread {
+        match threads::start("chronicler-heads", move || relay.run(&shown)) {
             Ok(thread) => *self.thread.lock() = Some(thread),
             Err(error) => {
                 tracing::warn!(%error, "no thread to wake followers with; the writer does it");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::storage::{Created, OpenMode, Storage, StorageFile};
+use crate::threads;
 
 /// A disk whose reads can be counted and held back. Clones are the same disk.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ struct State {
     /// How many reads wait to be let through.
     held: u64,
     reads: u64,
+    reads_elsewhere: u64,
     open: u64,
     open_fails: bool,
 }
@@ -68,6 +70,11 @@ impl WatchedDisk {
     /// Reads that came back so far.
     pub(crate) fn reads(&self) -> u64 {
         self.watch.state.lock().reads
+    }
+
+    /// Those of them that were made on a thread which is none of a store's.
+    pub(crate) fn reads_elsewhere(&self) -> u64 {
+        self.watch.state.lock().reads_elsewhere
     }
 
     /// Files that are open.
@@ -132,6 +139,7 @@ impl StorageFile for WatchedFile {
         }
         state.granted = state.granted.map(|granted| granted - 1);
         state.reads += 1;
+        state.reads_elsewhere += u64::from(!threads::is_own());
         drop(state);
         self.file.read_at(buffer, offset)
     }

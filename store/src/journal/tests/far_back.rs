@@ -7,10 +7,13 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::support::{commit, open};
+use super::support::{MapIndex, commit, open, open_with};
 use crate::append::{Append, AppendResult, Expected};
 use crate::error::{AppendError, Outcome};
+use crate::journal::RealStorage;
+use crate::journal::disk::watched::WatchedDisk;
 use crate::journal::log::JournalLog;
+use crate::journal::options::JournalOptions;
 use crate::log::EventLog;
 
 /// Longer than the writer looks back.
@@ -86,6 +89,23 @@ async fn w6_a_close_waits_for_what_is_searched_for() {
     }
     let log = open(folder.path());
     assert_eq!(u128::from(log.head().sequence.get()), COMMITS);
+}
+
+#[tokio::test]
+async fn l3_what_lies_far_back_is_looked_for_on_a_thread_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = WatchedDisk::over(Arc::new(RealStorage));
+    long_stream(folder.path()).await.close().await;
+    // Opened again, nothing of it is in memory.
+    let (options, storage) = (JournalOptions::default(), Arc::new(disk.clone()));
+    let opened = open_with(folder.path(), options, storage, &MapIndex::default());
+    let log = opened.unwrap().0;
+    let (reads, elsewhere) = (disk.reads(), disk.reads_elsewhere());
+    let repeated = log.append(commit(1, "long", Expected::NoStream, 10));
+    assert!(repeated.await.unwrap().duplicate);
+    assert!(disk.reads() > reads);
+    assert_eq!(disk.reads_elsewhere(), elsewhere);
+    log.close().await;
 }
 
 async fn long_stream(data: &std::path::Path) -> JournalLog {

@@ -11,4 +11,5 @@ mod refusals;
 mod session;
 mod slow_reads;
 mod support;
+mod wakers;
 mod workload;

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
@@ -21,6 +21,7 @@ use crate::append::{Append, AppendResult};
 use crate::error::AppendError;
 use crate::index::HeadRow;
 use crate::journal::shared::Shared;
+use crate::threads;
 
 /// How many appends may be searched for at a time; one more is refused as overload. Each takes about 0.1 s at worst, and a
 /// close waits for all of them.
@@ -122,10 +123,7 @@ impl Searcher {
         // The one before has found nothing more to do, and is on its way out.
         self.join();
         let (tasks, theirs) = (self.tasks.clone(), shared.clone());
-        let thread = thread::Builder::new()
-            .name("chronicler-search".to_owned())
-            .spawn(move || work(&tasks, &theirs));
-        match thread {
+        match threads::start("chronicler-search", move || work(&tasks, &theirs)) {
             Ok(thread) => self.thread = Some(thread),
             Err(error) => {
                 tracing::warn!(%error, "no thread to search with; the writer does it");
