@@ -27,8 +27,8 @@ pub struct RuntimeOptions {
     pub idle: Duration,
     /// Instances that recover, or look in the log for what they no longer remember, at a time. Default 64.
     pub recoveries_max: usize,
-    /// A recovery that nothing comes to for so long has failed, and is tried again. Default 30 s; its length does not
-    /// matter.
+    /// A recovery that nothing comes to for so long has failed, and is tried again; a look in the log for what is no
+    /// longer remembered has failed, too, and its commands may be sent again. Default 30 s; its length does not matter.
     pub recovery_stall: Duration,
     /// How an instance whose actor died is started again; more often within the time, and it is quarantined. Default
     /// 5 restarts within 60 s.

@@ -6,13 +6,15 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chronicler_domain::{
     Aggregate, CommandId, Context, Decided, Decision, Event, StreamId, StreamVersion, Tenant,
 };
 use chronicler_runtime::{
-    DispatchError, Receipt, Runtime, RuntimeBuilder, RuntimeOptions, SendError, SendOptions,
+    Deadline, DispatchError, Receipt, Runtime, RuntimeBuilder, RuntimeOptions, SendError,
+    SendOptions,
 };
 use chronicler_store::{
     AllQuery, Append, CommitStream, Completion, EventLog, FactEntry, FactKind, FactQuery, Head,
@@ -24,12 +26,15 @@ use futures::{FutureExt, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+const STALL: Duration = Duration::from_secs(10);
+
 /// What becomes of whoever reads a place of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Now {
     Open,
     Shut,
     Broken,
+    Panicking,
 }
 
 /// The store in memory behind a gate: places of the log are read when it is open.
@@ -69,6 +74,7 @@ impl EventLog for Gate {
             let now = gate.wait_for(|now| *now != Now::Shut).await;
             match now.map(|now| *now) {
                 Ok(Now::Open) => store.read_all(query),
+                Ok(Now::Panicking) => panic!("the store has a fault"),
                 _ => stream::iter([Err(ReadError::Index {
                     reason: "it is broken".into(),
                 })])
@@ -191,6 +197,8 @@ impl World {
     async fn new() -> Self {
         let mut options = RuntimeOptions::default();
         options.remembered_max = 1;
+        options.recoveries_max = 1;
+        options.recovery_stall = STALL;
         let (store, gate) = (MemoryStore::new(), watch::Sender::new(Now::Open));
         let gated = Gate {
             store,
@@ -212,14 +220,30 @@ impl World {
     }
 
     async fn send(&self, id: CommandId) -> Sent {
+        self.send_to("one", id).await
+    }
+
+    async fn send_to(&self, name: &str, id: CommandId) -> Sent {
         let options = SendOptions {
             command_id: Some(id),
+            deadline: Deadline::None,
             ..SendOptions::default()
         };
-        let (tenant, one) = (Tenant::default(), "one".try_into().unwrap());
+        let (tenant, name) = (Tenant::default(), name.try_into().unwrap());
         self.runtime
-            .send::<Counter>(&tenant, &one, Add, options)
+            .send::<Counter>(&tenant, &name, Add, options)
             .await
+    }
+
+    /// Sends the first command again, which cannot be looked up, and gives what is said of the reason.
+    async fn send_first_in_vain(&self) -> String {
+        let error = self.send(*self.ids.first().unwrap()).await.unwrap_err();
+        let SendError::Failed(DispatchError::MemoryUnreadable { source, .. }) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert!(error.is_retryable());
+        source.to_string()
     }
 }
 
@@ -245,17 +269,34 @@ async fn d8_a_look_into_the_log_holds_up_nobody_else_and_one_pass_answers_all() 
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn d8_what_cannot_be_looked_up_is_unknown_and_can_be_sent_again() {
     let world = World::new().await;
-    let first = *world.ids.first().unwrap();
-    world.gate.send_replace(Now::Broken);
-    let error = world.send(first).await.unwrap_err();
-    let unreadable = matches!(
-        error,
-        SendError::Failed(DispatchError::MemoryUnreadable { .. })
-    );
-    assert!(unreadable && error.outcome() == Outcome::Unknown, "{error}");
-    world.gate.send_replace(Now::Open);
-    assert!(world.send(first).await.unwrap().duplicate);
+    for (now, said) in [
+        (Now::Broken, "it is broken"),
+        (Now::Panicking, "the store has a fault"),
+        (Now::Shut, "nothing could be read for 10 s"),
+    ] {
+        world.gate.send_replace(now);
+        let reason = world.send_first_in_vain().await;
+        assert!(reason.contains(said), "{now:?}: {reason}");
+        world.gate.send_replace(Now::Open);
+        let first = *world.ids.first().unwrap();
+        assert!(world.send(first).await.unwrap().duplicate, "after {now:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d8_a_look_into_a_log_that_does_not_answer_stops_no_recovery() {
+    let world = World::new().await;
+    world.gate.send_replace(Now::Shut);
+    let mut stalled = Box::pin(world.send_first_in_vain());
+    assert!((&mut stalled).now_or_never().is_none());
+    let new = CommandId::from_uuid(world.runtime.new_id()).unwrap();
+    tokio::select! {
+        biased;
+        reason = &mut stalled => panic!("no recovery until the look was given up: {reason}"),
+        sent = world.send_to("two", new) => assert!(!sent.unwrap().duplicate),
+    }
+    stalled.await;
 }

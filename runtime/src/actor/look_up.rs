@@ -1,13 +1,17 @@
 //! Looking in the log for commands that the memory does not hold any more: beside the actor, which goes on with others.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chronicler_domain::{LogSequence, StreamId};
-use chronicler_store::{AllQuery, Direction, ReadError, RecordedCommit, Start, Store, StreamQuery};
-use futures::StreamExt;
+use chronicler_store::{AllQuery, Direction, ReadError, RecordedCommit, Start, StreamQuery};
+use futures::{FutureExt, StreamExt};
 use uuid::Uuid;
 
+use super::reading::Permit;
+use crate::contain::panic_message;
 use crate::dedup::{Entry, OpenRun, Remembered, Run, Span};
 use crate::dispatch::Core;
 use crate::entity::Entity;
@@ -81,10 +85,11 @@ async fn run<E: Entity>(instance: &Arc<Instance<E>>) {
             .iter()
             .flat_map(|asking| asking.spans.iter().copied())
             .collect();
-        let found = match instance.core.recoveries.acquire().await {
-            Ok(_permit) => find(instance, spans, &wanted).await,
-            Err(_) => Err(ReadError::Closed),
-        };
+        // Whatever becomes of one pass, those who come later have theirs.
+        let finding = AssertUnwindSafe(find(instance, spans, &wanted)).catch_unwind();
+        let found = finding
+            .await
+            .unwrap_or_else(|panic| Err(panicked(panic_message(panic.as_ref()))));
         match found {
             Ok(found) => {
                 for (span, runs) in found.learned {
@@ -137,13 +142,14 @@ async fn find<E: Entity>(
     wanted: &HashSet<Uuid>,
 ) -> Result<Found, ReadError> {
     let (core, stream) = (&instance.core, &instance.stream);
+    let mut permit = Permit::take(&core.recoveries).await;
     let mut found = Found::default();
     for span in spans {
         if span.first == span.last {
-            let commit = commit_at(core.store.as_ref(), span.first).await?;
+            let commit = commit_at(core, &mut permit, span.first).await?;
             found.note(commit.iter(), stream, wanted);
         } else {
-            found.read(core, stream, span, wanted).await?;
+            found.read(core, &mut permit, stream, span, wanted).await?;
         }
     }
     Ok(found)
@@ -167,6 +173,7 @@ impl Found {
     async fn read(
         &mut self,
         core: &Core,
+        permit: &mut Permit<'_>,
         stream: &StreamId,
         span: Span,
         wanted: &HashSet<Uuid>,
@@ -175,12 +182,14 @@ impl Found {
             after: span.first.previous(),
             until: span.last,
             eventless: true,
+            heartbeats: true,
             direction: Direction::Backward,
             ..StreamQuery::new(stream.clone())
         };
         let mut commits = core.store.read_stream(query);
         let mut entries = Vec::new();
-        while let Some(batch) = commits.next().await {
+        let stall = core.options.recovery_stall;
+        while let Some(batch) = permit.within(stall, commits.next()).await? {
             let batch = batch?;
             self.note(batch.iter(), stream, wanted);
             if entries.len() <= LEARNED_MAX {
@@ -215,7 +224,8 @@ fn runs(entries: Vec<Entry>) -> Vec<Run> {
 
 /// One commit of the log.
 async fn commit_at(
-    store: &dyn Store,
+    core: &Core,
+    permit: &mut Permit<'_>,
     sequence: LogSequence,
 ) -> Result<Option<RecordedCommit>, ReadError> {
     let query = AllQuery {
@@ -223,7 +233,16 @@ async fn commit_at(
         commits_max: 1,
         ..AllQuery::from(Start::Sequence(sequence))
     };
-    let batch = store.read_all(query).next().await.transpose()?;
+    let mut commits = core.store.read_all(query);
+    let stall = core.options.recovery_stall;
+    let batch = permit.within(stall, commits.next()).await?.transpose()?;
     let commit = batch.and_then(|commits| commits.into_iter().next());
     Ok(commit.filter(|commit| commit.sequence() == sequence))
+}
+
+fn panicked(said: String) -> ReadError {
+    ReadError::Io {
+        operation: Arc::from("looking in the log for a command"),
+        source: Arc::new(io::Error::other(format!("the store panicked: {said}"))),
+    }
 }
