@@ -1,4 +1,4 @@
-//! Looking in the log for a command holds up nobody else, and says so when it cannot be done.
+//! A log that cannot be read, or has no room, holds up nobody else; a command that cannot be looked up there is told so.
 #![allow(
     clippy::unwrap_used,
     clippy::field_reassign_with_default,
@@ -6,6 +6,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,34 +19,47 @@ use chronicler_runtime::{
 };
 use chronicler_store::{
     AllQuery, Append, CommitStream, Completion, EventLog, FactEntry, FactKind, FactQuery, Head,
-    Health, MemoryStore, Outcome, ReadError, Snapshot, SnapshotStore, StoreError, StreamHead,
-    StreamQuery, ViewCheckpoint, ViewName, ViewRow, ViewStore,
+    Health, HeldBack, MemoryStore, Outcome, ReadError, Snapshot, SnapshotStore, StoreError,
+    StreamHead, StreamQuery, ViewCheckpoint, ViewName, ViewRow, ViewStore,
 };
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+const REFUSALS_MAX: u32 = 1_000;
 const STALL: Duration = Duration::from_secs(10);
 
-/// What becomes of whoever reads a place of the log.
+/// What becomes of whoever reads a place of the log, or offers a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Now {
     Open,
     Shut,
     Broken,
     Panicking,
+    /// It gives every commit back, and never says when there is room.
+    Full,
 }
 
 /// The store in memory behind a gate: places of the log are read when it is open.
 struct Gate {
     store: MemoryStore,
     gate: watch::Sender<Now>,
+    refusals: Arc<AtomicU32>,
 }
 
 impl EventLog for Gate {
     fn submit(&self, append: Append, done: Completion) {
         self.store.submit(append, done);
+    }
+    fn offer(&self, append: Append, done: Completion) -> Result<(), Box<HeldBack>> {
+        // Whoever offers without end must not keep the test from ending.
+        let is_full = *self.gate.borrow() == Now::Full;
+        if is_full && self.refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_MAX {
+            return Err(Box::new(HeldBack { append, done }));
+        }
+        self.submit(append, done);
+        Ok(())
     }
     fn barrier(&self, done: Box<dyn FnOnce() + Send>) {
         self.store.barrier(done);
@@ -189,6 +203,7 @@ type Sent = Result<Receipt<i64>, SendError<chronicler_domain::Never>>;
 struct World {
     runtime: Runtime,
     gate: watch::Sender<Now>,
+    refusals: Arc<AtomicU32>,
     ids: Vec<CommandId>,
 }
 
@@ -200,8 +215,10 @@ impl World {
         options.recoveries_max = 1;
         options.recovery_stall = STALL;
         let (store, gate) = (MemoryStore::new(), watch::Sender::new(Now::Open));
+        let refusals = Arc::default();
         let gated = Gate {
             store,
+            refusals: Arc::clone(&refusals),
             gate: gate.clone(),
         };
         let runtime = RuntimeBuilder::new(Arc::new(gated))
@@ -212,7 +229,12 @@ impl World {
             .unwrap();
         let new = || CommandId::from_uuid(runtime.new_id()).unwrap();
         let ids: Vec<_> = (0..40).map(|_| new()).collect();
-        let world = Self { runtime, gate, ids };
+        let world = Self {
+            runtime,
+            gate,
+            refusals,
+            ids,
+        };
         for id in &world.ids {
             assert!(!world.send(*id).await.unwrap().duplicate);
         }
@@ -299,4 +321,21 @@ async fn d8_a_look_into_a_log_that_does_not_answer_stops_no_recovery() {
         sent = world.send_to("two", new) => assert!(!sent.unwrap().duplicate),
     }
     stalled.await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7_a_store_that_gives_commits_back_and_never_tells_of_room_is_not_asked_without_end() {
+    let world = World::new().await;
+    world.gate.send_replace(Now::Full);
+    let new = CommandId::from_uuid(world.runtime.new_id()).unwrap();
+    let mut sent = Box::pin(world.send(new));
+    let enough = tokio::time::sleep(Duration::from_millis(200));
+    tokio::select! {
+        _ = &mut sent => panic!("there is no room"),
+        () = enough => {}
+    }
+    let refusals = world.refusals.load(Ordering::Relaxed);
+    assert!((2..50).contains(&refusals), "{refusals} in 200 ms");
+    world.gate.send_replace(Now::Open);
+    assert!(!sent.await.unwrap().duplicate);
 }

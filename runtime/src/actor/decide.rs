@@ -3,26 +3,32 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use chronicler_domain::{Context, GlobalPosition, LogSequence, StreamVersion};
 use chronicler_store::test_points::{CrashPlace, Promise, is_broken, reached};
 use chronicler_store::{
     Append, AppendError, AppendResult, Expected, HeldBack, Outcome, OutcomeRecord, OutcomeResult,
-    SideRecord, Store, StreamAppend,
+    SideRecord, StreamAppend,
 };
 use uuid::Uuid;
 
 use super::look_up::{Asking, look_up};
 use super::turn::{Live, Turn};
+use crate::backoff::Backoff;
 use crate::contain::{self, panic_message};
 use crate::dedup::{Place, Remembered};
-use crate::dispatch::Admitted;
+use crate::dispatch::{Admitted, Core};
 use crate::entity::{Draft, Entity, Refusal};
 use crate::error::{DispatchError, SendError};
 use crate::inbox::{Answer, Body, CommandEnvelope, Identity, Searched};
 use crate::instance::{Instance, refuse};
 use crate::receipt::Receipt;
 use crate::telemetry;
+
+/// The wait before a commit is handed in again that was refused though room was told of: others were quicker, or the
+/// store gives appends back and does not say when there is room.
+const REFUSED_AGAIN: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(16));
 
 type Outcomes<E> = Result<<E as Entity>::Reply, <E as Entity>::Rejection>;
 
@@ -55,7 +61,7 @@ impl<E: Entity> Turn<E> {
         span.in_scope(|| self.decide_now(*command));
         if let Some(held) = self.held.take() {
             // On the heap: it is rare.
-            Box::pin(hand_in(core.store.as_ref(), held)).await;
+            Box::pin(hand_in(&core, held)).await;
         }
     }
 
@@ -299,14 +305,18 @@ impl<E: Entity> Turn<E> {
 }
 
 /// Hands a commit in that the log has no room for at present. The state is ahead of it, and waits with it.
-async fn hand_in(store: &dyn Store, mut held: Box<HeldBack>) {
+async fn hand_in(core: &Core, mut held: Box<HeldBack>) {
+    let mut refusals = 0;
     loop {
-        store.room().await;
+        core.store.room().await;
         let HeldBack { append, done } = *held;
-        match store.offer(append, done) {
+        match core.store.offer(append, done) {
             Ok(()) => return,
             Err(again) => held = again,
         }
+        refusals += 1;
+        // Not by the application's clock: the store goes on while that stands still.
+        tokio::time::sleep(REFUSED_AGAIN.wait(refusals, &core.jitter)).await;
     }
 }
 
