@@ -78,6 +78,23 @@ async fn r7_what_is_offered_to_a_full_queue_comes_back_and_goes_in_when_there_is
 }
 
 #[tokio::test]
+async fn k6_a_barrier_after_a_panic_of_the_writer_passes_and_reads_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = small(folder.path());
+    log.append(of_alice(1)).await.unwrap();
+    // As a writer does that panicked.
+    log.shared().queue.abandon();
+    let (pass, passed) = oneshot::channel();
+    log.barrier(Box::new(|| {
+        let _nobody_waits = pass.send(());
+    }));
+    passed.await.unwrap();
+    let found = all(log.read_stream(StreamQuery::new(stream("alice")))).await;
+    assert_eq!(numbers(&found.unwrap()), [1]);
+    log.close().await;
+}
+
+#[tokio::test]
 async fn r7_whoever_waits_for_room_in_a_log_that_ends_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let log = small(folder.path());

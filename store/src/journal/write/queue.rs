@@ -51,6 +51,8 @@ struct State {
     closed: bool,
     /// Whether nobody will take anything any more.
     abandoned: bool,
+    /// Whether everybody who waited then is answered.
+    answered: bool,
     /// Appends that are in their frames now. Each submitter frees one, so that its allocator has the memory
     /// for its next append at hand; freed by the writer, all of it would have to find its way back to the
     /// submitters' allocators through their locks.
@@ -125,9 +127,15 @@ impl Queue {
         spent.clear();
     }
 
-    /// Puts a barrier in line; it has no size and is always taken. Given back if the queue is closed.
+    /// Puts a barrier in line; it has no size and is always taken. Given back if the queue is closed, unless the writer is
+    /// gone and everybody is answered: then it passes at once.
     pub(crate) fn push_barrier(&self, done: Barrier) -> Result<(), Barrier> {
         let mut state = self.state.lock();
+        if state.answered {
+            drop(state);
+            drop(done);
+            return Ok(());
+        }
         if state.closed {
             return Err(done);
         }
@@ -164,6 +172,7 @@ impl Queue {
             std::mem::take(&mut state.items)
         };
         drop(abandoned);
+        self.state.lock().answered = true;
     }
 
     /// Waits until something is there, the queue is closed, or the time is up, and takes everything into
