@@ -46,16 +46,26 @@ async fn s13_a_snapshot_is_taken_while_commands_go_on() {
     options.snapshots = SnapshotPolicy::EveryEvents(2);
     let app = App::open(data.path()).aggregate::<Counter>();
     let app = app.options(options).start().await.unwrap();
-    for expected in 1..=5 {
+    // One that is due while another is still being saved is taken with a later commit.
+    let store = std::sync::Arc::clone(app.store());
+    let stream = StreamId::of("counter", "one").unwrap();
+    for expected in 1..=10_000 {
         let receipt = app.send::<Counter>("one", Count).await.unwrap();
         assert_eq!(receipt.reply, expected);
+        let newest = store.load_snapshot(&stream, StreamVersion::MAX).await;
+        if newest
+            .unwrap()
+            .is_some_and(|snapshot| snapshot.version.get() >= 4)
+        {
+            break;
+        }
     }
+    drop(store);
     app.stop().await;
     drop(app);
 
     let store = JournalStore::open(data.path(), JournalOptions::default()).unwrap();
-    let stream = StreamId::of("counter", "one").unwrap();
     let newest = store.load_snapshot(&stream, StreamVersion::MAX).await;
     let version = newest.unwrap().map(|snapshot| snapshot.version.get());
-    assert_eq!(version, Some(4));
+    assert!(version >= Some(4), "{version:?}");
 }
