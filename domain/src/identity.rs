@@ -429,7 +429,7 @@ pub enum InvalidStreamId {
     /// It has no `/`.
     #[error("a stream is written category/id, or tenant:category/id")]
     Form,
-    /// What its escapes stand for is no text.
+    /// The bytes that its escapes stand for are no UTF-8 text.
     #[error(
         "the bytes that {0:?} has as %XX are not UTF-8: write the characters themselves, and %25 for a %"
     )]

@@ -50,13 +50,13 @@ impl<E: Entity> Default for LookUps<E> {
 }
 
 impl<E: Entity> LookUps<E> {
-    /// Whether any command waits: the instance must not end, since it comes back to its inbox.
+    /// Says whether any command waits. The instance must not end while one does: the command comes back to its inbox.
     pub(crate) fn are_under_way(&self) -> bool {
         self.running
     }
 }
 
-/// Has the log looked through for a command; it comes back to the inbox with the answer.
+/// Looks through the log for a command, which comes back to the inbox with the answer.
 pub(crate) fn look_up<E: Entity>(instance: &Arc<Instance<E>>, asking: Asking<E>) {
     let mut look_ups = instance.look_ups.lock();
     look_ups.waiting.push(asking);
@@ -129,7 +129,7 @@ impl<E: Entity> Asking<E> {
     }
 }
 
-/// What a pass over the log gave.
+/// The result of one pass over the log.
 #[derive(Default)]
 struct Found {
     outcomes: HashMap<Uuid, Remembered>,
