@@ -250,10 +250,18 @@ async fn l7_a_stop_ends_behind_a_full_queue_and_what_is_committed_is_taken_up_ag
     assert_eq!((report.workers_abandoned, report.closed), (0, true));
     let again = start().await.unwrap();
     until(|| again.sagas().under_way() > 4).await;
-    let open = again.saga::<Waiting>().unwrap().open().await.unwrap();
-    // Nothing that was committed was lost: none waits for its timer any more.
-    assert_eq!(open.len(), INSTANCES);
-    assert!(open.iter().all(|one| one.status == "running"), "{open:?}");
+    let saga = again.saga::<Waiting>().unwrap();
+    let begun = Instant::now();
+    // Nothing that was committed was lost: in the end none waits for its timer any more.
+    loop {
+        let open = saga.open().await.unwrap();
+        assert_eq!(open.len(), INSTANCES);
+        if open.iter().all(|one| one.status == "running") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{open:?}");
+        tokio::task::yield_now().await;
+    }
     let report = tokio::time::timeout(PATIENCE, again.stop()).await.unwrap();
     assert_eq!(report.workers_abandoned, 0);
 }
