@@ -2,15 +2,15 @@
 //! its code.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::cell::RefCell;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use chronicler::UnregisteredKind;
 use chronicler::operator::{OperatorRequest, OperatorVerb, SagaDetail, SagaLine, Status};
 use chronicler::prelude::*;
 use chronicler::sagas::SagaVerb;
 use chronicler::store::MemoryStore;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -84,18 +84,10 @@ async fn left_behind(store: &Arc<MemoryStore>) -> App {
 
 #[tokio::test(flavor = "current_thread")]
 async fn l8_what_nothing_registered_answers_for_is_told_with_names_and_counts() {
-    let (store, said) = (Arc::new(MemoryStore::new()), Said::default());
-    let app = {
-        let writer = said.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let _here = tracing::subscriber::set_default(subscriber);
-        left_behind(&store).await
-    };
-    let said = String::from_utf8(said.0.lock().clone()).unwrap();
+    listen();
+    let store = Arc::new(MemoryStore::new());
+    let app = left_behind(&store).await;
+    let said = SAID.with_borrow(|said| String::from_utf8(said.clone()).unwrap());
     let warned: Vec<_> = said
         .lines()
         .filter(|line| line.contains("saga:waiting"))
@@ -125,6 +117,7 @@ async fn l8_what_nothing_registered_answers_for_is_told_with_names_and_counts() 
 
 #[tokio::test(flavor = "current_thread")]
 async fn l9_a_saga_of_a_type_that_nothing_defines_is_shown_and_ended_and_known_to_be_when_it_is() {
+    listen();
     let store = Arc::new(MemoryStore::new());
     let app = left_behind(&store).await;
     let stream = "saga:waiting/one".to_owned();
@@ -175,13 +168,30 @@ fn asked(verb: OperatorVerb) -> OperatorRequest {
     }
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was logged on this thread: each test has one of its own.
+    static SAID: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Has warnings kept. For the whole process, and before anything is logged: a place that logs for the first time while
+/// another thread sets its own subscriber may be taken for one that nobody listens to.
+fn listen() {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+            .with_ansi(false)
+            .with_writer(|| Said)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+}
+
+struct Said;
 
 impl Write for Said {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
+        SAID.with_borrow_mut(|said| said.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
