@@ -36,7 +36,8 @@ pub use options::{
     BATCH_EVENTS_MAX_DEFAULT, CACHED_ROWS_DEFAULT, FLUSH_BYTES_DEFAULT, FLUSH_EVENTS_DEFAULT,
     FLUSH_IDLE_DEFAULT, FLUSH_ROWS_DEFAULT, FlushPolicy, ProjectionOptions, WAIT_DEFAULT,
 };
-pub use parked::{PARKED_EVENTS_MAX, ParkedEvent, SetAside};
+pub use chronicler_runtime::{ParkedEvent, SetAside};
+pub use parked::PARKED_EVENTS_MAX;
 pub use projection::{Projection, TableHandlers, TableProjection};
 pub use registry::{Projections, ProjectionsBuilder};
 pub use status::{ProjectionInfo, ProjectionStatus, StartProgress};

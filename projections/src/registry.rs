@@ -16,7 +16,6 @@ use crate::definition::{Definition, Memory, Rows, Running};
 use crate::error::{RebuildError, StartError, WaitError};
 use crate::memory::MemoryView;
 use crate::options::ProjectionOptions;
-use crate::parked::{self, ParkedEvent};
 use crate::progress::Progress;
 use crate::projection::{Projection, TableProjection};
 use crate::status::{ProjectionInfo, StartProgress};
@@ -179,9 +178,9 @@ impl Projections {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn parked(&self, name: &str) -> Result<Vec<ParkedEvent>, ReadError> {
+    pub async fn parked(&self, name: &str) -> Result<Vec<chronicler_runtime::ParkedEvent>, ReadError> {
         match self.inner.running.get(name) {
-            Some((setup, _)) => parked::parked_events(&*setup.store, name).await,
+            Some((setup, _)) => chronicler_runtime::parked_events(&*setup.store, name).await,
             None => Ok(Vec::new()),
         }
     }

@@ -18,6 +18,7 @@ mod entity;
 mod error;
 mod failing;
 mod fingerprint;
+mod follow;
 mod in_flight;
 mod inbox;
 mod instance;
@@ -47,6 +48,10 @@ pub use effects::{EffectCommand, EffectDispatcher, EffectOutcome};
 pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal};
 pub use error::{DispatchError, SendError};
 pub use failing::FailingInstance;
+pub use follow::{
+    Consumer, FollowerError, FollowerHandle, FollowerSpec, FollowerStatus, PARKED_REASON_MAX, ParkedEvent, ParkedGroup, Planned, Selection, SetAside, Trouble, forget_parked, group_parked,
+    parked_events, record_parked,
+};
 pub use options::{RestartPolicy, RuntimeOptions};
 pub use quarantine::QuarantinedInstance;
 pub use receipt::Receipt;

@@ -7,9 +7,13 @@ use bytes::Bytes;
 use chronicler_domain::StreamId;
 use chronicler_store::{Append, AppendError, FactKind, FactQuery, ReadError, SideRecord, Store};
 use parking_lot::RwLock;
+use tokio::sync::broadcast;
 
 use crate::clock::Clock;
 use crate::dispatch::Ids;
+
+/// Releases that who is told of them may be behind with; who is further behind is told so.
+const RELEASES_KEPT: usize = 256;
 
 /// An instance that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,16 @@ pub struct QuarantinedInstance {
 #[derive(Default)]
 pub(crate) struct Quarantine {
     reasons: RwLock<HashMap<StreamId, Arc<str>>>,
+    released: Released,
+}
+
+/// Tells of instances that were released.
+struct Released(broadcast::Sender<StreamId>);
+
+impl Default for Released {
+    fn default() -> Self {
+        Self(broadcast::channel(RELEASES_KEPT).0)
+    }
 }
 
 impl Quarantine {
@@ -36,6 +50,11 @@ impl Quarantine {
         });
         self.reasons.write().extend(entries);
         Ok(())
+    }
+
+    /// Tells of each instance that is released from now on.
+    pub(crate) fn releases(&self) -> broadcast::Receiver<StreamId> {
+        self.released.0.subscribe()
     }
 
     pub(crate) fn reason(&self, stream: &StreamId) -> Option<Arc<str>> {
@@ -84,6 +103,8 @@ impl Quarantine {
         }
         write(store, clock, stream, None).await?;
         self.reasons.write().remove(stream);
+        // Nobody may be listening.
+        drop(self.released.0.send(stream.clone()));
         tracing::info!(%stream, "instance released from quarantine");
         Ok(true)
     }

@@ -258,6 +258,16 @@ impl Runtime {
         self.core.quarantine.list()
     }
 
+    /// Whether an instance was set aside.
+    pub fn is_quarantined(&self, stream: &StreamId) -> bool {
+        self.core.quarantine.reason(stream).is_some()
+    }
+
+    /// Tells of each instance that is [released](Self::release) from now on. Who is 256 of them behind is told that it is.
+    pub fn releases(&self) -> tokio::sync::broadcast::Receiver<StreamId> {
+        self.core.quarantine.releases()
+    }
+
     /// Instances that cannot be recovered at present, for a reason that may pass, by stream. Nothing is set aside: the next
     /// command to one tries again.
     pub fn failing(&self) -> Vec<FailingInstance> {

@@ -133,8 +133,21 @@ impl<S: Saga> Executor<S> {
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
+        self.tell_at_most(u32::MAX, instance, command, options)
+            .await
+    }
+
+    /// The same, with so many attempts after the first.
+    pub(crate) async fn tell_at_most(
+        &self,
+        attempts_max: u32,
+        instance: &Instance,
+        command: SagaCommand,
+        options: SendOptions,
+    ) -> Result<(), AskError> {
         self.backlog().below(self.options.deliveries_max).await;
-        self.ask_or_set_aside(instance, command, options).await
+        self.ask_or_set_aside_at_most(attempts_max, instance, command, options)
+            .await
     }
 
     /// The same for a person, who would rather hear that it is busy than wait for ever.
@@ -182,7 +195,19 @@ impl<S: Saga> Executor<S> {
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
-        let error = match self.ask(instance, command.clone(), options.clone()).await {
+        self.ask_or_set_aside_at_most(u32::MAX, instance, command, options)
+            .await
+    }
+
+    async fn ask_or_set_aside_at_most(
+        &self,
+        attempts_max: u32,
+        instance: &Instance,
+        command: SagaCommand,
+        options: SendOptions,
+    ) -> Result<(), AskError> {
+        let asked = self.ask_at_most(attempts_max, instance, command.clone(), options.clone());
+        let error = match asked.await {
             Err(AskError::Failed(error)) if is_refused_for_good(&error) => error,
             answered => return answered,
         };
@@ -190,7 +215,8 @@ impl<S: Saga> Executor<S> {
         let input = Box::new(command);
         let reason = format!("the log does not take what it decided: {error}");
         let set_aside = SagaCommand::SetAside { input, reason };
-        self.ask(instance, set_aside, options).await
+        self.ask_at_most(attempts_max, instance, set_aside, options)
+            .await
     }
 
     pub(crate) async fn ask(
@@ -248,6 +274,7 @@ impl<S: Saga> Executor<S> {
         let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         // Not counted among what is under way: it waits for that.
         let mut resuming = Arc::clone(&self).resume().boxed().fuse();
+        let mut released = self.runtime.releases();
         loop {
             // What waits for a service that is away is in nobody's way.
             let at_work = under_way.len().saturating_sub(self.held.count());
@@ -258,6 +285,11 @@ impl<S: Saga> Executor<S> {
                 () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 () = &mut resuming => {}
+                released = released.recv() => {
+                    // What it had under way when it was quarantined is taken up.
+                    let resumed = Arc::clone(&self).resume_released(released.ok());
+                    under_way.push(resumed.boxed());
+                }
                 decided = self.backlog().next(), if room => {
                     if let Some(due) = decided.work.armed {
                         self.runtime.timers().notice(due);
@@ -275,6 +307,10 @@ impl<S: Saga> Executor<S> {
     async fn resume(self: Arc<Self>) {
         let _until_the_end = self.quiet.begin();
         drop(self.starting.lock().await.take());
+        self.resume_all().await;
+    }
+
+    async fn resume_all(self: &Arc<Self>) {
         let prefix = |tenant_and_category: &StreamId| {
             tenant_and_category.category() == self.handle_category()
         };
@@ -304,16 +340,30 @@ impl<S: Saga> Executor<S> {
         let woken: Vec<Instance> = with_work.collect();
         stream::iter(woken)
             .for_each_concurrent(RESUMED_AT_A_TIME, |instance| {
-                let executor = Arc::clone(&self);
-                async move {
-                    let asked =
-                        executor.tell(&instance, SagaCommand::Resume, SendOptions::default());
-                    if let Err(error) = asked.await {
-                        tracing::error!(saga = S::NAME, id = %instance.id, ?error, "not resumed");
-                    }
-                }
+                let executor = Arc::clone(self);
+                async move { executor.resume_one(&instance).await }
             })
             .await;
+    }
+
+    /// Takes up what an instance has to carry out that was released from the runtime's quarantine; `None`: some were.
+    async fn resume_released(self: Arc<Self>, stream: Option<StreamId>) {
+        let Some(stream) = stream else {
+            return self.resume_all().await;
+        };
+        if stream.category() != self.handle_category() {
+            return;
+        }
+        if let Some(instance) = Instance::of(&stream) {
+            self.resume_one(&instance).await;
+        }
+    }
+
+    async fn resume_one(&self, instance: &Instance) {
+        let asked = self.tell(instance, SagaCommand::Resume, SendOptions::default());
+        if let Err(error) = asked.await {
+            tracing::error!(saga = S::NAME, id = %instance.id, ?error, "not resumed");
+        }
     }
 
     fn handle_category(&self) -> &str {

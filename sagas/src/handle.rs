@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant, Timestamp};
-use chronicler_runtime::{DispatchError, Entity, SubscriptionOptions};
+use chronicler_runtime::{DispatchError, Entity, FollowerHandle, SubscriptionOptions};
 use chronicler_store::codec::EventDecoder;
 use chronicler_store::{Filter, ReadError, StreamQuery};
 use futures::StreamExt;
@@ -16,7 +16,6 @@ use crate::instance::InstanceState;
 use crate::journal::{ENDED, Entry};
 use crate::open_fact::waits_for;
 use crate::operate::list_open;
-use crate::router::Router;
 use crate::saga::Saga;
 use crate::status::{Ending, SagaStatus};
 use crate::step::{SagaCommand, SagaRefusal, Wish};
@@ -25,14 +24,14 @@ use crate::verb::SagaVerb;
 /// The instances of one saga type.
 pub struct SagaHandle<S: Saga> {
     pub(crate) executor: Arc<Executor<S>>,
-    pub(crate) router: Arc<Router<S>>,
+    pub(crate) follower: FollowerHandle,
 }
 
 impl<S: Saga> Clone for SagaHandle<S> {
     fn clone(&self) -> Self {
         Self {
             executor: Arc::clone(&self.executor),
-            router: Arc::clone(&self.router),
+            follower: self.follower.clone(),
         }
     }
 }
@@ -381,8 +380,8 @@ impl<S: Saga> SagaHandle<S> {
         self.tell(tenant, id, command).await
     }
 
-    /// Releases an instance from quarantine, and takes up what waited, in order. Journaled with who. If its code
-    /// fails again, it is quarantined again.
+    /// Releases an instance from quarantine, whether its own code failed on an input or the runtime could not recover it,
+    /// and takes up what waited, in order. Journaled with who. If its code fails again, it is quarantined again.
     ///
     /// # Errors
     /// When the store or the instance fails.
@@ -392,7 +391,21 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         by: &str,
     ) -> Result<SagaStatus, CancelError> {
-        self.operate(tenant, id, SagaVerb::Release, by, "").await
+        let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+        let released = self.executor.runtime.release(&stream).await;
+        let released = released.map_err(CancelError::failed)?;
+        match self.operate(tenant, id, SagaVerb::Release, by, "").await {
+            // It was not its own code that had failed.
+            Err(error) if error.is_refusal() && released => self.take_up(tenant, id).await,
+            answered => answered,
+        }
+    }
+
+    /// The follower that brings events to the instances: how far it is, and what it has parked, with the verbs for that.
+    /// An event is parked whose routing failed, and one whose instance the runtime has in quarantine. It is taken up at the
+    /// release of the instance, at the next start, or when somebody asks.
+    pub fn follower(&self) -> &FollowerHandle {
+        &self.follower
     }
 
     /// Takes up the inputs that wait, in order, as long as nothing keeps it from that, and says where it then is. What was

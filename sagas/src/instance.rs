@@ -1,6 +1,6 @@
 //! What an instance is: a fold over its journal. Pure, and the same whether it was just decided or recovered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chronicler_domain::{GlobalPosition, LogSequence, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ pub struct InstanceState<S> {
     pub(crate) user: S,
     /// Events up to here were consumed.
     pub(crate) consumed: GlobalPosition,
+    /// Those among them that were consumed after later ones, since they could not be routed when they came.
+    pub(crate) late: BTreeSet<GlobalPosition>,
     pub(crate) effects: Vec<EffectView>,
     pub(crate) timers: BTreeMap<String, Timestamp>,
     pub(crate) pivoted: bool,
@@ -69,6 +71,7 @@ impl<S: Default> InstanceState<S> {
             saga_version: None,
             user: S::default(),
             consumed: GlobalPosition::ZERO,
+            late: BTreeSet::new(),
             effects: Vec::new(),
             timers: BTreeMap::new(),
             pivoted: false,
@@ -295,7 +298,10 @@ impl<S> InstanceState<S> {
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
             Entry::Started { saga_version } => self.saga_version = Some(*saga_version),
-            Entry::Consumed { position } => self.consumed = self.consumed.max(*position),
+            Entry::Consumed { position } if *position < self.consumed => {
+                self.late.insert(*position);
+            }
+            Entry::Consumed { position } => self.consumed = *position,
             Entry::Decided(spec) => self.effects.push(EffectView {
                 spec: spec.as_ref().clone(),
                 state: EffectState::Pending {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, InvalidId};
-use chronicler_runtime::{RestartPolicy, Runtime, RuntimeBuilder, WorkerHandle, WorkerSpec};
+use chronicler_runtime::{FollowerHandle, FollowerSpec, RestartPolicy, Runtime, RuntimeBuilder, WorkerHandle, WorkerSpec};
 use chronicler_store::codec::{PayloadCodec, check_events, encode, event_types};
 use chronicler_store::{Append, AppendError, FactKind, ReadError, SideRecord};
 use futures::FutureExt;
@@ -318,18 +318,27 @@ impl<S: Saga> AnySaga for Typed<S> {
             let router = Arc::new(Router {
                 executor: Arc::clone(&executor),
                 routes,
-                name,
             });
+            let spec = FollowerSpec {
+                lanes_max: options.deliveries_max,
+                ..FollowerSpec::new(&name, router.filter())
+            };
+            let follower = FollowerHandle::new(&runtime, spec);
+            let own = Arc::clone(&executor);
+            let handle = SagaHandle {
+                executor: own,
+                follower: follower.clone(),
+            };
             if options.paused {
-                started.add(SagaHandle { executor, router }, &all);
+                started.add(handle, &all);
                 return Ok(());
             }
             executor.handle.entity().backlog().open();
             started.quiet.push(Arc::clone(&executor.quiet));
-            register_once(&runtime, &router.name, self.from).await?;
+            register_once(&runtime, &name, self.from).await?;
             runtime
                 .timers()
-                .handle(&router.name, Arc::new(Alarm(Arc::clone(&executor))));
+                .handle(&name, Arc::new(Alarm(Arc::clone(&executor))));
             let spec = |what: &str| WorkerSpec {
                 name: format!("{what} of saga {}", S::NAME),
                 restart: RestartPolicy {
@@ -339,8 +348,10 @@ impl<S: Saga> AnySaga for Typed<S> {
             };
             let carries_out = Arc::clone(&executor);
             let effects = move |context| Arc::clone(&carries_out).run(context).boxed();
-            let routing = Arc::clone(&router);
-            let brings = move |context| Arc::clone(&routing).run(context).boxed();
+            let brings = move |context| {
+                let (follower, router) = (follower.clone(), Arc::clone(&router));
+                async move { follower.run(router, context).await }.boxed()
+            };
             // The router first: it is stopped first, and what it still brought is still carried out.
             started
                 .workers
@@ -348,7 +359,7 @@ impl<S: Saga> AnySaga for Typed<S> {
             started
                 .workers
                 .push(runtime.workers().spawn(spec("executor"), effects));
-            started.add(SagaHandle { executor, router }, &all);
+            started.add(handle, &all);
             Ok(())
         }
         .boxed()

@@ -240,6 +240,7 @@ impl<S: Saga> Replay<'_, S> {
                 Entry::Consumed { position } => Some(SagaCommand::Deliver {
                     position: *position,
                     parts: parts_of(self.events_at(*position).await?, given),
+                    is_late: *position < state.consumed,
                 }),
                 Entry::Child {
                     parent,

@@ -1,201 +1,198 @@
-//! Follows the log and brings events to the instances that they concern.
+//! Says which events concern which instances, and brings them: what the follower of a saga type does.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use chronicler_domain::{AggregateId, GlobalPosition, StreamId, Tenant};
-use chronicler_runtime::{
-    Batch, DispatchError, SendOptions, SubscriptionOptions, WorkerContext, WorkerError,
-};
+use chronicler_runtime::{Consumer, DispatchError, Entity, Planned, SendOptions, Trouble};
 use chronicler_store::codec::{CodecId, EventDecoder, PayloadCodec, decode, encode};
-use chronicler_store::{Append, EventRef, FactKind, Filter, SideRecord};
-use futures::stream::{self, StreamExt};
+use chronicler_store::{EventRef, Filter};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::entity::CATEGORY_PREFIX;
 use crate::executor::{AskError, Executor, Instance};
 use crate::journal::{Entry, REPORTED};
-use crate::routes::{EventInfo, Route, Routes};
+use crate::routes::{Delivery, EventInfo, Route, Routes};
 use crate::saga::{RoutedEvent, Saga};
 use crate::step::{Part, SagaCommand, said};
 
-/// Positions after which the cursor is committed under load.
-const CURSOR_EVERY: u64 = 4_096;
-/// The quiet time after which it is committed in any case.
-const CURSOR_IDLE: Duration = Duration::from_secs(1);
+/// Attempts at an instance that is only busy, before its events wait without anybody's waiting for them: a second of them.
+const DELIVERY_ATTEMPTS: u32 = 10;
+
+/// Characters of what is no id that are shown.
+const SHOWN_MAX: usize = 100;
 
 /// Brings events to instances of one saga type.
 pub(crate) struct Router<S: Saga> {
     pub(crate) executor: Arc<Executor<S>>,
     pub(crate) routes: Arc<Routes<S>>,
-    pub(crate) name: String,
 }
 
 /// One event on its way to one instance.
-struct Delivered {
+pub(crate) struct Delivered {
     command: SagaCommand,
     options: SendOptions,
+}
+
+/// What is remembered of a part of an event that waits: the routes are not asked again for it. On disk.
+#[derive(Serialize, Deserialize)]
+struct KeptPart {
+    place: u32,
+    of: u32,
+    delivery: Delivery,
 }
 
 /// What an event is read as and where each part goes, or why its routing failed.
 type Routed = Result<Vec<(Route, RoutedEvent)>, String>;
 
+impl<S: Saga> Consumer for Router<S> {
+    type Item = Delivered;
+
+    fn plan(&self, event: &EventRef<'_>, is_late: bool) -> Result<Vec<Planned<Delivered>>, String> {
+        if self.routes.is_of_a_child(event.part().category()) {
+            let report = self.report(event).into_iter();
+            let planned = report.map(|(parent, item)| Planned {
+                key: self.key(&parent),
+                item,
+            });
+            return Ok(planned.collect());
+        }
+        let routed = self.route(event)?;
+        let of = u32::try_from(routed.len()).unwrap_or(u32::MAX);
+        let mut parts: Vec<(Arc<str>, Vec<Part>)> = Vec::new();
+        for (place, (route, input)) in (0..).zip(routed) {
+            for (id, delivery) in route.0 {
+                let tenant = tenant_of(event);
+                let part = Part {
+                    place,
+                    of,
+                    delivery,
+                    event: input.clone(),
+                };
+                let key = match AggregateId::new(&id) {
+                    Ok(id) => self.key(&Instance { tenant, id }),
+                    // The others of this event are brought all the same.
+                    Err(_) => no_id(&id),
+                };
+                // Those of one instance go together, so that they are one commit.
+                match parts.iter_mut().find(|(other, _)| *other == key) {
+                    Some((_, parts)) => parts.push(part),
+                    None => parts.push((key, vec![part])),
+                }
+            }
+        }
+        let planned = parts.into_iter().map(|(key, parts)| Planned {
+            key,
+            item: delivered(event, parts, is_late),
+        });
+        Ok(planned.collect())
+    }
+
+    fn keep(&self, item: &Delivered) -> Vec<u8> {
+        let SagaCommand::Deliver { parts, is_late, .. } = &item.command else {
+            return Vec::new();
+        };
+        let parts = parts.iter().map(|part| KeptPart {
+            place: part.place,
+            of: part.of,
+            delivery: part.delivery,
+        });
+        let kept = (parts.collect::<Vec<_>>(), *is_late);
+        // Numbers and variants can always be written.
+        let kept = encode(PayloadCodec::Bincode, &kept);
+        kept.map(|kept| kept.to_vec()).unwrap_or_default()
+    }
+
+    fn restore(&self, event: &EventRef<'_>, kept: &[u8]) -> Result<Delivered, String> {
+        if kept.is_empty() {
+            let report = self.report(event).map(|(_, item)| item);
+            return report.ok_or_else(|| "the end of a child cannot be read".to_owned());
+        }
+        let (kept, is_late): (Vec<KeptPart>, bool) =
+            decode(CodecId::BINCODE, kept).map_err(|error| error.to_string())?;
+        let read = self.routes.read(event).map_err(|error| error.to_string())?;
+        let part = |kept: KeptPart| {
+            let place = usize::try_from(kept.place).unwrap_or(usize::MAX);
+            let event = read.get(place).filter(|_| usize::try_from(kept.of) == Ok(read.len()));
+            let event = event.cloned().ok_or_else(|| {
+                format!(
+                    "it was read as {} events when it came, and is read as {} now",
+                    kept.of,
+                    read.len()
+                )
+            })?;
+            Ok(Part {
+                place: kept.place,
+                of: kept.of,
+                delivery: kept.delivery,
+                event,
+            })
+        };
+        let parts: Result<_, String> = kept.into_iter().map(part).collect();
+        Ok(delivered(event, parts?, is_late))
+    }
+
+    fn take<'a>(
+        &'a self,
+        key: &'a Arc<str>,
+        item: &'a Delivered,
+    ) -> BoxFuture<'a, Result<(), Trouble>> {
+        async move {
+            let stream = StreamId::from_key(key);
+            let instance = stream.as_ref().and_then(Instance::of);
+            let Some(instance) = instance else {
+                return Err(Trouble::Lasting(key.to_string()));
+            };
+            let Delivered { command, options } = item;
+            let (command, options) = (command.clone(), options.clone());
+            let told = self.executor.tell_at_most(DELIVERY_ATTEMPTS, &instance, command, options);
+            told.await.map_err(|error| match error {
+                AskError::Refused(refusal) => Trouble::Lasting(refusal.to_string()),
+                AskError::Failed(DispatchError::Quarantined { reason, .. }) => {
+                    Trouble::Lasting(format!("its instance is quarantined: {reason}"))
+                }
+                AskError::Failed(error) if error.is_retryable() => {
+                    Trouble::Passing(error.to_string())
+                }
+                AskError::Failed(DispatchError::Stopped) => {
+                    Trouble::Passing("the application stops".to_owned())
+                }
+                AskError::Failed(error) => Trouble::Lasting(error.to_string()),
+            })
+        }
+        .boxed()
+    }
+
+    fn can_take(&self, key: &str) -> bool {
+        let stream = StreamId::from_key(key);
+        stream.is_none_or(|stream| !self.executor.runtime.is_quarantined(&stream))
+    }
+
+    fn progressed(&self, through: GlobalPosition, is_busy: bool) {
+        // What is about to be tried again without a person is on its way.
+        if !is_busy {
+            self.executor.quiet.routed(through);
+        }
+    }
+}
+
 impl<S: Saga> Router<S> {
-    pub(crate) async fn run(self: Arc<Self>, context: WorkerContext) -> Result<(), WorkerError> {
-        let wrong = |error: &dyn std::fmt::Display| WorkerError(error.to_string());
-        let mut committed = self.cursor().await.map_err(|error| wrong(&error))?;
+    /// The events that may concern instances.
+    pub(crate) fn filter(&self) -> Filter {
         let children = self.routes.children.iter();
         let children = children.map(|name| format!("{CATEGORY_PREFIX}{name}"));
-        let filter = Filter {
-            categories: self
-                .routes
-                .entries
-                .keys()
-                .cloned()
-                .chain(children)
-                .collect(),
+        Filter {
+            categories: self.routes.entries.keys().cloned().chain(children).collect(),
             ..Filter::default()
-        };
-        let runtime = &self.executor.runtime;
-        let mut subscription = runtime.subscribe(SubscriptionOptions {
-            after: committed,
-            filter,
-        });
-        let stopping = context.stopping();
-        let quiet = &self.executor.quiet;
-        quiet.routed(committed);
-        loop {
-            let clock = runtime.clock();
-            let dirty = subscription.through() > committed;
-            let batch = tokio::select! {
-                biased;
-                () = stopping.cancelled() => break,
-                batch = subscription.next() => batch.map_err(|error| wrong(&error))?,
-                () = clock.sleep(CURSOR_IDLE), if dirty => {
-                    committed = subscription.through();
-                    self.commit_cursor(committed).await.map_err(|error| wrong(&error))?;
-                    continue;
-                }
-            };
-            let through = batch.through;
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => return Ok(()),
-                delivered = self.deliver(batch) => delivered.map_err(WorkerError)?,
-            }
-            quiet.routed(through);
-            if through.get() >= committed.get() + CURSOR_EVERY {
-                committed = through;
-                self.commit_cursor(committed)
-                    .await
-                    .map_err(|error| wrong(&error))?;
-            }
         }
-        let through = subscription.through();
-        if through > committed {
-            self.commit_cursor(through)
-                .await
-                .map_err(|error| wrong(&error))?;
-        }
-        Ok(())
     }
 
-    /// Everything up to here was brought to its instances, and committed by them.
-    async fn cursor(&self) -> Result<GlobalPosition, chronicler_store::ReadError> {
-        let key = Bytes::copy_from_slice(self.name.as_bytes());
-        let fact = self
-            .executor
-            .runtime
-            .store()
-            .fact(FactKind::CURSOR, key)
-            .await?;
-        let position = fact.and_then(|fact| decode(CodecId::BINCODE, &fact.value).ok());
-        Ok(position.unwrap_or_default())
-    }
-
-    pub(crate) async fn commit_cursor(
-        &self,
-        position: GlobalPosition,
-    ) -> Result<(), chronicler_store::AppendError> {
-        let runtime = &self.executor.runtime;
-        let key = Bytes::copy_from_slice(self.name.as_bytes());
-        let value = encode(PayloadCodec::default(), &position).ok();
-        let record = SideRecord::Fact {
-            kind: FactKind::CURSOR,
-            key,
-            value,
-        };
-        let append = Append::new(runtime.new_id(), runtime.clock().now()).record(record);
-        runtime.store().append(append).await.map(|_| ())
-    }
-
-    /// Brings a batch to its instances: many at a time, each in order. Ends when all have committed it.
-    async fn deliver(&self, batch: Batch) -> Result<(), String> {
-        let mut order = Order::default();
-        for commit in &batch.commits {
-            for event in commit.events() {
-                if self.routes.is_of_a_child(event.part().category()) {
-                    if let Some((parent, delivered)) = self.report(&event)
-                        && let Some(waiting) = order.of(parent)
-                    {
-                        waiting.push(delivered);
-                    }
-                    continue;
-                }
-                let routed = match self.route(&event) {
-                    Ok(routed) => routed,
-                    Err(reason) => {
-                        self.park(&event, &reason).await?;
-                        continue;
-                    }
-                };
-                let tenant = Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default();
-                let of = u32::try_from(routed.len()).unwrap_or(u32::MAX);
-                for (place, (route, input)) in (0..).zip(routed) {
-                    for (id, delivery) in route.0 {
-                        let Ok(id) = AggregateId::new(&id) else {
-                            self.park(&event, &format!("{id:?} is no saga id")).await?;
-                            continue;
-                        };
-                        let tenant = tenant.clone();
-                        let part = Part {
-                            place,
-                            of,
-                            delivery,
-                            event: input.clone(),
-                        };
-                        order.push(Instance { tenant, id }, &event, part);
-                    }
-                }
-            }
-        }
-        let deliveries =
-            stream::iter(order.all.into_iter().map(|(instance, waiting)| async move {
-                for delivered in waiting {
-                    self.bring(&instance, delivered).await?;
-                }
-                Ok::<(), String>(())
-            }));
-        let mut deliveries = deliveries.buffer_unordered(self.executor.options.deliveries_max);
-        // The others are brought in any case: what they decide is handed on by whoever brings them.
-        let mut failed = Ok(());
-        while let Some(delivered) = deliveries.next().await {
-            failed = failed.and(delivered);
-        }
-        failed
-    }
-
-    async fn bring(&self, instance: &Instance, delivered: Delivered) -> Result<(), String> {
-        let Delivered { command, options } = delivered;
-        match self.executor.tell(instance, command, options).await {
-            Ok(_) => Ok(()),
-            // Its journal cannot be folded, and it was set aside as a whole: what comes for it is passed over. The others go on.
-            Err(AskError::Failed(DispatchError::Quarantined { .. })) => Ok(()),
-            Err(AskError::Refused(refusal)) => Err(refusal.to_string()),
-            Err(AskError::Failed(error)) => Err(error.to_string()),
-        }
+    /// The key of an instance's events: its stream.
+    fn key(&self, instance: &Instance) -> Arc<str> {
+        let category = self.executor.handle.entity().category();
+        StreamId::new(&instance.tenant, category, &instance.id).key().into()
     }
 
     /// What the end of a child says to the instance that began it, if that is one of this saga.
@@ -216,13 +213,13 @@ impl<S: Saga> Router<S> {
         Some((instance, Delivered { command, options }))
     }
 
-    pub(crate) fn route(&self, event: &EventRef<'_>) -> Routed {
+    fn route(&self, event: &EventRef<'_>) -> Routed {
         let Some(entry) = self.routes.entries.get(event.part().category()) else {
             return Ok(Vec::new());
         };
         let decoded = (entry.decode)(event).map_err(|error| error.to_string())?;
         let info = EventInfo {
-            tenant: Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default(),
+            tenant: tenant_of(event),
             id: event.part().id().to_owned(),
             version: event.version(),
             position: event.position(),
@@ -236,67 +233,26 @@ impl<S: Saga> Router<S> {
         };
         decoded.into_iter().map(find).collect()
     }
-
-    /// Sets an event aside that cannot be routed: it is journaled, and in nobody's way.
-    async fn park(&self, event: &EventRef<'_>, reason: &str) -> Result<(), String> {
-        let position = event.position();
-        tracing::error!(saga = S::NAME, %position, reason, "event parked");
-        let runtime = &self.executor.runtime;
-        let mut key = self.name.as_bytes().to_vec();
-        key.push(0);
-        key.extend_from_slice(&position.get().to_be_bytes());
-        let value = Some(Bytes::copy_from_slice(reason.as_bytes()));
-        let record = SideRecord::Fact {
-            kind: FactKind::PARKED,
-            key: key.into(),
-            value,
-        };
-        let append = Append::new(runtime.new_id(), runtime.clock().now()).record(record);
-        runtime
-            .store()
-            .append(append)
-            .await
-            .map(|_| ())
-            .map_err(|error| error.to_string())
-    }
 }
 
-/// What waits to be brought, by instance.
-#[derive(Default)]
-struct Order {
-    all: Vec<(Instance, Vec<Delivered>)>,
-    places: HashMap<(Tenant, AggregateId), usize>,
+/// The key of events for what cannot be the id of an instance.
+fn no_id(id: &str) -> Arc<str> {
+    let shown: String = id.chars().take(SHOWN_MAX).collect();
+    format!("{shown:?} is no saga id").into()
 }
 
-impl Order {
-    fn of(&mut self, instance: Instance) -> Option<&mut Vec<Delivered>> {
-        let key = (instance.tenant.clone(), instance.id.clone());
-        let place = *self.places.entry(key).or_insert(self.all.len());
-        if place == self.all.len() {
-            self.all.push((instance, Vec::new()));
-        }
-        self.all.get_mut(place).map(|(_, waiting)| waiting)
-    }
+fn tenant_of(event: &EventRef<'_>) -> Tenant {
+    Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default()
+}
 
-    /// Adds a part of an event; those of one event go together, so that they are one commit.
-    fn push(&mut self, instance: Instance, event: &EventRef<'_>, part: Part) {
-        let position = event.position();
-        let Some(waiting) = self.of(instance) else {
-            return;
-        };
-        if let Some(SagaCommand::Deliver {
-            position: last,
-            parts,
-        }) = waiting.last_mut().map(|last| &mut last.command)
-            && *last == position
-        {
-            return parts.push(part);
-        }
-        let parts = vec![part];
-        let command = SagaCommand::Deliver { position, parts };
-        let options = options_of(event, event.commit().metadata().causation_depth);
-        waiting.push(Delivered { command, options });
-    }
+fn delivered(event: &EventRef<'_>, parts: Vec<Part>, is_late: bool) -> Delivered {
+    let command = SagaCommand::Deliver {
+        position: event.position(),
+        parts,
+        is_late,
+    };
+    let options = options_of(event, event.commit().metadata().causation_depth);
+    Delivered { command, options }
 }
 
 fn options_of(event: &EventRef<'_>, depth: u16) -> SendOptions {

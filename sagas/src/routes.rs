@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chronicler_domain::{Aggregate, GlobalPosition, StreamVersion, Tenant, Timestamp};
 use chronicler_store::EventRef;
 use chronicler_store::codec::{CodecError, EventDecoder};
+use serde::{Deserialize, Serialize};
 
 use crate::entity::CATEGORY_PREFIX;
 use crate::saga::{RoutedEvent, Saga};
@@ -32,7 +33,9 @@ pub struct EventInfo {
 pub struct Route(pub(crate) Vec<(String, Delivery)>);
 
 /// What is to happen if the instance is there, or is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The order of the variants is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Delivery {
     Start,
     Resume,

@@ -75,6 +75,7 @@ impl<S: Saga> Scripted<S> {
         self.take(SagaCommand::Deliver {
             position: self.position,
             parts: vec![part],
+            is_late: false,
         })
     }
 

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_runtime::{Subscription, WorkerContext};
+use chronicler_runtime::{ParkedEvent, SetAside, Subscription, WorkerContext, record_parked};
 use chronicler_store::{ReadError, RecordedCommit};
 
 use super::setup::Setup;
 use crate::error::RunError;
 use crate::failure::{AfterRetries, EventFailure, Verdict};
 use crate::fold::{Commits, Fold, FoldEnd, HeldEvent, Scope};
-use crate::parked::{self, Ledger, PARKED_EVENTS_MAX, ParkedEvent, SetAside};
+use crate::parked::{Ledger, PARKED_EVENTS_MAX};
 
 /// What became of a batch.
 pub(super) enum Absorbed {
@@ -211,16 +211,10 @@ impl<F: Fold> Track<F> {
             Verdict::Done(AfterRetries::Skip) => SetAside::Skipped,
         };
         tracing::error!(projection = %name, %position, tries, %reason, ?cause, "an event is set aside");
-        let event = ParkedEvent {
-            position,
-            stream_key: failure.stream_key,
-            key: failure.key,
-            cause,
-            reason,
-            tries,
-            at: setup.clock.now(),
-            fingerprint: setup.fingerprint,
-        };
+        let at = setup.clock.now();
+        let event = ParkedEvent::new(position, failure.stream_key, failure.key, cause, at);
+        let mut event = event.failed(&reason, tries, at);
+        event.fingerprint = setup.fingerprint;
         let refused = self.set_aside(setup, vec![event]).await?;
         Ok(refused.map(Absorbed::Failed))
     }
@@ -235,17 +229,13 @@ impl<F: Fold> Track<F> {
             return Ok(None);
         }
         let at = setup.clock.now();
-        let events = held.into_iter().map(|held| ParkedEvent {
-            position: held.position,
-            stream_key: held.stream_key,
-            key: held.key,
-            cause: SetAside::Held {
+        let events = held.into_iter().map(|held| {
+            let cause = SetAside::Held {
                 behind: held.behind,
-            },
-            reason: "".into(),
-            tries: 0,
-            at,
-            fingerprint: setup.fingerprint,
+            };
+            let mut event = ParkedEvent::new(held.position, held.stream_key, held.key, cause, at);
+            event.fingerprint = setup.fingerprint;
+            event
         });
         let events = events.collect();
         self.set_aside(setup, events).await
@@ -265,7 +255,7 @@ impl<F: Fold> Track<F> {
             return Ok(Some(reason.into()));
         }
         let name = &setup.progress.name;
-        parked::record(&*setup.store, &*setup.clock, name, &events).await?;
+        record_parked(&*setup.store, &*setup.clock, name, &events).await?;
         let ledger = Arc::make_mut(&mut self.ledger);
         for event in &events {
             ledger.note(event);

@@ -8,6 +8,7 @@
 )]
 
 mod fixture;
+mod follower;
 
 mod commands;
 mod durable;

@@ -12,8 +12,8 @@ use crate::saga::{Input, Saga};
 use crate::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
-    pub(super) fn deliver(&mut self, position: GlobalPosition, parts: Vec<Part>) {
-        if position <= self.state.consumed || self.state.ended.is_some() {
+    pub(super) fn deliver(&mut self, position: GlobalPosition, parts: Vec<Part>, is_late: bool) {
+        if self.state.has_consumed(position, is_late) || self.state.ended.is_some() {
             return;
         }
         // Which of them pass depends on what those before them begin.

@@ -33,6 +33,8 @@ pub(crate) enum SagaCommand {
     Deliver {
         position: GlobalPosition,
         parts: Vec<Part>,
+        /// It could not be routed when it came, and later ones may have been consumed since.
+        is_late: bool,
     },
     /// An effect or undo was answered.
     Answer {
@@ -263,7 +265,11 @@ impl<'a, S: Saga> Step<'a, S> {
 
     fn carry_out(&mut self, command: SagaCommand) -> Result<(), SagaRefusal> {
         match command {
-            SagaCommand::Deliver { position, parts } => self.deliver(position, parts),
+            SagaCommand::Deliver {
+                position,
+                parts,
+                is_late,
+            } => self.deliver(position, parts, is_late),
             SagaCommand::Answer {
                 effect,
                 is_undo,

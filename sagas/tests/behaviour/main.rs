@@ -18,6 +18,7 @@ mod decisions;
 mod inputs;
 mod letters;
 mod operators;
+mod parked;
 mod recovery;
 mod registered;
 mod routing;
