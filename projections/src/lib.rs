@@ -23,6 +23,7 @@ mod table;
 mod waiting;
 mod worker;
 
+pub use chronicler_runtime::{ParkedEvent, SetAside};
 pub use definition::PROJECTION_NAME_BYTES_MAX;
 pub use error::{RebuildError, StartError, ViewError, WaitError};
 pub use event_info::EventInfo;
@@ -36,7 +37,6 @@ pub use options::{
     BATCH_EVENTS_MAX_DEFAULT, CACHED_ROWS_DEFAULT, FLUSH_BYTES_DEFAULT, FLUSH_EVENTS_DEFAULT,
     FLUSH_IDLE_DEFAULT, FLUSH_ROWS_DEFAULT, FlushPolicy, ProjectionOptions, WAIT_DEFAULT,
 };
-pub use chronicler_runtime::{ParkedEvent, SetAside};
 pub use parked::PARKED_EVENTS_MAX;
 pub use projection::{Projection, TableHandlers, TableProjection};
 pub use registry::{Projections, ProjectionsBuilder};

@@ -178,7 +178,10 @@ impl Projections {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn parked(&self, name: &str) -> Result<Vec<chronicler_runtime::ParkedEvent>, ReadError> {
+    pub async fn parked(
+        &self,
+        name: &str,
+    ) -> Result<Vec<chronicler_runtime::ParkedEvent>, ReadError> {
         match self.inner.running.get(name) {
             Some((setup, _)) => chronicler_runtime::parked_events(&*setup.store, name).await,
             None => Ok(Vec::new()),

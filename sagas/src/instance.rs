@@ -105,6 +105,14 @@ impl<S> InstanceState<S> {
         &self.effects
     }
 
+    /// Whether the event at a position was consumed; `is_late`: it was not routed when its turn was.
+    pub(crate) fn has_consumed(&self, position: GlobalPosition, is_late: bool) -> bool {
+        if is_late {
+            return position == self.consumed || self.late.contains(&position);
+        }
+        position <= self.consumed
+    }
+
     /// Whether it was started.
     pub fn is_started(&self) -> bool {
         self.saga_version.is_some()

@@ -23,7 +23,7 @@ use crate::step::SagaCommand;
 use crate::undefined;
 use crate::verb::SagaVerb;
 
-/// An instance whose own code failed.
+/// An instance whose own code failed: on an input, or over its journal, so that the runtime could not recover it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedSaga {
     /// The instance.
@@ -150,7 +150,15 @@ pub(crate) fn category_of<S: Saga>(handle: &SagaHandle<S>) -> String {
 impl<S: Saga> AnyHandle for SagaHandle<S> {
     fn quarantined(&self) -> BoxFuture<'_, Result<Vec<QuarantinedSaga>, ReadError>> {
         async move {
-            let mut quarantined = Vec::new();
+            let category = self.executor.handle.entity().category();
+            let by_runtime = self.executor.runtime.quarantined().into_iter();
+            let by_runtime = by_runtime.filter(|one| one.stream.category() == category.as_str());
+            let mut quarantined: Vec<_> = by_runtime
+                .map(|one| QuarantinedSaga {
+                    stream: one.stream,
+                    reason: one.reason.to_string(),
+                })
+                .collect();
             let open = self.open().await?;
             for saga in open.iter().filter(|saga| saga.status == "quarantined") {
                 let (Ok(tenant), Ok(id)) = (
@@ -159,6 +167,10 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
                 ) else {
                     continue;
                 };
+                let stream = StreamId::new(&tenant, category, &id);
+                if self.executor.runtime.is_quarantined(&stream) {
+                    continue;
+                }
                 let reason = match self.get(&tenant, &id).await {
                     Ok(view) => match view.status {
                         SagaStatus::Quarantined { reason, .. } => reason.to_string(),
@@ -167,11 +179,7 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
                     },
                     Err(error) => error.to_string(),
                 };
-                let category = self.executor.handle.entity().category();
-                quarantined.push(QuarantinedSaga {
-                    stream: StreamId::new(&tenant, category, &id),
-                    reason,
-                });
+                quarantined.push(QuarantinedSaga { stream, reason });
             }
             Ok(quarantined)
         }

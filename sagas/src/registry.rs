@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, InvalidId};
-use chronicler_runtime::{FollowerHandle, FollowerSpec, RestartPolicy, Runtime, RuntimeBuilder, WorkerHandle, WorkerSpec};
+use chronicler_runtime::{
+    FollowerHandle, FollowerSpec, RestartPolicy, Runtime, RuntimeBuilder, WorkerHandle, WorkerSpec,
+};
 use chronicler_store::codec::{PayloadCodec, check_events, encode, event_types};
 use chronicler_store::{Append, AppendError, FactKind, ReadError, SideRecord};
 use futures::FutureExt;
@@ -319,10 +321,8 @@ impl<S: Saga> AnySaga for Typed<S> {
                 executor: Arc::clone(&executor),
                 routes,
             });
-            let spec = FollowerSpec {
-                lanes_max: options.deliveries_max,
-                ..FollowerSpec::new(&name, router.filter())
-            };
+            let mut spec = FollowerSpec::new(&name, router.filter());
+            spec.lanes_max = options.deliveries_max;
             let follower = FollowerHandle::new(&runtime, spec);
             let own = Arc::clone(&executor);
             let handle = SagaHandle {

@@ -115,7 +115,9 @@ impl<S: Saga> Consumer for Router<S> {
         let read = self.routes.read(event).map_err(|error| error.to_string())?;
         let part = |kept: KeptPart| {
             let place = usize::try_from(kept.place).unwrap_or(usize::MAX);
-            let event = read.get(place).filter(|_| usize::try_from(kept.of) == Ok(read.len()));
+            let event = read
+                .get(place)
+                .filter(|_| usize::try_from(kept.of) == Ok(read.len()));
             let event = event.cloned().ok_or_else(|| {
                 format!(
                     "it was read as {} events when it came, and is read as {} now",
@@ -147,7 +149,9 @@ impl<S: Saga> Consumer for Router<S> {
             };
             let Delivered { command, options } = item;
             let (command, options) = (command.clone(), options.clone());
-            let told = self.executor.tell_at_most(DELIVERY_ATTEMPTS, &instance, command, options);
+            let told = self
+                .executor
+                .tell_at_most(DELIVERY_ATTEMPTS, &instance, command, options);
             told.await.map_err(|error| match error {
                 AskError::Refused(refusal) => Trouble::Lasting(refusal.to_string()),
                 AskError::Failed(DispatchError::Quarantined { reason, .. }) => {
@@ -184,7 +188,13 @@ impl<S: Saga> Router<S> {
         let children = self.routes.children.iter();
         let children = children.map(|name| format!("{CATEGORY_PREFIX}{name}"));
         Filter {
-            categories: self.routes.entries.keys().cloned().chain(children).collect(),
+            categories: self
+                .routes
+                .entries
+                .keys()
+                .cloned()
+                .chain(children)
+                .collect(),
             ..Filter::default()
         }
     }
@@ -192,7 +202,9 @@ impl<S: Saga> Router<S> {
     /// The key of an instance's events: its stream.
     fn key(&self, instance: &Instance) -> Arc<str> {
         let category = self.executor.handle.entity().category();
-        StreamId::new(&instance.tenant, category, &instance.id).key().into()
+        StreamId::new(&instance.tenant, category, &instance.id)
+            .key()
+            .into()
     }
 
     /// What the end of a child says to the instance that began it, if that is one of this saga.

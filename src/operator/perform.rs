@@ -152,14 +152,16 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         name,
         position: position.get(),
     });
+    let sagas = app.sagas().quarantined().await;
+    let sagas = sagas.map_err(SubscribeError::from)?;
+    let is_listed = |stream: &StreamId| sagas.iter().any(|saga| saga.stream == *stream);
     let instances = runtime.quarantined().into_iter();
-    let instances = instances.map(|instance| QuarantineLine {
+    let instances: Vec<_> = instances.filter(|one| !is_listed(&one.stream)).collect();
+    let instances = instances.into_iter().map(|instance| QuarantineLine {
         stream: instance.stream.to_string(),
         reason: instance.reason.to_string(),
     });
-    let sagas = app.sagas().quarantined().await;
-    let sagas = sagas.map_err(SubscribeError::from)?.into_iter();
-    let sagas = sagas.map(|saga| QuarantineLine {
+    let sagas = sagas.into_iter().map(|saga| QuarantineLine {
         stream: saga.stream.to_string(),
         reason: saga.reason,
     });

@@ -182,7 +182,7 @@ impl FollowerHandle {
     }
 
     /// Leaves parked events out for good, and gives how many that is. What waited for them is tried. Durable when it
-    /// returns.
+    /// returns. A key that is being tried at this moment is left as it is.
     ///
     /// # Errors
     /// [`FollowerError`].
@@ -209,6 +209,14 @@ impl FollowerHandle {
         };
         let sent = self.0.orders.send(order).await;
         sent.map_err(|_| not_running())?;
-        Ok(answered.await.map_err(|_| not_running())??)
+        tokio::select! {
+            biased;
+            answer = answered => Ok(answer.map_err(|_| not_running())??),
+            // It has ended meanwhile: what was asked is not for a later run.
+            mut given = self.0.given.lock() => {
+                while given.try_recv().is_ok() {}
+                Err(not_running())
+            }
+        }
     }
 }

@@ -55,13 +55,12 @@ impl Place {
 }
 
 impl Ledger {
-    /// With everything due now.
-    pub(super) fn new(events: Vec<ParkedEvent>, now: Instant) -> Self {
+    /// With nothing due.
+    pub(super) fn new(events: Vec<ParkedEvent>) -> Self {
         let mut ledger = Self::default();
         for event in events {
             ledger.insert(event);
         }
-        ledger.make_due(now, |_| true);
         ledger
     }
 
@@ -115,9 +114,13 @@ impl Ledger {
         events.into_iter().flatten().take(limit).cloned().collect()
     }
 
-    /// What of it a verb is about.
+    /// What of it a verb is about, without what is being tried.
     pub(super) fn selected(&self, selection: &Selection) -> Vec<ParkedEvent> {
-        let events = self.queues.values().flat_map(|queue| queue.events.values());
+        let idle = self
+            .queues
+            .values()
+            .filter(|queue| queue.next != Next::UnderWay);
+        let events = idle.flat_map(|queue| queue.events.values());
         let wanted = events.filter(|event| selection.names(event));
         let mut all: Vec<_> = wanted.cloned().collect();
         all.sort_by_key(|event| event.position);

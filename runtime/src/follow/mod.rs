@@ -5,6 +5,8 @@
 
 mod consumer;
 mod handle;
+mod intake;
+mod land;
 mod ledger;
 mod parked;
 mod read;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chronicler_domain::Timestamp;
 use chronicler_runtime::{
     Consumer, FollowerHandle, FollowerSpec, Planned, RuntimeOptions, Selection, SetAside, Trouble,
     WorkerHandle, WorkerSpec,
 };
-use chronicler_store::{EventRef, Filter, MemoryStore};
+use chronicler_store::{Append, EventLog, EventRef, FactKind, Filter, SideRecord};
 use futures::future::BoxFuture;
 use futures::{FutureExt, future};
 use parking_lot::Mutex;
@@ -37,7 +38,11 @@ impl Consumer for Taker {
 
     fn plan(&self, event: &EventRef<'_>, _: bool) -> Result<Vec<Planned<u64>>, String> {
         let id = event.part().id();
-        assert!(!self.0.lock().unplannable.contains(id), "no plan for event {}", event.position());
+        assert!(
+            !self.0.lock().unplannable.contains(id),
+            "no plan for event {}",
+            event.position()
+        );
         let position = event.position().get();
         Ok(vec![Planned {
             key: id.into(),
@@ -115,7 +120,9 @@ async fn add(f: &Fixture, ids: &[&str]) {
 
 async fn causes(following: &Following) -> Vec<(u64, SetAside, u32)> {
     let parked = following.handle.parked().await.unwrap().into_iter();
-    parked.map(|event| (event.position.get(), event.cause, event.tries)).collect()
+    parked
+        .map(|event| (event.position.get(), event.cause, event.tries))
+        .collect()
 }
 
 #[tokio::test]
@@ -128,12 +135,22 @@ async fn n5_what_lasts_waits_with_its_key_until_somebody_asks_and_all_else_goes_
     let behind = following.handle.parked().await.unwrap()[0].position;
     let expected = [(1, SetAside::Parked, 1), (3, SetAside::Held { behind }, 0)];
     assert_eq!(causes(&following).await, expected);
-    assert_eq!(following.handle.status().through, f.runtime.head().position.min(4.into()));
+    assert_eq!(
+        following.handle.status().through,
+        f.runtime.head().position.min(4.into())
+    );
     f.clock.advance(Duration::from_secs(3_600));
     settle().await;
     assert_eq!(causes(&following).await, expected, "nobody asked");
     taker.0.lock().broken.clear();
-    assert_eq!(following.handle.retry(Selection::Key("a".into())).await.unwrap(), 1);
+    assert_eq!(
+        following
+            .handle
+            .retry(Selection::Key("a".into()))
+            .await
+            .unwrap(),
+        1
+    );
     add(&f, &["a"]).await;
     assert_eq!(taker.taken("a").len(), 3);
     assert!(taker.taken("a").is_sorted());
@@ -174,7 +191,16 @@ async fn n5_a_start_takes_up_what_is_parked_and_no_event_is_passed_over_by_a_cra
     // The cursor was not recorded: all of it is read once more, and nothing is parked twice.
     let store = f.store.clone();
     f.runtime.abandon();
+    settle().await;
     drop((following, f));
+    let cursor = SideRecord::Fact {
+        kind: FactKind::CURSOR,
+        key: "taker".into(),
+        value: None,
+    };
+    let id = uuid::Uuid::from_u128(7);
+    let append = Append::new(id, Timestamp::EPOCH).record(cursor);
+    store.append(append).await.unwrap();
     let f = with(store, RuntimeOptions::default()).await;
     let following = follow(&f, &taker, |_| {});
     settle().await;
@@ -185,7 +211,10 @@ async fn n5_a_start_takes_up_what_is_parked_and_no_event_is_passed_over_by_a_cra
     let following = follow(&f, &taker, |_| {});
     settle().await;
     assert_eq!(causes(&following).await, []);
-    assert_eq!((taker.taken("a"), taker.taken("c")), (vec![1, 4], vec![3, 5]));
+    assert_eq!(
+        (taker.taken("a"), taker.taken("c")),
+        (vec![1, 4], vec![3, 5])
+    );
     assert_eq!(taker.taken("b"), [2, 2], "at least once");
 }
 
@@ -197,10 +226,15 @@ async fn n7_a_slow_key_costs_the_others_nothing() {
     taker.0.lock().stuck.insert("a".to_owned());
     for _ in 0..40 {
         add(&f, &["a", "b"]).await;
+        f.clock.advance(Duration::from_secs(3));
+        settle().await;
     }
     assert_eq!(taker.taken("b").len(), 40);
     let status = following.handle.status();
-    assert!(status.outstanding <= 16 && status.through.get() < 16, "{status:?}");
+    assert!(
+        status.outstanding <= 16 && status.through.get() < 16,
+        "{status:?}"
+    );
     // The next life takes what was not taken, in order and once.
     following.worker.stop().await;
     taker.0.lock().stuck.clear();
@@ -215,13 +249,24 @@ async fn n7_a_slow_key_costs_the_others_nothing() {
 async fn n8_what_is_dropped_never_comes_and_what_waited_for_it_does() {
     let (f, taker) = (fixture().await, Taker::default());
     let following = follow(&f, &taker, |_| {});
-    taker.0.lock().broken.extend(["a".to_owned(), "b".to_owned()]);
+    taker
+        .0
+        .lock()
+        .broken
+        .extend(["a".to_owned(), "b".to_owned()]);
     add(&f, &["a", "b", "a"]).await;
     let groups = following.handle.parked_groups().await.unwrap();
     assert_eq!((groups.len(), groups[0].events, groups[0].held), (1, 2, 1));
     taker.0.lock().broken.clear();
     let first = following.handle.parked().await.unwrap()[0].position;
-    assert_eq!(following.handle.drop_parked(Selection::Event(first)).await.unwrap(), 1);
+    assert_eq!(
+        following
+            .handle
+            .drop_parked(Selection::Event(first))
+            .await
+            .unwrap(),
+        1
+    );
     settle().await;
     assert_eq!(taker.taken("a"), [3]);
     // Not after a crash either, though the cursor had not passed it.
@@ -253,7 +298,7 @@ async fn n9_nothing_more_is_read_when_as_many_are_parked_as_may_be() {
     }
     add(&f, &["b"]).await;
     assert!(following.handle.status().is_full);
-    assert_eq!(taker.taken("b"), []);
+    assert!(taker.taken("b").is_empty());
     taker.0.lock().broken.clear();
     following.handle.retry(Selection::All).await.unwrap();
     settle().await;

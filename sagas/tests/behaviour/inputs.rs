@@ -278,7 +278,13 @@ async fn m43_an_event_for_what_was_never_started_or_is_no_id_stops_nobody() {
     // What was set aside stays so, and is not brought again.
     let (store, clock) = world.stop().await;
     let world = World::of(store, clock, Watch::default()).await;
-    assert_eq!(world.facts(FactKind::PARKED).await, parked);
+    let again = world.facts(FactKind::PARKED).await;
+    assert!(
+        again
+            .iter()
+            .map(|fact| &fact.key)
+            .eq(parked.iter().map(|fact| &fact.key))
+    );
     assert_eq!(world.heard("a").await, all);
 }
 
