@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant, Timestamp};
-use chronicler_runtime::{Entity, SendOptions};
+use chronicler_runtime::{Entity, FollowerHandle, SendOptions};
 use chronicler_store::{FactKind, FactQuery, ReadError, Store};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -36,6 +36,8 @@ pub struct QuarantinedSaga {
 pub(crate) type AnyHandles = BTreeMap<String, Arc<dyn AnyHandle>>;
 
 pub(crate) trait AnyHandle: Send + Sync {
+    fn follower(&self) -> &FollowerHandle;
+
     fn quarantined(&self) -> BoxFuture<'_, Result<Vec<QuarantinedSaga>, ReadError>>;
 
     fn release<'a>(
@@ -148,6 +150,10 @@ pub(crate) fn category_of<S: Saga>(handle: &SagaHandle<S>) -> String {
 }
 
 impl<S: Saga> AnyHandle for SagaHandle<S> {
+    fn follower(&self) -> &FollowerHandle {
+        &self.follower
+    }
+
     fn quarantined(&self) -> BoxFuture<'_, Result<Vec<QuarantinedSaga>, ReadError>> {
         async move {
             let category = self.executor.handle.entity().category();
@@ -299,6 +305,11 @@ impl ListedSaga {
 }
 
 impl Sagas {
+    /// The followers that bring events to the instances, one for each type, by name.
+    pub fn followers(&self) -> impl Iterator<Item = &FollowerHandle> {
+        self.any.values().map(|handle| handle.follower())
+    }
+
     /// The instances of all types whose own code failed, by category.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! Unix socket in it: [`ask`] is the other end, and the command line uses that.
 
 mod client;
+mod parked;
 pub(crate) mod perform;
 mod sagas;
 mod server;
@@ -14,6 +15,6 @@ pub use client::{AskError, ask, ask_telling};
 pub use sagas::{EffectLine, HappenedLine, SagaDetail, SagaLine};
 pub(crate) use server::listen;
 pub use verb::{
-    FailingLine, OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine,
-    Status, SubscriptionLine, WorkerLine,
+    FailingLine, FollowerLine, OperatorError, OperatorRequest, OperatorVerb, ParkedLine,
+    ProjectionLine, QuarantineLine, Status, SubscriptionLine, WhichParked, WorkerLine,
 };

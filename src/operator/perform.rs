@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use chronicler_domain::{CATEGORY_BYTES_MAX, ID_BYTES_MAX, StreamId, TENANT_BYTES_MAX};
 use chronicler_projections::RebuildError;
-use chronicler_runtime::{Runtime, SubscribeError, WorkerStatus};
+use chronicler_runtime::{Runtime, Selection, SubscribeError, WorkerStatus};
 use chronicler_sagas::SagaVerb;
 use chronicler_store::codec::{PayloadCodec, encode};
 use chronicler_store::{Append, AppendError, FactKind, Health, SideRecord};
 use serde_json::{Value, json};
 
-use super::sagas;
 use super::verb::{
     FailingLine, OperatorError, OperatorRequest, OperatorVerb, ProjectionLine, QuarantineLine,
     Status, SubscriptionLine, WorkerLine,
 };
+use super::{parked, sagas};
 use crate::app::App;
 
 /// The longest name and reason, in bytes.
@@ -27,6 +27,8 @@ enum Change<'a> {
     Release(StreamId),
     RebuildView(&'a str),
     ForgetSubscription(&'a str),
+    RetryParked(&'a str, Selection),
+    DropParked(&'a str, Selection),
     Saga(StreamId, SagaVerb),
 }
 
@@ -44,6 +46,15 @@ pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Valu
         OperatorVerb::RebuildView { projection } => {
             Change::RebuildView(limited("the projection", projection)?)
         }
+        OperatorVerb::Parked { consumer } => return parked::list(app, consumer).await,
+        OperatorVerb::RetryParked { consumer, which } => Change::RetryParked(
+            limited("the consumer", consumer)?,
+            parked::selection(which)?,
+        ),
+        OperatorVerb::DropParked { consumer, which } => Change::DropParked(
+            limited("the consumer", consumer)?,
+            parked::selection(which)?,
+        ),
         OperatorVerb::ForgetSubscription { subscription } => {
             Change::ForgetSubscription(limited("the subscription", subscription)?)
         }
@@ -64,6 +75,8 @@ pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Valu
             let rebuilt = app.projections().rebuild(projection).await?;
             Ok(json!({ "projection": projection, "position": rebuilt.position.get() }))
         }
+        Change::RetryParked(consumer, which) => parked::retry(app, consumer, which).await,
+        Change::DropParked(consumer, which) => parked::leave_out(app, consumer, which).await,
         Change::ForgetSubscription(subscription) => {
             let was_known = match app.runtime().forget_subscription(subscription).await {
                 Ok(()) => true,
@@ -188,6 +201,7 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         commit: head.sequence.get(),
         projections: projections.collect(),
         subscriptions: subscriptions.collect(),
+        followers: parked::lines(app),
         quarantined: instances.chain(sagas).collect(),
         unregistered: app.unregistered().await.map_err(SubscribeError::from)?,
         failing: failing.collect(),

@@ -42,6 +42,27 @@ pub enum OperatorVerb {
         /// What.
         change: SagaVerb,
     },
+    /// Lists what a consumer has parked, in groups by what it failed with. Changes nothing, and is not journaled.
+    Parked {
+        /// The consumer: `saga:name`.
+        consumer: String,
+    },
+    /// Has what a consumer has parked tried again, in order within each key.
+    RetryParked {
+        /// The consumer.
+        consumer: String,
+        /// Which events.
+        #[serde(flatten)]
+        which: WhichParked,
+    },
+    /// Leaves events out for good that a consumer has parked.
+    DropParked {
+        /// The consumer.
+        consumer: String,
+        /// Which events.
+        #[serde(flatten)]
+        which: WhichParked,
+    },
     /// Forgets a durable subscription that nobody is following.
     ForgetSubscription {
         /// Its name.
@@ -52,8 +73,26 @@ pub enum OperatorVerb {
 impl OperatorVerb {
     /// Whether it changes something, and is journaled.
     pub fn changes(&self) -> bool {
-        !matches!(self, Self::Status | Self::Sagas | Self::Saga { .. })
+        !matches!(
+            self,
+            Self::Status | Self::Sagas | Self::Saga { .. } | Self::Parked { .. }
+        )
     }
+}
+
+/// Which parked events a verb is about: all, or those that one of these names. At most one of them is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct WhichParked {
+    /// Those of a group, by its name as it is listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Those of a key: of a saga the stream of an instance or of an aggregate, as it is listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The one at this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 /// A verb, who wants it and why. Journaled before it is carried out.
@@ -104,6 +143,9 @@ pub struct Status {
     pub projections: Vec<ProjectionLine>,
     /// Durable subscriptions, by name.
     pub subscriptions: Vec<SubscriptionLine>,
+    /// Followers that bring events to consumers, by name.
+    #[serde(default)]
+    pub followers: Vec<FollowerLine>,
     /// Instances in quarantine, by stream.
     pub quarantined: Vec<QuarantineLine>,
     /// What nothing registered in the application answers for, by kind and name.
@@ -130,6 +172,44 @@ pub struct ProjectionLine {
     pub lag: u64,
     /// Events set aside.
     pub parked: u64,
+}
+
+/// One follower.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowerLine {
+    /// Its name.
+    pub name: String,
+    /// Up to where everything was taken or is parked.
+    pub position: u64,
+    /// How many events of the log come after that, whether it wants them or not.
+    pub behind: u64,
+    /// When the first event happened that it has read and neither taken nor parked.
+    pub oldest: Option<String>,
+    /// Events that are parked, those that wait for them included.
+    pub parked: u64,
+    /// Whether as many are parked as may be, so that nothing more is read.
+    pub full: bool,
+}
+
+/// Parked events whose failures look alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedLine {
+    /// Names the group; the same for the same failure at another time.
+    pub group: String,
+    /// The reason of the first of them.
+    pub reason: String,
+    /// How many failed so.
+    pub events: u64,
+    /// How many wait for one of those.
+    pub held: u64,
+    /// The first of their keys, at most 10.
+    pub keys: Vec<String>,
+    /// How often they were tried, together.
+    pub tries: u64,
+    /// When the first was set aside.
+    pub since: String,
+    /// When one was last tried.
+    pub last: String,
 }
 
 /// One durable subscription.

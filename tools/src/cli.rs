@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chronicler::operator::WhichParked;
 use chronicler_domain::{StreamId, Timestamp};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -127,6 +128,39 @@ pub enum Verb {
         #[command(flatten)]
         reason: Reason,
     },
+    /// Lists what a consumer of a running application has parked, in groups by what it failed with
+    Parked {
+        /// The data directory
+        dir: PathBuf,
+        /// The consumer, as `status` names it: saga:name
+        consumer: String,
+    },
+    /// Has a running application try again what a consumer has parked: all, or what is named
+    RetryParked {
+        /// The data directory
+        dir: PathBuf,
+        /// The consumer
+        consumer: String,
+        /// Which events
+        #[command(flatten)]
+        which: Which,
+        /// Who and why
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Has a running application leave events out for good that a consumer has parked
+    DropParked {
+        /// The data directory
+        dir: PathBuf,
+        /// The consumer
+        consumer: String,
+        /// Which events
+        #[command(flatten)]
+        which: Which,
+        /// Who and why
+        #[command(flatten)]
+        reason: Reason,
+    },
     /// Forgets a durable subscription that nobody follows; in a running application, or else in the directory
     ForgetSubscription {
         /// The data directory
@@ -142,6 +176,40 @@ pub enum Verb {
         /// The shell
         shell: Shell,
     },
+}
+
+/// Which parked events.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// Those of a group, as `parked` names it
+    #[arg(long)]
+    pub group: Option<String>,
+    /// Those of a key, as `parked` names it
+    #[arg(long)]
+    pub key: Option<String>,
+    /// The one at this position
+    #[arg(long)]
+    pub position: Option<u64>,
+    /// All that the consumer has parked
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl From<Which> for WhichParked {
+    fn from(which: Which) -> Self {
+        let Which {
+            group,
+            key,
+            position,
+            all: _,
+        } = which;
+        Self {
+            group,
+            key,
+            position,
+        }
+    }
 }
 
 /// Who changes something, and why. Both are journaled with it.

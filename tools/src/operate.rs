@@ -5,7 +5,9 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use chronicler::operator::{AskError, OperatorRequest, OperatorVerb, Status, ask_telling};
+use chronicler::operator::{
+    AskError, OperatorRequest, OperatorVerb, ParkedLine, Status, ask_telling,
+};
 use chronicler::{App, StartError};
 use chronicler_store::OpenError;
 use serde_json::Value;
@@ -27,30 +29,52 @@ pub(crate) fn ask(dir: &Path, request: &OperatorRequest) -> Result<Value, AskErr
     })
 }
 
-/// Says how a running application is.
-pub(crate) fn status(dir: &Path, out: &mut Output<'_>) -> Result<Exit, ToolError> {
+/// Asks the running application something that changes nothing.
+fn look(dir: &Path, verb: OperatorVerb) -> Result<Value, ToolError> {
     let request = OperatorRequest {
-        verb: OperatorVerb::Status,
+        verb,
         by: String::new(),
         why: String::new(),
     };
-    let answer = match ask(dir, &request) {
-        Ok(answer) => answer,
+    match ask(dir, &request) {
+        Ok(answer) => Ok(answer),
         Err(AskError::NobodyListens(error)) => {
             let dir = dir.display();
-            return Err(ToolError::Refused(format!(
+            Err(ToolError::Refused(format!(
                 "no application listens in {dir} ({error}); `chronicler stat {dir}` says what lies there"
-            )));
+            )))
         }
-        Err(error) => return Err(refused(error)),
-    };
-    let unreadable = |error| ToolError::Refused(format!("the answer cannot be read: {error}"));
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> ToolError {
+    ToolError::Refused(format!("the answer cannot be read: {error}"))
+}
+
+/// Says how a running application is.
+pub(crate) fn status(dir: &Path, out: &mut Output<'_>) -> Result<Exit, ToolError> {
+    let answer = look(dir, OperatorVerb::Status)?;
     let status: Status = serde_json::from_value(answer).map_err(unreadable)?;
     out.item(&status, Lines(&status))?;
     Ok(match status.read_only {
         None => Exit::Done,
         Some(_) => Exit::Damaged,
     })
+}
+
+/// Lists what a consumer of a running application has parked.
+pub(crate) fn parked(
+    dir: &Path,
+    consumer: String,
+    out: &mut Output<'_>,
+) -> Result<Exit, ToolError> {
+    let answer = look(dir, OperatorVerb::Parked { consumer })?;
+    let groups: Vec<ParkedLine> = serde_json::from_value(answer).map_err(unreadable)?;
+    for group in &groups {
+        out.item(group, Group(group))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Has something done by the running application; where none runs, by one that this makes of the directory.
@@ -126,6 +150,29 @@ impl fmt::Display for Words<'_> {
     }
 }
 
+struct Group<'a>(&'a ParkedLine);
+
+impl fmt::Display for Group<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = self.0;
+        write!(
+            f,
+            "group {}: {} parked and {} held since {}, tried {} times, last at {}: {}",
+            group.group,
+            group.events,
+            group.held,
+            group.since,
+            group.tries,
+            group.last,
+            group.reason.escape_debug()
+        )?;
+        for key in &group.keys {
+            write!(f, "\n  {}", key.escape_debug())?;
+        }
+        Ok(())
+    }
+}
+
 struct Lines<'a>(&'a Status);
 
 impl fmt::Display for Lines<'_> {
@@ -158,6 +205,22 @@ impl fmt::Display for Lines<'_> {
                 subscription.name.escape_debug(),
                 subscription.position
             )?;
+        }
+        for follower in &status.followers {
+            write!(
+                f,
+                "\nfollower {}: at {}, {} behind, {} parked",
+                follower.name.escape_debug(),
+                follower.position,
+                follower.behind,
+                follower.parked
+            )?;
+            if let Some(oldest) = &follower.oldest {
+                write!(f, ", on what happened at {oldest}")?;
+            }
+            if follower.full {
+                write!(f, ", READS NO FURTHER: as many are parked as may be")?;
+            }
         }
         for unregistered in &status.unregistered {
             write!(f, "\nNOT REGISTERED {unregistered}")?;

@@ -85,6 +85,35 @@ fn perform(verb: Verb, out: &mut Output<'_>, payloads: &dyn Payloads) -> Result<
             projection,
             reason,
         } => operate::change(&dir, OperatorVerb::RebuildView { projection }, reason, out),
+        Verb::Parked { dir, consumer } => operate::parked(&dir, consumer, out),
+        Verb::RetryParked {
+            dir,
+            consumer,
+            which,
+            reason,
+        } => {
+            let which = which.into();
+            operate::change(
+                &dir,
+                OperatorVerb::RetryParked { consumer, which },
+                reason,
+                out,
+            )
+        }
+        Verb::DropParked {
+            dir,
+            consumer,
+            which,
+            reason,
+        } => {
+            let which = which.into();
+            operate::change(
+                &dir,
+                OperatorVerb::DropParked { consumer, which },
+                reason,
+                out,
+            )
+        }
         Verb::ForgetSubscription {
             dir,
             subscription,
