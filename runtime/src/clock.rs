@@ -41,8 +41,12 @@ pub trait Clock: Send + Sync + 'static {
 
 /// When a wait that begins now is over. One of more years than an instant may reach is cut to thirty.
 pub(crate) fn after(clock: &dyn Clock, wait: Duration) -> Instant {
+    later(clock.monotonic(), wait)
+}
+
+/// When a wait is over that began then; see [`after`].
+pub(crate) fn later(now: Instant, wait: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
-    let now = clock.monotonic();
     now.checked_add(wait).unwrap_or_else(|| now + FAR)
 }
 

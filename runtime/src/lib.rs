@@ -12,6 +12,7 @@ mod contain;
 mod dedup;
 mod directory;
 mod dispatch;
+mod due_timers;
 mod durable;
 mod effects;
 mod entity;

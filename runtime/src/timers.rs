@@ -1,7 +1,8 @@
 //! Durable timers: facts in the log that come due by the clock. Their owners arm and disarm them by commits.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,14 +14,13 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::backoff::{Backoff, Jitter, is_worth_a_warning};
-use crate::clock::Clock;
+use crate::backoff::{Backoff, Jitter};
+use crate::clock::{Clock, later};
 use crate::clock_steps::ClockSteps;
+use crate::due_timers::{DueTimers, TIMERS_READ_MAX};
 use crate::options::RestartPolicy;
 use crate::workers::{WorkerContext, WorkerError, WorkerSpec, Workers};
 
-/// Timers that are looked at together.
-const TIMERS_READ_MAX: usize = 1_024;
 /// Handlers at work at a time; one that hangs leaves the others their places.
 const TIMERS_AT_WORK_MAX: usize = 256;
 /// The wait before a timer whose handler failed is fired again; it doubles up to the maximum.
@@ -123,30 +123,9 @@ struct Inner {
     jitter: Arc<Jitter>,
     handlers: Mutex<HashMap<String, Arc<dyn TimerHandler>>>,
     changed: Notify,
+    /// It is looked again when the wall clock shows this, in microseconds, at the latest; 0 while that is not known.
+    looks_at: AtomicU64,
     steps: Mutex<ClockSteps>,
-}
-
-/// When the timers are to be looked at again.
-struct Next {
-    /// After so long; `None`: not for that.
-    within: Option<Duration>,
-    /// When the wall clock shows this.
-    at: Timestamp,
-}
-
-impl Next {
-    const NEVER: Self = Self {
-        within: None,
-        at: Timestamp::MAX,
-    };
-
-    fn look_after(&mut self, wait: Duration) {
-        self.within = Some(self.within.map_or(wait, |within| within.min(wait)));
-    }
-
-    fn look_at(&mut self, at: Timestamp) {
-        self.at = self.at.min(at);
-    }
 }
 
 impl Timers {
@@ -160,6 +139,7 @@ impl Timers {
                 jitter,
                 handlers,
                 changed,
+                looks_at: AtomicU64::new(0),
                 steps: Mutex::new(steps),
             }),
         }
@@ -176,10 +156,13 @@ impl Timers {
         self.inner.handlers.lock().contains_key(owner)
     }
 
-    /// A timer was armed, durably: look again. A hint; a forgotten one costs at most the time until the next
-    /// look.
-    pub fn notice(&self, _due: Timestamp) {
-        self.inner.changed.notify_one();
+    /// A timer was armed, durably, that is due then: look again, unless that is done by then anyway. A hint; a forgotten
+    /// one costs at most the time until the next look.
+    pub fn notice(&self, due: Timestamp) {
+        let looks_at = self.inner.looks_at.load(Ordering::Acquire);
+        if looks_at == 0 || due.as_micros() < looks_at {
+            self.inner.changed.notify_one();
+        }
     }
 
     /// Lets go of all handlers, which know the runtime that these are the timers of.
@@ -221,23 +204,32 @@ impl Timers {
         let inner = &self.inner;
         let stopping = context.stopping();
         let mut at_work = FuturesUnordered::new();
-        let mut busy: HashSet<Bytes> = HashSet::new();
-        let mut failing: BTreeMap<Bytes, (u32, Instant)> = BTreeMap::new();
+        let mut due = DueTimers::default();
         loop {
-            let clocks = self.clocks();
-            let (due, next) = self
-                .due(clocks, &busy, &mut failing)
-                .await
-                .map_err(WorkerError)?;
-            for timer in due {
+            if due.is_to_be_read() {
+                inner.looks_at.store(0, Ordering::Release);
+                self.read(&mut due).await.map_err(WorkerError)?;
+                let looks_at = due.next.certainly_at().as_micros();
+                inner.looks_at.store(looks_at, Ordering::Release);
+            }
+            while at_work.len() < TIMERS_AT_WORK_MAX
+                && let Some((timer, is_fresh)) = due.take()
+            {
                 let handler = inner.handlers.lock().get(&timer.owner).cloned();
                 let Some(handler) = handler else { continue };
-                if at_work.len() >= TIMERS_AT_WORK_MAX {
-                    break;
-                }
-                busy.insert(timer.key.clone());
+                due.begins(&timer);
                 let key = timer.key.clone();
-                let fired = std::panic::AssertUnwindSafe(async move { handler.fire(timer).await });
+                let store = Arc::clone(&inner.store);
+                let fired = std::panic::AssertUnwindSafe(async move {
+                    // It was read a while ago, and may have been disarmed since.
+                    if !is_fresh {
+                        let found = store.fact(FactKind::TIMER, timer.key.clone()).await;
+                        if found.map_err(|error| error.to_string())?.is_none() {
+                            return Ok(());
+                        }
+                    }
+                    handler.fire(timer).await
+                });
                 at_work.push(async move {
                     let result = fired.catch_unwind().await;
                     (
@@ -246,65 +238,54 @@ impl Timers {
                     )
                 });
             }
+            due.age();
+            let is_waiting = due.waits_for_a_time();
+            let by = due.next.by.filter(|_| is_waiting);
+            let at = is_waiting
+                .then_some(due.next.at)
+                .filter(|at| *at < Timestamp::MAX);
+            let left = by.map(|by| by.saturating_duration_since(inner.clock.monotonic()));
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
                 Some(first) = at_work.next(), if !at_work.is_empty() => {
-                    // Whatever ended meanwhile as well, before it is looked again what is due.
+                    // Whatever ended meanwhile as well, before others begin.
                     let mut ended = Some(first);
                     while let Some((key, result)) = ended {
-                        busy.remove(&key);
-                        match result {
-                            Ok(()) => { failing.remove(&key); }
-                            Err(reason) => {
-                                let (attempts, again) = failing.entry(key).or_insert((0, clocks.0));
-                                *attempts = attempts.saturating_add(1);
-                                *again = inner.clock.monotonic() + RETRY.wait(*attempts, &inner.jitter);
-                                if is_worth_a_warning(*attempts) {
-                                    tracing::warn!(reason, attempts = *attempts, "timer handler failed");
-                                }
-                            }
-                        }
+                        let wait = |attempts| RETRY.wait(attempts, &inner.jitter);
+                        due.ended(key, result, inner.clock.monotonic(), wait);
                         ended = at_work.next().now_or_never().flatten();
                     }
                 }
-                () = inner.changed.notified() => {}
-                () = inner.clock.sleep(next.within.unwrap_or_default()), if next.within.is_some() => {}
-                () = inner.clock.sleep_until(next.at), if next.at < Timestamp::MAX => {}
+                () = inner.changed.notified() => due.look(),
+                () = inner.clock.sleep(left.unwrap_or_default()), if left.is_some() => due.look(),
+                () = inner.clock.sleep_until(at.unwrap_or_default()), if at.is_some() => due.look(),
             }
         }
         while at_work.next().await.is_some() {}
         Ok(())
     }
 
-    /// The timers that are due and to be fired now, and when it is to be looked again. Forgets of those that failed what is not
-    /// there any more.
-    async fn due(
-        &self,
-        clocks: (Instant, Timestamp),
-        busy: &HashSet<Bytes>,
-        failing: &mut BTreeMap<Bytes, (u32, Instant)>,
-    ) -> Result<(Vec<FiredTimer>, Next), String> {
-        // Timers that nobody handles, that are being handled, or that failed and have to wait are passed over, not in
-        // the way: pages go on behind them.
-        let (mut found, mut after, mut next) = (Vec::new(), None, Next::NEVER);
-        let (monotonic, wall) = clocks;
+    /// Reads which timers are due, and when it is to be looked again. Timers that nobody handles, that are being handled,
+    /// or that failed and have to wait are passed over, not in the way: pages go on behind them.
+    async fn read(&self, due: &mut DueTimers) -> Result<(), String> {
+        let (monotonic, wall) = self.clocks();
         let reach = self.inner.steps.lock().reach(monotonic, wall);
-        let mut still_failing = HashSet::new();
         let owners: HashSet<String> = self.inner.handlers.lock().keys().cloned().collect();
+        let mut after = None;
+        // Most looks find one or none that is due.
+        let mut limit = due.first_page();
+        due.begin_look();
         loop {
             let query = FactQuery {
                 after: after.clone(),
-                limit: TIMERS_READ_MAX,
+                limit,
                 ..FactQuery::all(FactKind::TIMER)
             };
-            let facts = self
-                .inner
-                .store
-                .facts(query)
-                .await
-                .map_err(|error| error.to_string())?;
-            let last_page = facts.len() < TIMERS_READ_MAX;
+            let facts = self.inner.store.facts(query).await;
+            let facts = facts.map_err(|error| error.to_string())?;
+            let is_last = facts.len() < limit;
+            limit = TIMERS_READ_MAX;
             for fact in facts {
                 after = Some(fact.key.clone());
                 let Some(timer) = FiredTimer::read(fact.key, &fact.value) else {
@@ -314,46 +295,29 @@ impl Timers {
                     continue;
                 }
                 if timer.due > wall.plus(reach) {
-                    failing.retain(|key, _| still_failing.contains(key));
-                    next.look_after(timer.due.since(wall.plus(reach)));
-                    next.look_at(timer.due);
-                    return Ok((found, next));
+                    due.next
+                        .look_by(later(monotonic, timer.due.since(wall.plus(reach))));
+                    due.next.look_at(timer.due);
+                    due.end_look(None);
+                    return Ok(());
                 }
                 let left = match timer.wait {
                     TimerWait::Date => None,
                     TimerWait::Duration => {
                         let steps = self.inner.steps.lock();
-                        steps.left(timer.due, fact.sequence, clocks)
+                        steps.left(timer.due, fact.sequence, (monotonic, wall))
                     }
                 };
                 match left {
-                    None if timer.due > wall => {
-                        next.look_at(timer.due);
-                        continue;
-                    }
-                    Some(left) if !left.is_zero() => {
-                        next.look_after(left);
-                        continue;
-                    }
-                    _ => {}
-                }
-                let again = failing.get(&timer.key).map(|(_, again)| *again);
-                if again.is_some() {
-                    still_failing.insert(timer.key.clone());
-                }
-                match again.filter(|again| *again > monotonic) {
-                    _ if busy.contains(&timer.key) => {}
-                    Some(again) => next.look_after(again - monotonic),
-                    None => found.push(timer),
+                    None if timer.due > wall => due.next.look_at(timer.due),
+                    Some(left) if !left.is_zero() => due.next.look_by(later(monotonic, left)),
+                    _ => due.found(timer, monotonic),
                 }
             }
-            if last_page || found.len() >= TIMERS_READ_MAX {
+            if is_last || due.is_full() {
                 // What lies behind the last page was not looked at.
-                failing.retain(|key, _| {
-                    still_failing.contains(key)
-                        || (!last_page && after.as_ref().is_some_and(|after| key > after))
-                });
-                return Ok((found, next));
+                due.end_look(after.filter(|_| !is_last));
+                return Ok(());
             }
         }
     }

@@ -278,3 +278,81 @@ async fn t3_over_a_restart_a_timer_goes_by_its_date() {
         assert_eq!(alarm.fired.load(Ordering::SeqCst), 1);
     }
 }
+
+#[tokio::test]
+async fn e4_timers_that_are_due_at_once_are_read_a_few_times_each() {
+    let f = fixture().await;
+    let due = f.clock.now().plus(Duration::from_secs(60));
+    for n in 0..3_000_u32 {
+        let key = timer_key(due, "test", &n.to_be_bytes());
+        let value = Some(TimerWait::Duration.value());
+        f.store.append(armed(key, value)).await.unwrap();
+    }
+    let alarm = alarm(&f);
+    settle().await;
+    let before = f.store.faults().facts_read();
+    go_on(&f, 61).await;
+    while alarm.fired.load(Ordering::SeqCst) < 3_000 {
+        settle().await;
+    }
+    settle().await;
+    assert_eq!(alarm.fired.load(Ordering::SeqCst), 3_000);
+    let read = f.store.faults().facts_read() - before;
+    assert!(read < 4 * 3_000, "{read} facts were read for 3,000 timers");
+}
+
+#[tokio::test]
+async fn e4_a_timer_that_is_armed_for_later_than_the_next_one_costs_no_look() {
+    let f = fixture().await;
+    let _alarm = alarm(&f);
+    arm(&f, "first", 60, TimerWait::Duration).await;
+    let before = f.store.faults().facts_read();
+    for n in 0..200 {
+        arm(&f, &format!("t{n}"), 61 + n, TimerWait::Duration).await;
+    }
+    assert_eq!(f.store.faults().facts_read() - before, 0);
+    // One that is armed for earlier does, and what lies behind it is not read for that.
+    arm(&f, "sooner", 30, TimerWait::Duration).await;
+    let read = f.store.faults().facts_read() - before;
+    assert!(
+        (1..=16).contains(&read),
+        "{read} facts were read for one timer"
+    );
+}
+
+#[tokio::test]
+async fn e4_a_timer_that_was_disarmed_while_it_waited_for_a_place_does_not_fire() {
+    /// Holds every place, and counts.
+    struct Slow(Arc<AtomicU32>, Arc<tokio::sync::Semaphore>, MemoryStore);
+    impl TimerHandler for Slow {
+        fn fire(&self, timer: FiredTimer) -> BoxFuture<'static, Result<(), String>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let (places, store) = (Arc::clone(&self.1), self.2.clone());
+            async move {
+                drop(places.acquire().await);
+                let removed = store.append(armed(timer.key, None)).await;
+                removed.map(|_| ()).map_err(|error| error.to_string())
+            }
+            .boxed()
+        }
+    }
+    let f = fixture().await;
+    let due = f.clock.now().plus(Duration::from_secs(60));
+    let key = |n: u32| timer_key(due, "test", &n.to_be_bytes());
+    for n in 0..300 {
+        let value = Some(TimerWait::Duration.value());
+        f.store.append(armed(key(n), value)).await.unwrap();
+    }
+    let fired = Arc::new(AtomicU32::new(0));
+    let places = Arc::new(tokio::sync::Semaphore::new(0));
+    let slow = Slow(Arc::clone(&fired), Arc::clone(&places), f.store.clone());
+    f.runtime.timers().handle("test", Arc::new(slow));
+    go_on(&f, 61).await;
+    assert_eq!(fired.load(Ordering::SeqCst), 256);
+    for n in 256..300 {
+        f.store.append(armed(key(n), None)).await.unwrap();
+    }
+    places.add_permits(1_000);
+    go_on(&f, 1).await;
+    assert_eq!(fired.load(Ordering::SeqCst), 256);
+}

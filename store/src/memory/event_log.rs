@@ -286,11 +286,13 @@ impl EventLog for MemoryStore {
                 sequence,
             })
         });
+        self.with_plan(|plan| plan.read_facts(1));
         future::ready(self.alive().map(|()| found)).boxed()
     }
 
     fn facts(&self, query: FactQuery) -> BoxFuture<'static, Result<Vec<FactEntry>, ReadError>> {
         let found = self.with_journal(|journal| read::facts(journal, &query));
+        self.with_plan(|plan| plan.read_facts(found.len()));
         future::ready(self.alive().map(|()| found)).boxed()
     }
 

@@ -74,6 +74,7 @@ pub(super) struct Plan {
     crash: Option<CrashPoint>,
     dead: bool,
     writes: u64,
+    facts_read: u64,
 }
 
 impl Plan {
@@ -105,6 +106,11 @@ impl Plan {
             self.appends.pop_front();
         }
         has_none
+    }
+
+    /// Facts were read.
+    pub(super) fn read_facts(&mut self, count: usize) {
+        self.facts_read += count as u64;
     }
 
     /// What is to happen to a read of a stream, or of the whole log.
@@ -179,6 +185,11 @@ impl Faults {
     /// How many write points there were so far.
     pub fn writes(&self) -> u64 {
         self.0.with_plan(|plan| plan.writes)
+    }
+
+    /// How many facts were read so far, one by one or in pages.
+    pub fn facts_read(&self) -> u64 {
+        self.0.with_plan(|plan| plan.facts_read)
     }
 
     /// The process dies at this write point, counted from now. After it nothing is written or read, and whoever
