@@ -33,7 +33,8 @@ pub struct RuntimeOptions {
     /// How an instance whose actor died is started again; more often within the time, and it is quarantined. Default
     /// 5 restarts within 60 s.
     pub restart: RestartPolicy,
-    /// When snapshots are taken. Default: every 1,000 events.
+    /// When snapshots are taken. Default: every 1,000 events. One of a state of more than 64 KiB waits until its events have
+    /// half as many bytes.
     pub snapshots: SnapshotPolicy,
     /// Snapshots that wait to be saved at a time, over all instances, and one of each; what is due beyond that is taken
     /// later, of a newer state. Each holds a copy of its state, three while it is written. Default 16.

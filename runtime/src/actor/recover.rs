@@ -166,6 +166,7 @@ async fn replay<E: Entity>(
                 commit_id: None,
                 memory: Memory::new(&core.memory),
                 since_snapshot: SnapshotFacts::default(),
+                snapshot_bytes: 0,
             },
             end: Settled::default(),
         },
@@ -284,6 +285,7 @@ fn restore<E: Entity>(instance: &Instance<E>, snapshot: &Snapshot) -> Result<Bas
     let state = restored
         .map_err(|panic| format!("it panicked: {}", panic_message(panic.as_ref())))?
         .map_err(|error| error.to_string())?;
+    let snapshot_bytes = body.state.len() as u64;
     let live = Live {
         state,
         version: snapshot.version,
@@ -294,6 +296,7 @@ fn restore<E: Entity>(instance: &Instance<E>, snapshot: &Snapshot) -> Result<Bas
             instance.core.clock.now(),
         ),
         since_snapshot: SnapshotFacts::default(),
+        snapshot_bytes,
     };
     let end = Settled {
         sequence: snapshot.sequence,

@@ -19,6 +19,10 @@ use crate::snapshots::SnapshotFacts;
 /// passes over what the other wrote.
 const SHAPE: u64 = 0xc4b0_0000_0000_0002;
 
+/// A snapshot of a longer state is not taken again until half as many bytes of events have come: what snapshots cost in all
+/// is then in proportion to the events, however the state grows.
+const LARGE: u64 = 64 << 10;
+
 /// What a snapshot holds: the entity's own bytes, and what must survive with them.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SnapshotBody {
@@ -55,7 +59,9 @@ impl<E: Entity> Turn<E> {
                 passivating,
                 ..live.since_snapshot
             };
-            self.instance.core.options.snapshots.is_due(&facts)
+            let is_worth_it =
+                live.snapshot_bytes <= LARGE || facts.bytes >= live.snapshot_bytes / 2;
+            (passivating || is_worth_it) && self.instance.core.options.snapshots.is_due(&facts)
         })
     }
 
@@ -73,6 +79,7 @@ impl<E: Entity> Turn<E> {
         };
         let (memory, version) = (live.memory.copy(), live.version);
         live.since_snapshot = SnapshotFacts::default();
+        live.snapshot_bytes = state.len() as u64;
         let (saved, when_saved) = oneshot::channel();
         let saver = Arc::clone(&instance);
         instance.in_flight.after_all(Box::new(move |durable| {

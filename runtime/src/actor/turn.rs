@@ -38,6 +38,8 @@ pub(super) struct Live<E: Entity> {
     pub(super) commit_id: Option<Uuid>,
     pub(super) memory: Memory,
     pub(super) since_snapshot: SnapshotFacts,
+    /// How long the state in the last snapshot is; 0 if there is none.
+    pub(super) snapshot_bytes: u64,
 }
 
 impl<E: Entity> Drop for Turn<E> {

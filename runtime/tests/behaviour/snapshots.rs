@@ -1,9 +1,14 @@
 //! Snapshots: when they are taken, and what is used of them.
 
-use chronicler_domain::{StreamVersion, Tenant};
-use chronicler_runtime::{RuntimeOptions, SnapshotPolicy};
+use std::sync::Arc;
+
+use chronicler_domain::{
+    Aggregate, Context, Decided, Event, Never, StreamId, StreamVersion, Tenant,
+};
+use chronicler_runtime::{RuntimeBuilder, RuntimeOptions, SendOptions, SnapshotPolicy};
 use chronicler_store::memory::AppendFault;
 use chronicler_store::{MemoryStore, SnapshotStore};
+use serde::{Deserialize, Serialize};
 
 use crate::fixture::{Command, Counter, Fixture, fixture, id, settle, stream, with};
 
@@ -181,4 +186,54 @@ async fn t5_snapshots_that_wait_are_bounded_and_the_newest_is_taken() {
     f.store.faults().release_snapshots();
     assert!(passivated.await);
     assert_eq!(snapshots(&f, "d").await, Some(22));
+}
+
+/// Keeps everything that it is told.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Notes(Vec<String>);
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Note(String);
+
+impl Event for Note {}
+
+impl Aggregate for Notes {
+    const CATEGORY: &'static str = "notes";
+    type Command = Note;
+    type Event = Note;
+    type Reply = ();
+    type Rejection = Never;
+
+    fn decide(&self, note: Note, _: &Context) -> Decided<Self> {
+        Ok(note.into())
+    }
+
+    fn evolve(&mut self, note: &Note) {
+        self.0.push(note.0.clone());
+    }
+}
+
+#[tokio::test]
+async fn e6_snapshots_of_a_long_state_cost_in_proportion_to_its_events() {
+    let (store, mut options) = (MemoryStore::new(), RuntimeOptions::default());
+    options.snapshots = SnapshotPolicy::EveryEvents(1);
+    let builder = RuntimeBuilder::new(Arc::new(store.clone())).options(options);
+    let runtime = builder.aggregate::<Notes>().build().await.unwrap();
+    let (tenant, name) = (Tenant::default(), id("a"));
+    let stream = StreamId::of("notes", "a").unwrap();
+    let (mut taken, mut bytes) = (std::collections::BTreeSet::new(), 0);
+    for _ in 0..400 {
+        let note = Note("x".repeat(4_096));
+        let sent = runtime.send::<Notes>(&tenant, &name, note, SendOptions::default());
+        sent.await.unwrap();
+        settle().await;
+        let newest = store.load_snapshot(&stream, StreamVersion::MAX).await;
+        let newest = newest.unwrap().unwrap();
+        if taken.insert(newest.version) {
+            bytes += newest.payload.len();
+        }
+    }
+    // The first are short: each is taken. 400 events have 1.6 MB; all that were taken have a few times that, not 200 times.
+    assert!(taken.len() > 15, "{}", taken.len());
+    assert!(bytes < 4 * 400 * 4_096, "{bytes} bytes of snapshots");
 }
