@@ -89,24 +89,6 @@ impl EffectView {
         }
     }
 
-    /// Whether the undos of both may run side by side.
-    pub(crate) fn is_beside(&self, other: &Self) -> bool {
-        (self.together.is_some() && self.together == other.together)
-            || Terms::are_apart(&self.terms.branch, &other.terms.branch)
-    }
-
-    /// Whether no other undo may ever run beside its own.
-    pub(crate) fn is_beside_nothing(&self) -> bool {
-        self.together.is_none() && self.terms.branch.is_empty()
-    }
-
-    /// Whether it stands beside the same others as that one does.
-    pub(crate) fn is_where(&self, other: &Self) -> bool {
-        self.together.is_some()
-            && self.together == other.together
-            && self.terms.branch == other.terms.branch
-    }
-
     /// Whether it is not answered yet, and is not a person's.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(
@@ -118,6 +100,21 @@ impl EffectView {
     /// Whether its own answer may still change where it is.
     pub(crate) fn is_open(&self) -> bool {
         self.is_under_way() || matches!(self.state, EffectState::Parked { .. })
+    }
+
+    /// Whether nothing can come of it any more, once another effect has its key: it is settled, and was taken back, or
+    /// never will be.
+    pub(crate) fn is_of_no_account(&self) -> bool {
+        let is_settled = matches!(
+            self.state,
+            EffectState::Done | EffectState::Rejected | EffectState::Unknown
+        );
+        let is_through = match self.undo {
+            UndoState::Undone => true,
+            UndoState::Idle => self.spec.undo.is_none() || self.state == EffectState::Rejected,
+            _ => false,
+        };
+        is_settled && is_through
     }
 
     /// Whether it was done, or may have been, and is to be taken back.

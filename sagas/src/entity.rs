@@ -1,6 +1,6 @@
 //! A saga instance as the runtime hosts it: journal entries and the saga's own events in one stream.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chronicler_domain::{
@@ -17,7 +17,7 @@ use crate::backlog::Backlog;
 use crate::effect::Request;
 use crate::instance::{InstanceState, Phase};
 use crate::journal::{Entry, OWN_PREFIX};
-use crate::open_fact::OpenFact;
+use crate::open_fact::{OpenFact, waits_for};
 use crate::saga::Saga;
 use crate::step::{SagaCommand, SagaRefusal, Step, Taken, Wish};
 use crate::terms::{Orphan, Terms};
@@ -116,22 +116,33 @@ impl<S: Saga> SagaEntity<S> {
         &self.saga
     }
 
-    /// The facts that change with a step.
+    fn listed(&self, state: &InstanceState<S::State>) -> Option<Box<OpenFact>> {
+        let open = state.open_fact(|| waits_for(&self.saga, state.user()));
+        open.map(Box::new)
+    }
+
+    /// The facts that change with a step. `open` is what the list of the open ones says so far, `moved` when each timer
+    /// was due that the step armed, moved or disarmed.
     fn records(
         &self,
         stream: &StreamId,
-        before: &Snapshot,
+        open: Option<&OpenFact>,
+        moved: &BTreeMap<String, Option<Timestamp>>,
         dated: &BTreeSet<String>,
         state: &InstanceState<S::State>,
     ) -> Vec<SideRecord> {
         let mut records = Vec::new();
-        for (key, due) in &before.timers {
-            if state.timers.get(key) != Some(due) {
+        for (key, before) in moved {
+            if let Some(due) = before
+                && state.timers.get(key) != Some(due)
+            {
                 records.push(self.timer(stream, key, *due, None));
             }
         }
-        for (key, due) in &state.timers {
-            if before.timers.get(key) != Some(due) {
+        for (key, before) in moved {
+            if let Some(due) = state.timers.get(key)
+                && before.as_ref() != Some(due)
+            {
                 let wait = match dated.contains(key) {
                     true => TimerWait::Date,
                     false => TimerWait::Duration,
@@ -139,9 +150,9 @@ impl<S: Saga> SagaEntity<S> {
                 records.push(self.timer(stream, key, *due, Some(wait.value())));
             }
         }
-        let open = OpenFact::of(&self.saga, state);
-        if open != before.open {
-            let value = open.and_then(|open| encode(PayloadCodec::default(), &open).ok());
+        let listed = state.listed.as_ref().and_then(Option::as_deref);
+        if listed != open {
+            let value = listed.and_then(|open| encode(PayloadCodec::default(), open).ok());
             let key = Bytes::copy_from_slice(stream.key().as_bytes());
             records.push(SideRecord::Fact {
                 kind: FactKind::OPEN_SAGA,
@@ -210,16 +221,10 @@ impl<S: Saga> SagaEntity<S> {
         };
         Work {
             tasks: due.into_iter().filter_map(task).collect(),
-            armed: state.timers.values().min().copied(),
+            armed: state.timers.first(),
             takes_up: false,
         }
     }
-}
-
-/// What of a state is compared with what it is after a step.
-struct Snapshot {
-    timers: std::collections::BTreeMap<String, Timestamp>,
-    open: Option<OpenFact>,
 }
 
 impl<S: Saga> Entity for SagaEntity<S> {
@@ -298,9 +303,11 @@ impl<S: Saga> Entity for SagaEntity<S> {
             correlation_id = %ctx.correlation_id(),
         );
         let _entered = span.entered();
-        let before = Snapshot {
-            timers: state.timers.clone(),
-            open: OpenFact::of(&self.saga, state),
+        let armed = state.timers.first();
+        // After a recovery it is not known; after a step it is as the step left it.
+        let open = match state.listed.take() {
+            Some(open) => open,
+            None => self.listed(state),
         };
         let resumed = matches!(command, SagaCommand::Resume);
         let again = resumed
@@ -330,6 +337,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let Taken {
             events,
             mut due,
+            moved,
             dated,
         } = step.take(command)?;
         if let Some(reason) = state.quarantined.as_ref()
@@ -346,20 +354,25 @@ impl<S: Saga> Entity for SagaEntity<S> {
             state.moved_at = ctx.now();
         }
         if resumed {
-            let effects = 0..u32::try_from(state.effects.len()).unwrap_or(u32::MAX);
+            let effects = state.effects.indices().into_iter();
             due.extend(effects.flat_map(|effect| [(effect, false), (effect, true)]));
         }
-        let mut records = self.records(&stream, &before, &dated, state);
+        let mut records = Vec::new();
+        if events.is_empty() {
+            state.listed = Some(open);
+        } else {
+            state.listed = Some(self.listed(state));
+            records = self.records(&stream, open.as_deref(), &moved, &dated, state);
+        }
         if let Some((key, due)) = fired
-            && before.timers.get(&key) != Some(&due)
+            && moved.get(&key) != Some(&Some(due))
         {
             // Nobody handles it any more; it must not come due again.
             records.push(self.timer(&stream, &key, due, None));
         }
         let mut reply = self.work(state, due, again, ctx);
         // A timer that was armed before was noticed then.
-        let armed_before = before.timers.values().min();
-        reply.armed = reply.armed.filter(|first| armed_before != Some(first));
+        reply.armed = reply.armed.filter(|first| armed != Some(*first));
         reply.takes_up = (releases || resumed) && state.takes_up();
         reached(CrashPlace::SagaCommit);
         Ok(Draft {
@@ -381,7 +394,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
 
     fn snapshot_version(&self) -> u32 {
         // The executor's own shape in the upper half, the saga's in the lower.
-        (5 << 16) | (S::VERSION & 0xffff)
+        (6 << 16) | (S::VERSION & 0xffff)
     }
 
     fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {

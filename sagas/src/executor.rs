@@ -1,6 +1,6 @@
 //! Carries out what sagas decided, after it is durable, and tells them how it went.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use chronicler_runtime::{
     TimerHandler, WorkerContext, WorkerError,
 };
 use chronicler_store::{AppendError, FactKind, FactQuery};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Fuse, FusedFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, stream};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
+use crate::answer::Answer;
 use crate::backlog::{Backlog, Decided};
 use crate::circuit::Circuits;
 use crate::entity::{SagaEntity, Task};
@@ -30,7 +31,7 @@ use crate::resources::Resources;
 use crate::routes::Routes;
 use crate::saga::Saga;
 use crate::step::{SagaCommand, SagaRefusal};
-use crate::turns::Turns;
+use crate::turns::{Turn, Turns};
 
 /// Attempts that follow one another quickly and are not journaled: for a moment of overload.
 pub(crate) const QUICK_ATTEMPTS: u32 = 5;
@@ -38,6 +39,10 @@ pub(crate) const QUICK_ATTEMPTS: u32 = 5;
 pub(crate) const PERSON_ATTEMPTS: u32 = 30;
 /// The wait before the first of them; it doubles.
 const QUICK_WAIT: Duration = Duration::from_millis(5);
+/// Outcomes of one decision that are taken in one commit.
+const OUTCOMES_MAX: usize = 512;
+/// The bytes of their answers; a longer one goes alone.
+const OUTCOMES_BYTES_MAX: usize = 1 << 20;
 /// Open sagas that are woken at a time after a restart.
 const RESUMED_AT_A_TIME: usize = 64;
 
@@ -395,22 +400,81 @@ impl<S: Saga> Executor<S> {
     async fn carry_out_all(&self, instance: &Instance, tasks: Vec<Task>, sequence: LogSequence) {
         let begin = |task: Task| self.carry_out(instance, task, sequence);
         let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
-        while let Some(done) = under_way.next().await {
-            // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
-            let Some((command, options, _turn)) = done else {
-                continue;
-            };
+        let mut come = VecDeque::new();
+        let mut taking = Fuse::terminated();
+        // While outcomes are committed others come: those are then committed as one.
+        loop {
+            if taking.is_terminated() && !come.is_empty() {
+                let together = together(&mut come);
+                taking = self.take_in(instance, together).boxed().fuse();
+            }
+            tokio::select! {
+                biased;
+                () = &mut taking, if !taking.is_terminated() => {}
+                Some(done) = under_way.next(), if !under_way.is_empty() => come.extend(done),
+                else => return,
+            }
+        }
+    }
+
+    /// Gives an instance outcomes that came together, in one commit if the log takes that, else one by one.
+    async fn take_in(&self, instance: &Instance, mut outcomes: Vec<Outcome>) {
+        if outcomes.len() > 1
+            && let Some((_, options, _)) = outcomes.first()
+        {
+            let options = options.clone();
+            let commands = outcomes.iter().map(|(command, ..)| command.clone());
+            let several = SagaCommand::Several(commands.collect());
+            match self.ask(instance, several, options).await {
+                Err(AskError::Failed(error)) if is_refused_for_good(&error) => {}
+                Err(error) => return not_taken::<S>(instance, &error),
+                Ok(()) => return,
+            }
+        }
+        // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
+        for (command, options, _turn) in outcomes.drain(..) {
             let asked = self.ask_or_set_aside(instance, command.clone(), options.clone());
             let mut taken = asked.await;
             if let Some(given_up) = given_up(&command, &taken) {
                 taken = self.ask(instance, given_up, options).await;
             }
             if let Err(error) = taken {
-                // A restart or an operator takes it up again: the effect is still open in the journal.
-                tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "outcome not taken");
+                not_taken::<S>(instance, &error);
             }
         }
     }
+}
+
+/// What became of an attempt, and the turn that it had.
+type Outcome = (SagaCommand, SendOptions, Turn);
+
+/// A restart or an operator takes it up again: the effect is still open in the journal.
+fn not_taken<S: Saga>(instance: &Instance, error: &AskError) {
+    tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "outcome not taken");
+}
+
+/// Takes off what goes into one commit: answers, or other outcomes, as many as belong together at the front.
+fn together(come: &mut VecDeque<Outcome>) -> Vec<Outcome> {
+    let answers = |(command, ..): &Outcome| match command {
+        SagaCommand::Answer {
+            answer: Answer::Done { payload, .. } | Answer::Rejected { payload, .. },
+            ..
+        } => Some(payload.len()),
+        SagaCommand::Answer { .. } => Some(0),
+        _ => None,
+    };
+    let are_answers = come.front().map(|first| answers(first).is_some());
+    let (mut bytes, mut count) = (0, 0);
+    for outcome in come.iter().take(OUTCOMES_MAX) {
+        let size = answers(outcome);
+        bytes += size.unwrap_or_default();
+        let fits = bytes <= OUTCOMES_BYTES_MAX || count == 0;
+        if Some(size.is_some()) != are_answers || !fits {
+            break;
+        }
+        count += 1;
+    }
+    come.drain(..count).collect()
 }
 
 /// Whether the log would refuse the same commit again, however often it is asked.

@@ -8,6 +8,7 @@ use futures::StreamExt;
 
 use crate::effect::Request;
 use crate::effect_view::{EffectState, UndoState};
+use crate::effects::Effects;
 use crate::handle::{CancelError, SagaHandle};
 use crate::instance::InstanceState;
 use crate::journal::{Entry, OWN_PREFIX};
@@ -30,6 +31,7 @@ impl<S: Saga> SagaHandle<S> {
         let mut entries = Vec::new();
         // What became of what is copied, to the end of its stream.
         let mut state = InstanceState::<()>::new(tenant.clone(), id.as_str().to_owned());
+        state.effects = Effects::kept_all();
         let mut until = None;
         let mut at = Timestamp::EPOCH;
         while let Some(batch) = commits.next().await {
@@ -55,7 +57,7 @@ impl<S: Saga> SagaHandle<S> {
                     at = commit.timestamp();
                 }
                 if decides && is_copied {
-                    until = Some(state.effects.clone());
+                    until = Some(state.effects().to_vec());
                 }
             }
         }
@@ -64,7 +66,7 @@ impl<S: Saga> SagaHandle<S> {
                 "it decided no effect of the key {before:?}"
             )));
         };
-        for (then, now) in copied.iter().zip(&state.effects) {
+        for (then, now) in copied.iter().zip(state.effects()) {
             let key = &then.spec.key;
             let was_done = matches!(then.state, EffectState::Done | EffectState::Unknown);
             if was_done && now.undo != UndoState::Idle {

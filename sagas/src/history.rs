@@ -146,5 +146,10 @@ fn says(entry: &Entry) -> String {
         Entry::ForkedTo { id } => format!("to {id}"),
         Entry::Forked { from, before } => format!("from {from}, before {before:?}"),
         Entry::Migrated { saga_version } => format!("to version {saga_version}"),
+        Entry::Outcomes { answers } if answers.is_empty() => "what became of several".to_owned(),
+        Entry::Outcomes { answers } => format!("the answers to {} effects", answers.len()),
+        Entry::ContinuedAsNew { saga_version } => {
+            format!("under version {saga_version} of the definition")
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! What an instance is: a fold over its journal. Pure, and the same whether it was just decided or recovered.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use chronicler_domain::{GlobalPosition, LogSequence, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::answer::Answer;
+use crate::armed::Armed;
 use crate::effect::Request;
 use crate::effect_view::{EffectState, EffectView, UndoState};
+use crate::effects::Effects;
 use crate::journal::{Entry, Parent, StalledInput};
-use crate::status::{Ending, SagaStatus};
+use crate::open_fact::OpenFact;
+use crate::status::Ending;
 use crate::terms::Terms;
 
 /// Which way an instance goes.
@@ -38,8 +41,8 @@ pub struct InstanceState<S> {
     pub(crate) consumed: GlobalPosition,
     /// Those among them that were consumed after later ones, since they could not be routed when they came.
     pub(crate) late: BTreeSet<GlobalPosition>,
-    pub(crate) effects: Vec<EffectView>,
-    pub(crate) timers: BTreeMap<String, Timestamp>,
+    pub(crate) effects: Effects,
+    pub(crate) timers: Armed,
     pub(crate) pivoted: bool,
     /// The effect whose outcome decides whether it can still be undone, while that is not known.
     pub(crate) pivoting: Option<u32>,
@@ -61,6 +64,9 @@ pub struct InstanceState<S> {
     pub(crate) concluded: Option<Ending>,
     /// Which instance it began with what it did, and before which effect.
     pub(crate) forked_from: Option<(String, String)>,
+    /// What the list of the open ones says of it, if that is known.
+    #[serde(skip)]
+    pub(crate) listed: Option<Option<Box<OpenFact>>>,
 }
 
 impl<S: Default> InstanceState<S> {
@@ -72,8 +78,8 @@ impl<S: Default> InstanceState<S> {
             user: S::default(),
             consumed: GlobalPosition::ZERO,
             late: BTreeSet::new(),
-            effects: Vec::new(),
-            timers: BTreeMap::new(),
+            effects: Effects::default(),
+            timers: Armed::default(),
             pivoted: false,
             pivoting: None,
             phase: Phase::Forward,
@@ -90,6 +96,7 @@ impl<S: Default> InstanceState<S> {
             forked_to: None,
             concluded: None,
             forked_from: None,
+            listed: None,
         }
     }
 }
@@ -100,9 +107,11 @@ impl<S> InstanceState<S> {
         &self.user
     }
 
-    /// Its effects, in the order in which they were decided.
+    /// Its effects, in the order in which they were decided: all that can still matter, and some of the others. Those
+    /// that are settled, need not be taken back, and whose keys later ones took over are forgotten at some time, when
+    /// there are more than 128 of them.
     pub fn effects(&self) -> &[EffectView] {
-        &self.effects
+        self.effects.all()
     }
 
     /// Whether the event at a position was consumed; `is_late`: it was not routed when its turn was.
@@ -131,94 +140,11 @@ impl<S> InstanceState<S> {
 
     /// Whether effects or undos are to be carried out.
     pub(crate) fn has_work(&self) -> bool {
-        self.effects.iter().any(|effect| {
-            matches!(effect.state, EffectState::Pending { .. })
-                || matches!(effect.undo, UndoState::Pending { .. })
-        })
-    }
-
-    /// Where it is. `waits_for` is what the saga itself says that it waits for.
-    pub(crate) fn status_with(&self, waits_for: impl FnOnce() -> Vec<String>) -> SagaStatus {
-        if let Some(how) = self.ended.clone() {
-            return SagaStatus::Ended { how };
-        }
-        if !self.is_started() {
-            return SagaStatus::Unknown;
-        }
-        if let Some(reason) = self.quarantined.clone() {
-            return SagaStatus::Quarantined { reason };
-        }
-        if let Some(reason) = self.paused.clone() {
-            return SagaStatus::Paused { reason };
-        }
-        if !self.stalled.is_empty() {
-            // As a crash in the middle of a release leaves it.
-            let reason = "released, and its inputs still wait: release it again".to_owned();
-            return SagaStatus::Quarantined { reason };
-        }
-        if let Phase::Compensating { reason } | Phase::Closing { reason } = &self.phase {
-            let (stuck, reason) = (self.stuck(), reason.clone());
-            return match stuck.is_empty() || self.has_work() {
-                true => SagaStatus::Compensating { reason },
-                false => SagaStatus::CompensationStuck { stuck },
-            };
-        }
-        for effect in &self.effects {
-            let key = effect.spec.key.clone();
-            match &effect.state {
-                EffectState::Parked { reason } => {
-                    let reason = reason.clone();
-                    return SagaStatus::Parked { key, reason };
-                }
-                EffectState::Pending { attempt, next } if *attempt > 0 || *next > self.moved_at => {
-                    let (attempt, next) = (*attempt, *next);
-                    return SagaStatus::Retrying { key, attempt, next };
-                }
-                _ => {}
-            }
-        }
-        if self.has_work() {
-            return SagaStatus::Running;
-        }
-        let is_awaited = |effect: &&EffectView| effect.state == EffectState::Awaited;
-        let children = self.effects.iter().filter(is_awaited);
-        let mut on: Vec<_> = children
-            .map(|child| child.spec.request.describe())
-            .chain(waits_for())
-            .collect();
-        if on.is_empty() {
-            on = self.timers.keys().cloned().collect();
-        }
-        SagaStatus::Waiting {
-            on,
-            since: self.moved_at,
-            until: self.timers.values().min().copied(),
-        }
-    }
-
-    /// What keeps a compensation from its end: effects whose undo is stuck, or of which nobody knows yet whether they
-    /// are to be undone; and why.
-    pub(crate) fn stuck(&self) -> Vec<(String, String)> {
-        let is_forward = self.phase == Phase::Forward;
-        let stuck = self
-            .effects
-            .iter()
-            .filter_map(|effect| match (&effect.undo, &effect.state) {
-                (UndoState::Stuck { reason, .. }, _) => Some((effect, reason)),
-                (_, EffectState::Parked { reason }) if !is_forward => Some((effect, reason)),
-                _ => None,
-            });
-        stuck
-            .map(|(effect, reason)| (effect.spec.key.clone(), reason.clone()))
-            .collect()
-    }
-
-    pub(crate) fn indices(&self) -> std::ops::Range<u32> {
-        0..u32::try_from(self.effects.len()).unwrap_or(u32::MAX)
+        self.effects.has_work()
     }
 
     pub(crate) fn effect(&self, index: u32) -> Option<&EffectView> {
-        self.effects.get(index as usize)
+        self.effects.get(index)
     }
 
     /// How many attempts failed and when the next is due, for an effect or undo that is to be carried out.
@@ -234,18 +160,9 @@ impl<S> InstanceState<S> {
     /// Learns which commit decided an effect, or an earlier one, if that is not known yet: it is not while the commit is
     /// written. A recovery finds the commit itself.
     pub(crate) fn know_decided_at(&mut self, index: u32, sequence: LogSequence) {
-        self.with(index, |effect| {
+        self.effects.change(index, |effect| {
             effect.decided_at.get_or_insert(sequence);
         });
-    }
-
-    /// The latest effect that was decided under a key.
-    pub(crate) fn latest(&self, key: &str) -> Option<u32> {
-        let found = self
-            .effects
-            .iter()
-            .rposition(|effect| effect.spec.key == key);
-        found.and_then(|index| u32::try_from(index).ok())
     }
 
     /// What is to be sent for an effect, or for its undo.
@@ -257,51 +174,13 @@ impl<S> InstanceState<S> {
         }
     }
 
-    /// Whether a child was begun whose end is not known.
-    pub(crate) fn awaits_a_child(&self) -> bool {
-        let is_awaited = |effect: &EffectView| effect.state == EffectState::Awaited;
-        self.effects.iter().any(is_awaited)
-    }
-
     /// Whether something was decided whose end is not known, and which no person has to see to.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.has_work() || self.effects.iter().any(EffectView::is_under_way)
+        self.effects.has_work() || self.effects.is_one_under_way()
     }
+}
 
-    /// The effects whose undos are next: of those that were done, or may have been, the latest, and whatever may be
-    /// undone beside it. None while an effect is still under way.
-    pub(crate) fn next_undos(&self) -> Vec<u32> {
-        if self.effects.iter().any(EffectView::is_under_way) {
-            return Vec::new();
-        }
-        let mut next = Vec::new();
-        // The later ones that are not undone yet; one stands for all that are of its place.
-        let mut later: Vec<&EffectView> = Vec::new();
-        for index in self.indices().rev() {
-            let Some(effect) = self.effect(index) else {
-                continue;
-            };
-            let is_due = effect.is_to_be_undone();
-            let is_undone_now = matches!(effect.undo, UndoState::Pending { .. });
-            // What is parked may have been done: what came before it is not undone under it.
-            let is_parked = matches!(effect.state, EffectState::Parked { .. });
-            if !is_due && !is_undone_now && !is_parked {
-                continue;
-            }
-            if is_due && later.iter().all(|other| other.is_beside(effect)) {
-                next.push(index);
-            }
-            if effect.is_beside_nothing() {
-                break;
-            }
-            let is_of_its_place = |other: &&EffectView| other.is_where(effect);
-            if !later.iter().any(is_of_its_place) {
-                later.push(effect);
-            }
-        }
-        next
-    }
-
+impl<S: Default> InstanceState<S> {
     /// Changes the state as an entry of its journal says.
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
@@ -310,7 +189,7 @@ impl<S> InstanceState<S> {
                 self.late.insert(*position);
             }
             Entry::Consumed { position } => self.consumed = *position,
-            Entry::Decided(spec) => self.effects.push(EffectView {
+            Entry::Decided(spec) => self.decided(EffectView {
                 spec: spec.as_ref().clone(),
                 state: EffectState::Pending {
                     attempt: 0,
@@ -325,7 +204,7 @@ impl<S> InstanceState<S> {
                 skipped: false,
             }),
             Entry::Answered { effect, answer } => {
-                self.with(*effect, |effect| {
+                self.effects.change(*effect, |effect| {
                     effect.state = match answer {
                         _ if effect.found_done => EffectState::Done,
                         Answer::Done { .. } => EffectState::Done,
@@ -339,7 +218,7 @@ impl<S> InstanceState<S> {
                 }
             }
             Entry::UndoDecided { effect, undo } => {
-                self.with(*effect, |effect| {
+                self.effects.change(*effect, |effect| {
                     effect.spec.undo = (!effect.skipped).then(|| undo.as_ref().clone());
                 });
             }
@@ -352,7 +231,7 @@ impl<S> InstanceState<S> {
                 ..
             } => {
                 let (attempt, next) = (*attempt, *next);
-                self.with(*effect, |effect| {
+                self.effects.change(*effect, |effect| {
                     if *is_undo {
                         effect.undo = UndoState::Pending { attempt, next };
                     } else {
@@ -360,8 +239,10 @@ impl<S> InstanceState<S> {
                     }
                 });
             }
-            Entry::FoundDone { effect } => self.with(*effect, |effect| effect.found_done = true),
-            Entry::Parked { effect, reason } => self.with(*effect, |effect| {
+            Entry::FoundDone { effect } => self
+                .effects
+                .change(*effect, |effect| effect.found_done = true),
+            Entry::Parked { effect, reason } => self.effects.change(*effect, |effect| {
                 effect.state = EffectState::Parked {
                     reason: reason.clone(),
                 };
@@ -370,7 +251,7 @@ impl<S> InstanceState<S> {
                 effect, is_undo, ..
             } => {
                 let (attempt, next) = (0, Timestamp::EPOCH);
-                self.with(*effect, |effect| {
+                self.effects.change(*effect, |effect| {
                     if *is_undo {
                         if matches!(effect.undo, UndoState::Stuck { rejected: true, .. }) {
                             effect.undo_round += 1;
@@ -400,14 +281,14 @@ impl<S> InstanceState<S> {
                     reason: reason.clone(),
                 };
             }
-            Entry::Undone { effect } => {
-                self.with(*effect, |effect| effect.undo = UndoState::Undone)
-            }
+            Entry::Undone { effect } => self
+                .effects
+                .change(*effect, |effect| effect.undo = UndoState::Undone),
             Entry::UndoStuck {
                 effect,
                 reason,
                 rejected,
-            } => self.with(*effect, |effect| {
+            } => self.effects.change(*effect, |effect| {
                 effect.undo = UndoState::Stuck {
                     reason: reason.clone(),
                     rejected: *rejected,
@@ -432,30 +313,30 @@ impl<S> InstanceState<S> {
                 self.timers.clear();
                 self.escalated = None;
             }
-            Entry::Terms { effect, terms } => self.with(*effect, |effect| {
+            Entry::Terms { effect, terms } => self.effects.change(*effect, |effect| {
                 effect.terms = terms.as_ref().clone();
             }),
-            Entry::Together { first } => {
-                for effect in self.effects.iter_mut().skip(*first as usize) {
-                    effect.together = Some(*first);
-                }
-            }
+            Entry::Together { first } => self.effects.together_from(*first),
             Entry::Held {
                 effect, is_undo, ..
             } => {
                 let never = Timestamp::MAX;
-                self.with(*effect, |effect| match (is_undo, &mut effect.undo) {
-                    (true, UndoState::Pending { next, .. }) => *next = never,
-                    (true, _) => {}
-                    (false, _) => {
-                        if let EffectState::Pending { next, .. } = &mut effect.state {
-                            *next = never;
+                self.effects
+                    .change(*effect, |effect| match (is_undo, &mut effect.undo) {
+                        (true, UndoState::Pending { next, .. }) => *next = never,
+                        (true, _) => {}
+                        (false, _) => {
+                            if let EffectState::Pending { next, .. } = &mut effect.state {
+                                *next = never;
+                            }
                         }
-                    }
-                });
+                    });
             }
             Entry::Escalated { reason } => self.escalated.clone_from(reason),
-            Entry::Operated { .. } | Entry::Reported { .. } | Entry::Parts { .. } => {}
+            Entry::Operated { .. }
+            | Entry::Reported { .. }
+            | Entry::Parts { .. }
+            | Entry::Outcomes { .. } => {}
             Entry::Forked { from, before } => {
                 self.forked_from = Some((from.clone(), before.clone()));
             }
@@ -465,7 +346,7 @@ impl<S> InstanceState<S> {
                 effect,
                 is_undo,
                 request,
-            } => self.with(*effect, |effect| {
+            } => self.effects.change(*effect, |effect| {
                 let request = request.as_ref().clone();
                 match (*is_undo, &mut effect.spec.undo) {
                     (false, _) => effect.spec.request = request,
@@ -477,24 +358,30 @@ impl<S> InstanceState<S> {
                 }
             }),
             Entry::Abandoned { effect } => {
-                self.with(*effect, |effect| effect.undo = UndoState::Abandoned);
+                self.effects
+                    .change(*effect, |effect| effect.undo = UndoState::Abandoned);
             }
-            Entry::Skipped { effect } => self.with(*effect, |effect| {
+            Entry::Skipped { effect } => self.effects.change(*effect, |effect| {
                 (effect.skipped, effect.spec.undo) = (true, None);
             }),
             Entry::Child { parent, .. } => self.parent = Some(parent.clone()),
             Entry::Begun { effect } => {
-                self.with(*effect, |effect| effect.state = EffectState::Awaited);
+                self.effects
+                    .change(*effect, |effect| effect.state = EffectState::Awaited);
             }
             Entry::ForkedTo { id } => self.forked_to = Some(id.clone()),
             Entry::Concluded(ending) => self.concluded = Some(ending.clone()),
             Entry::Migrated { saga_version } => self.saga_version = Some(*saga_version),
+            Entry::ContinuedAsNew { saga_version } => {
+                self.saga_version = Some(*saga_version);
+                self.user = S::default();
+                self.pivoted = false;
+                self.effects.forget_settled();
+            }
         }
     }
 
-    fn with(&mut self, index: u32, change: impl FnOnce(&mut EffectView)) {
-        if let Some(effect) = self.effects.get_mut(index as usize) {
-            change(effect);
-        }
+    fn decided(&mut self, effect: EffectView) {
+        self.effects.push(effect);
     }
 }

@@ -185,6 +185,13 @@ pub(crate) enum Entry {
     /// From here on it goes by this version of its definition.
     #[serde(rename = "$Migrated")]
     Migrated { saga_version: u32 },
+    /// Several outcomes were taken in this commit, which this begins: the answers of these effects (and undos) in this
+    /// order. None are named if what came were not answers.
+    #[serde(rename = "$Outcomes")]
+    Outcomes { answers: Vec<(u32, bool)> },
+    /// It continues as new, under this version of its definition: what it knew is forgotten, and what was done is done.
+    #[serde(rename = "$ContinuedAsNew")]
+    ContinuedAsNew { saga_version: u32 },
 }
 
 /// Who began a child, and for which effect.
@@ -339,6 +346,10 @@ mod tests {
                 of: 2,
             }),
             Entry::Stalled(StalledInput::Dropped),
+            Entry::Outcomes {
+                answers: vec![(1, false), (2, true)],
+            },
+            Entry::ContinuedAsNew { saga_version: 3 },
         ]
     }
 
@@ -377,6 +388,8 @@ mod tests {
             "$Stalled 05010109",
             "$Stalled 06070102",
             "$Stalled 07",
+            "$Outcomes 0201000201",
+            "$ContinuedAsNew 03",
         ];
         assert_eq!(written, before);
     }

@@ -5,11 +5,13 @@
 //! after it is durable, and found done when they are tried again.
 
 mod answer;
+mod armed;
 mod attempt;
 mod backlog;
 mod circuit;
 mod effect;
 mod effect_view;
+mod effects;
 mod entity;
 mod executor;
 mod external;
@@ -31,6 +33,7 @@ mod router;
 mod routes;
 mod saga;
 mod scripted;
+mod standing;
 mod status;
 mod step;
 pub mod steps;
@@ -38,6 +41,7 @@ mod take_up;
 mod terms;
 mod turns;
 mod undefined;
+mod undo_order;
 mod verb;
 
 pub use answer::{Answer, CallOutcome, Outcome};

@@ -22,6 +22,8 @@ pub struct Next<S: Saga> {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action<E> {
     Record(E),
+    /// What it knew is forgotten; what it records next is the first that it knows.
+    ContinueAsNew,
     Effect(Box<EffectSpec>),
     /// The effect just added is the pivot, if it is done.
     Pivoting,
@@ -276,6 +278,20 @@ impl<S: Saga> Next<S> {
     pub fn deescalate(mut self) -> Self {
         self.actions.push(Action::Escalate(None));
         self
+    }
+
+    /// Continues the instance as new, under its id: it forgets what it knows, its state is the default one, and `start` is
+    /// the first event of its new life. For instances that live long: what they hold, and what a snapshot of them holds,
+    /// grows with what they decide.
+    ///
+    /// What was done is done: settled effects are forgotten with their undos, and no compensation of the new life takes
+    /// them back; a pivot of the old life counts no more. What is not settled is carried over: effects that are under way,
+    /// wait for an attempt or for a person, children whose end is awaited, timers, and inputs that wait. Their answers come
+    /// to the new life. Refused, as a mistake that quarantines the instance, while it is being compensated or its pivot is
+    /// under way, and together with an end or a compensation in one decision.
+    pub fn continue_as_new(mut self, start: S::Event) -> Self {
+        self.actions.push(Action::ContinueAsNew);
+        self.record(start)
     }
 
     /// From here on the saga only goes forward: neither it nor anybody else can compensate it.

@@ -6,9 +6,7 @@ use chronicler_domain::Timestamp;
 use chronicler_store::codec::{CodecId, decode};
 use serde::{Deserialize, Serialize};
 
-use crate::instance::InstanceState;
 use crate::saga::Saga;
-use crate::status::SagaStatus;
 
 /// What the fact of an open saga says. The fields are on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,39 +52,6 @@ pub(crate) fn waits_for<S: Saga>(saga: &S, state: &S::State) -> Vec<String> {
 }
 
 impl OpenFact {
-    /// What is to be said of an instance; nothing unless it is open.
-    pub(crate) fn of<S: Saga>(saga: &S, state: &InstanceState<S::State>) -> Option<Self> {
-        if !state.is_open() {
-            return None;
-        }
-        let status = state.status_with(|| waits_for(saga, &state.user));
-        let (on, until) = match &status {
-            SagaStatus::Waiting { on, until, .. } => (on.clone(), *until),
-            _ => (Vec::new(), None),
-        };
-        let status = match status {
-            SagaStatus::Quarantined { .. } => OpenStatus::Quarantined,
-            SagaStatus::CompensationStuck { .. } => OpenStatus::CompensationStuck,
-            SagaStatus::Compensating { .. } => OpenStatus::Compensating,
-            SagaStatus::Parked { .. } => OpenStatus::Parked,
-            SagaStatus::Waiting { .. } => OpenStatus::Waiting,
-            SagaStatus::Paused { .. } => OpenStatus::Paused,
-            SagaStatus::Retrying { .. } => OpenStatus::Retrying,
-            SagaStatus::Running | SagaStatus::Unknown | SagaStatus::Ended { .. } => {
-                OpenStatus::Running
-            }
-        };
-        Some(Self {
-            since: state.started_at,
-            has_work: state.has_work() || state.awaits_a_child() || state.takes_up(),
-            status,
-            version: state.saga_version.unwrap_or_default(),
-            until,
-            on,
-            escalated: state.escalated.clone(),
-        })
-    }
-
     /// Reads a fact, of this or the earlier form.
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
         let read = decode(CodecId::BINCODE, value);

@@ -234,9 +234,10 @@ impl<S: Saga> Replay<'_, S> {
             Entry::Parts { places, of } => Some((places, *of)),
             _ => None,
         });
-        for entry in entries {
+        for entry in entries.clone() {
             return Ok(match entry {
                 Entry::Started { .. } => continue,
+                Entry::Outcomes { answers } => several(answers, entries),
                 Entry::Consumed { position } => Some(SagaCommand::Deliver {
                     position: *position,
                     parts: parts_of(self.events_at(*position).await?, given),
@@ -293,6 +294,35 @@ impl<S: Saga> Replay<'_, S> {
     }
 }
 
+/// The answers that a commit took, as they were given; `None` if it does not say them all.
+fn several<'a>(
+    answers: &[(u32, bool)],
+    mut entries: impl Iterator<Item = &'a Entry>,
+) -> Option<SagaCommand> {
+    let given = answers.iter().map(|(effect, is_undo)| {
+        let answer = entries.find_map(|entry| match (entry, is_undo) {
+            (Entry::Answered { effect: of, answer }, false) if of == effect => Some(answer.clone()),
+            // The outcome of a pivot that nobody knows is for a person.
+            (Entry::Parked { effect: of, reason }, false) if of == effect => {
+                let reason = reason.clone();
+                Some(Answer::Unknown { reason })
+            }
+            (Entry::Undone { effect: of }, true) if of == effect => Some(Answer::nothing()),
+            (Entry::UndoStuck { effect: of, .. }, true) if of == effect => {
+                Some(Answer::rejected(&()))
+            }
+            _ => None,
+        });
+        Some(SagaCommand::Answer {
+            effect: *effect,
+            is_undo: *is_undo,
+            answer: answer?,
+        })
+    });
+    let given: Vec<_> = given.collect::<Option<_>>()?;
+    (!given.is_empty()).then_some(SagaCommand::Several(given))
+}
+
 /// The parts that an instance was given of an event: those that are named, or all.
 fn parts_of(events: Vec<RoutedEvent>, given: Option<(&Vec<u32>, u32)>) -> Vec<Part> {
     let of = u32::try_from(events.len()).unwrap_or(u32::MAX);
@@ -344,7 +374,7 @@ fn is_of_an_earlier_release<T>(state: &InstanceState<T>, recorded: &[Recorded]) 
         Entry::Decided(spec) => Some(spec.as_ref()),
         _ => None,
     });
-    let of_state = state.effects.iter().map(|effect| &effect.spec);
+    let of_state = state.effects().iter().map(|effect| &effect.spec);
     of_recorded.chain(of_state).any(|spec| {
         let undo = spec.undo.as_ref().map(|undo| &undo.if_done);
         is_old(&spec.request) || undo.is_some_and(is_old)

@@ -9,6 +9,7 @@ use chronicler_store::codec::{EventDecoder, PayloadCodec, encode};
 
 use crate::answer::Answer;
 use crate::effect::Request;
+use crate::effect_view::EffectView;
 use crate::instance::InstanceState;
 use crate::journal::{Entry, OWN_PREFIX};
 use crate::routes::Delivery;
@@ -102,7 +103,7 @@ impl<S: Saga> Scripted<S> {
                 request,
             })
         };
-        let all = self.state.indices();
+        let all = self.state.effects.indices().into_iter();
         all.flat_map(|effect| [wanted(effect, false), wanted(effect, true)])
             .flatten()
             .collect()
@@ -261,8 +262,13 @@ impl<S: Saga> Scripted<S> {
         // What a commit says beside its events.
         again.started_at = self.state.started_at;
         again.moved_at = self.state.moved_at;
-        for (again, effect) in again.effects.iter_mut().zip(&self.state.effects) {
-            again.decided_at = effect.decided_at;
+        for index in self.state.effects.indices() {
+            let known = self
+                .state
+                .effect(index)
+                .and_then(|effect| effect.decided_at);
+            let learns = |effect: &mut EffectView| effect.decided_at = known;
+            again.effects.change(index, learns);
         }
         let bytes = |state: &InstanceState<S::State>| {
             encode(PayloadCodec::default(), state).map_err(|error| error.to_string())

@@ -24,8 +24,11 @@ impl<S: Saga> Step<'_, S> {
     ) {
         match action {
             Action::Record(_) => self.events.extend(recorded.next()),
+            Action::ContinueAsNew => self.enter(Entry::ContinuedAsNew {
+                saga_version: S::VERSION,
+            }),
             Action::Effect(spec) => {
-                let index = u32::try_from(self.state.effects.len()).unwrap_or(u32::MAX);
+                let index = self.state.effects.decided();
                 let is_done = spec.request == Request::Nothing;
                 self.enter(Entry::Decided(spec));
                 if is_done {
@@ -46,7 +49,7 @@ impl<S: Saga> Step<'_, S> {
                 }
             }
             Action::Together(count) => {
-                let all = u32::try_from(self.state.effects.len()).unwrap_or(u32::MAX);
+                let all = self.state.effects.decided();
                 if count > 1 {
                     let first = all.saturating_sub(count);
                     self.enter(Entry::Together { first });
@@ -58,7 +61,7 @@ impl<S: Saga> Step<'_, S> {
                 }
             }
             Action::UndoOf { key, undo } => {
-                if let Some(effect) = self.state.latest(&key) {
+                if let Some(effect) = self.state.effects.latest(&key) {
                     self.enter(Entry::UndoDecided { effect, undo });
                 }
             }
@@ -83,7 +86,7 @@ impl<S: Saga> Step<'_, S> {
                 }
             }
             Action::FoundDone { key } => {
-                let index = self.state.latest(&key);
+                let index = self.state.effects.latest(&key);
                 let effect = index.and_then(|index| self.state.effect(index));
                 if let (Some(effect), true) = (index, effect.is_some_and(EffectView::is_open)) {
                     self.enter(Entry::FoundDone { effect });
@@ -110,8 +113,7 @@ impl<S: Saga> Step<'_, S> {
     }
 
     fn last_effect(&self) -> Option<u32> {
-        let count = u32::try_from(self.state.effects.len()).ok()?;
-        count.checked_sub(1)
+        self.state.effects.decided().checked_sub(1)
     }
 
     pub(super) fn compensate(&mut self, reason: String, by: Option<String>) {
@@ -124,9 +126,9 @@ impl<S: Saga> Step<'_, S> {
         // once more; if that does not help, it is for a person. A child is cancelled, awaited or left alone, as its terms
         // say.
         let now = self.now.max(self.state.moved_at);
-        for index in self.state.indices() {
+        for index in self.state.effects.indices() {
             let Some(effect) = self.state.effect(index) else {
-                break;
+                continue;
             };
             let is_parked = matches!(effect.state, EffectState::Parked { .. });
             // Who waits asks before the attempt (`SagaCommand::Attempt`): either it is asked after this and refused, or
@@ -156,8 +158,13 @@ impl<S: Saga> Step<'_, S> {
 
     pub(super) fn end(&mut self, ending: Ending) {
         let given_up = |effect: &&EffectView| effect.undo == UndoState::Abandoned;
-        let left = self.state.effects.iter().filter(given_up);
-        let left: Vec<_> = left.map(|effect| effect.spec.key.clone()).collect();
+        let left: Vec<_> = match self.state.effects.is_an_undo_given_up() {
+            true => {
+                let left = self.state.effects().iter().filter(given_up);
+                left.map(|effect| effect.spec.key.clone()).collect()
+            }
+            false => Vec::new(),
+        };
         let ending = match (&self.state.phase, ending) {
             (
                 Phase::Compensating { reason } | Phase::Closing { reason },
@@ -174,11 +181,10 @@ impl<S: Saga> Step<'_, S> {
             }
             (_, ending) => ending,
         };
-        if !self.state.stuck().is_empty() {
+        if self.state.is_stuck() {
             return;
         }
-        let is_parked = |effect: &EffectView| matches!(effect.state, EffectState::Parked { .. });
-        if self.state.is_under_way() || self.state.effects.iter().any(is_parked) {
+        if self.state.is_under_way() || self.state.effects.is_one_parked() {
             // What it decided last is still carried out.
             if self.state.phase == Phase::Forward && self.state.concluded.is_none() {
                 self.enter(Entry::Concluded(ending));
@@ -197,7 +203,7 @@ impl<S: Saga> Step<'_, S> {
             return self.end(ending);
         }
         if let Phase::Compensating { reason } = self.state.phase.clone() {
-            for effect in self.state.next_undos() {
+            for effect in self.state.effects.next_undos() {
                 let (attempt, next) = (0, Timestamp::EPOCH);
                 let reason = "undo begins".to_owned();
                 self.enter(Entry::Retrying {
@@ -210,7 +216,7 @@ impl<S: Saga> Step<'_, S> {
                 self.due.push((effect, true));
             }
             // A parked effect may have been done: a person finds it out before this ends.
-            if self.state.is_under_way() || !self.state.stuck().is_empty() {
+            if self.state.is_under_way() || self.state.is_stuck() {
                 return;
             }
             self.enter(Entry::Closing);

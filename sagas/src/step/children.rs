@@ -98,7 +98,7 @@ impl<S: Saga> Step<'_, S> {
 
     /// Has the children that are awaited asked whether they have ended.
     pub(super) fn ask_children(&mut self) {
-        for effect in self.state.indices() {
+        for effect in self.state.effects.indices() {
             let state = self.state.effect(effect).map(|effect| &effect.state);
             if state == Some(&EffectState::Awaited) && self.state.paused.is_none() {
                 let by = "a start".to_owned();

@@ -80,7 +80,15 @@ impl<S: Saga> Step<'_, S> {
         input: &Input,
     ) -> Result<(Option<S::State>, Vec<NewEvent>), String> {
         let (mut user, mut recorded) = (None, Vec::new());
-        for event in next.recorded() {
+        for action in &next.actions {
+            let event = match action {
+                Action::Record(event) => event,
+                Action::ContinueAsNew => {
+                    user = Some(S::State::default());
+                    continue;
+                }
+                _ => continue,
+            };
             let encoded = encode_event(PayloadCodec::default(), event);
             recorded.push(encoded.map_err(|error| error.to_string())?);
             let state = user.get_or_insert_with(|| self.state.user.clone());
@@ -112,6 +120,13 @@ impl<S: Saga> Step<'_, S> {
         self.check(&next, input)
     }
 
+    /// Whether an effect of this key was decided, and is not forgotten by a decision that continues as new.
+    fn is_known(&self, key: &str, continues: bool) -> bool {
+        let found = self.state.effects.latest(key);
+        let effect = found.and_then(|index| self.state.effect(index));
+        effect.is_some_and(|effect| !continues || effect.is_open())
+    }
+
     /// Finds everything that is wrong with a decision before any of it is journaled.
     pub(super) fn check(&self, next: &Next<S>, input: &Input) -> Result<(), String> {
         if let Some(mistake) = &next.mistake {
@@ -121,6 +136,7 @@ impl<S: Saga> Step<'_, S> {
         let mut pivoting = self.state.pivoting.is_some();
         let mut end = None;
         let mut compensates = false;
+        let mut continues = false;
         for action in &next.actions {
             if let Some(end) = end {
                 return Err(format!(
@@ -129,6 +145,30 @@ impl<S: Saga> Step<'_, S> {
                 ));
             }
             match action {
+                Action::ContinueAsNew if self.state.phase != Phase::Forward || compensates => {
+                    return Err(format!(
+                        "on {} it wants to continue as new, and is being compensated",
+                        input.describe()
+                    ));
+                }
+                Action::ContinueAsNew if pivoting => {
+                    return Err(format!(
+                        "on {} it wants to continue as new while its pivot is under way",
+                        input.describe()
+                    ));
+                }
+                Action::ContinueAsNew
+                | Action::Complete
+                | Action::Fail { .. }
+                | Action::Compensate { .. }
+                    if continues =>
+                {
+                    return Err(format!(
+                        "on {} it wants to continue as new, and to end, compensate or continue once more in the same decision",
+                        input.describe()
+                    ));
+                }
+                Action::ContinueAsNew => (continues, pivoted) = (true, false),
                 Action::Complete | Action::Fail { .. } if compensates => {
                     return Err(format!(
                         "on {} it wants to compensate, and to be over at once: it ends by itself when its undos have run",
@@ -145,7 +185,7 @@ impl<S: Saga> Step<'_, S> {
                         input.describe()
                     ));
                 }
-                Action::UndoOf { key, .. } if self.state.latest(key).is_none() => {
+                Action::UndoOf { key, .. } if !self.is_known(key, continues) => {
                     return Err(format!(
                         "on {} it wants to say how {key:?} is undone, and decided no effect of this key",
                         input.describe()

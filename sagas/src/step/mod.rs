@@ -2,13 +2,15 @@
 
 mod act;
 mod children;
+#[cfg(test)]
+mod cost_tests;
 mod decide;
 mod inputs;
 mod operate;
 mod stalled;
 mod verbs;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
@@ -42,6 +44,8 @@ pub(crate) enum SagaCommand {
         is_undo: bool,
         answer: Answer,
     },
+    /// What became of several effects and undos, each as one of the commands about it, in one commit.
+    Several(Vec<SagaCommand>),
     /// An attempt failed for reasons that are not the domain's. Without `next` its budget is spent.
     Failed {
         effect: u32,
@@ -194,6 +198,8 @@ pub(crate) struct Step<'a, S: Saga> {
     due: Vec<(u32, bool)>,
     /// Why the saga is not to decide on the input, but to be quarantined at it.
     set_aside: Option<String>,
+    /// When each timer was due before this, of those that it armed, moved or disarmed.
+    moved: BTreeMap<String, Option<Timestamp>>,
     /// Timers that were armed for a date, not for a while.
     dated: BTreeSet<String>,
     /// How many causes lie before the input, if those are too many.
@@ -217,6 +223,8 @@ pub(crate) struct Taken {
     pub(crate) events: Vec<NewEvent>,
     /// Effects (and undos) that became due.
     pub(crate) due: Vec<(u32, bool)>,
+    /// When each timer was due before, of those that were armed, moved or disarmed.
+    pub(crate) moved: BTreeMap<String, Option<Timestamp>>,
     /// Timers that were armed for a date, not for a while.
     pub(crate) dated: BTreeSet<String>,
 }
@@ -230,6 +238,7 @@ impl<'a, S: Saga> Step<'a, S> {
             events: Vec::new(),
             due: Vec::new(),
             set_aside: None,
+            moved: BTreeMap::new(),
             dated: BTreeSet::new(),
             too_deep: None,
             refused: None,
@@ -251,6 +260,7 @@ impl<'a, S: Saga> Step<'a, S> {
         let Self {
             events,
             due,
+            moved,
             dated,
             refused,
             error,
@@ -259,7 +269,12 @@ impl<'a, S: Saga> Step<'a, S> {
         match (refused, error) {
             (Some(refusal), _) => Err(Refusal::Withdrawn(refusal)),
             (_, Some(error)) => Err(Refusal::Failed(error)),
-            (None, None) => Ok(Taken { events, due, dated }),
+            (None, None) => Ok(Taken {
+                events,
+                due,
+                moved,
+                dated,
+            }),
         }
     }
 
@@ -275,6 +290,7 @@ impl<'a, S: Saga> Step<'a, S> {
                 is_undo,
                 answer,
             } => self.answer(effect, is_undo, answer),
+            SagaCommand::Several(outcomes) => return self.several(outcomes),
             SagaCommand::Failed {
                 effect,
                 is_undo,
@@ -361,6 +377,35 @@ impl<'a, S: Saga> Step<'a, S> {
         Ok(())
     }
 
+    /// Takes several outcomes, each as if it had come alone.
+    fn several(&mut self, outcomes: Vec<SagaCommand>) -> Result<(), SagaRefusal> {
+        let (mut taken, mut answers) = (0, Vec::new());
+        for outcome in outcomes {
+            let answered = match &outcome {
+                SagaCommand::Answer {
+                    effect, is_undo, ..
+                } => Some((*effect, *is_undo)),
+                _ => None,
+            };
+            let before = self.events.len();
+            self.carry_out(outcome)?;
+            if self.events.len() > before {
+                taken += 1;
+                answers.extend(answered);
+            }
+        }
+        if taken > 1 {
+            // Those of which not all are answers are taken as they were by whoever replays them.
+            answers.truncate(if answers.len() == taken { taken } else { 0 });
+            let entry = Entry::Outcomes { answers };
+            match encode_event(PayloadCodec::default(), &entry) {
+                Ok(event) => self.events.insert(0, event),
+                Err(error) => self.error = Some(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Sets the instance aside before it takes an input that too many causes lie before. One that has decided how it ends
     /// takes no more of the cycle anyway.
     pub(super) fn cut_cycle(&mut self) {
@@ -395,6 +440,18 @@ impl<'a, S: Saga> Step<'a, S> {
         match encode_event(PayloadCodec::default(), &entry) {
             Ok(event) => self.events.push(event),
             Err(error) => self.error = Some(error),
+        }
+        match &entry {
+            Entry::Armed { key, .. } | Entry::Disarmed { key } | Entry::Fired { key } => {
+                let before = self.state.timers.get(key).copied();
+                self.moved.entry(key.clone()).or_insert(before);
+            }
+            Entry::Ended(_) => {
+                for (key, due) in self.state.timers.iter() {
+                    self.moved.entry(key.clone()).or_insert(Some(*due));
+                }
+            }
+            _ => {}
         }
         self.state.apply(&entry);
     }

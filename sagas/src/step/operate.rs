@@ -81,7 +81,7 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Resume if self.state.paused.is_some() => {
                 self.operated(&wish);
                 self.enter(Entry::Resumed);
-                let all = self.state.indices();
+                let all = self.state.effects.indices().into_iter();
                 self.due
                     .extend(all.flat_map(|effect| [(effect, false), (effect, true)]));
             }
@@ -165,7 +165,8 @@ impl<S: Saga> Step<'_, S> {
 
     /// The latest effect of this key for which `is` holds.
     fn find(&self, key: &str, is: impl Fn(&EffectState, &UndoState) -> bool) -> Option<u32> {
-        self.state.indices().rev().find(|index| {
+        let all = self.state.effects.indices().into_iter();
+        all.rev().find(|index| {
             let effect = self.state.effect(*index);
             effect.is_some_and(|effect| effect.spec.key == key && is(&effect.state, &effect.undo))
         })
@@ -192,10 +193,8 @@ impl<S: Saga> Step<'_, S> {
     }
 
     fn skip(&mut self, key: &str, output: &str, wish: &Wish) -> Result<(), SagaRefusal> {
-        let latest = self
-            .state
-            .latest(key)
-            .and_then(|index| self.state.effect(index));
+        let latest = self.state.effects.latest(key);
+        let latest = latest.and_then(|index| self.state.effect(index));
         if latest.is_some_and(|effect| effect.skipped) {
             return Ok(());
         }
@@ -299,7 +298,7 @@ impl<S: Saga> Step<'_, S> {
             .stalled
             .iter()
             .any(|input| matches!(input, StalledInput::Outcome { .. }));
-        if has_outcomes || self.state.effects.iter().any(is_open) {
+        if has_outcomes || self.state.effects().iter().any(is_open) {
             return Err(SagaRefusal::UnderWay);
         }
         if self.state.phase != Phase::Forward {
@@ -341,7 +340,7 @@ impl<S: Saga> Step<'_, S> {
     /// Attempts that wait for their time wait until it is resumed: till then a person can skip or settle them.
     fn hold_what_waits(&mut self) {
         let now = self.now.max(self.state.moved_at);
-        for effect in self.state.indices() {
+        for effect in self.state.effects.indices() {
             for is_undo in [false, true] {
                 let pending = self.state.pending(effect, is_undo);
                 if pending.is_some_and(|(_, next)| next > now && next != Timestamp::MAX) {
@@ -389,7 +388,7 @@ impl<S: Saga> Step<'_, S> {
                 other => other,
             });
         }
-        let all = self.state.indices();
+        let all = self.state.effects.indices().into_iter();
         self.due.extend(all.map(|effect| (effect, false)));
         Ok(())
     }

@@ -31,7 +31,7 @@ impl<S: Saga> Step<'_, S> {
         if self.state.paused.is_some() {
             self.enter(Entry::Resumed);
             // What came due meanwhile was refused.
-            let all = self.state.indices();
+            let all = self.state.effects.indices().into_iter();
             self.due.extend(all.map(|effect| (effect, false)));
         }
         let told = Input::Cancelled {
@@ -81,7 +81,8 @@ impl<S: Saga> Step<'_, S> {
             };
             (effect.spec.key == key && (is_undo || is_parked)).then_some((*index, is_undo))
         };
-        let found = self.state.indices().rev().find_map(|index| waits(&index));
+        let all = self.state.effects.indices().into_iter();
+        let found = all.rev().find_map(|index| waits(&index));
         let (effect, is_undo) = found.ok_or(SagaRefusal::NothingToSettle)?;
         let is_call = |effect: &EffectView| effect.spec.request.is_call();
         let is_unknown = matches!(answer, Answer::Unknown { .. });
@@ -111,9 +112,9 @@ impl<S: Saga> Step<'_, S> {
     pub(super) fn retry_now(&mut self, by: &str) -> Result<(), SagaRefusal> {
         self.open()?;
         let now = self.now;
-        for index in self.state.indices() {
+        for index in self.state.effects.indices() {
             let Some(effect) = self.state.effect(index) else {
-                break;
+                continue;
             };
             let (is_undo, is_under_way) = match (&effect.state, &effect.undo) {
                 (_, UndoState::Stuck { .. }) => (true, false),

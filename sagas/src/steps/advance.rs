@@ -92,8 +92,15 @@ impl<S: StepSaga> Course<'_, S> {
                         count,
                     });
                     let in_turn = node.kind == Kind::Turns;
-                    let begun = if in_turn { 1 } else { requests.len() };
-                    for (item, request) in requests.into_iter().take(begun).enumerate() {
+                    let begun = match in_turn {
+                        true => {
+                            let first = requests.iter().take(1).cloned().collect();
+                            self.state.lists.keep(node.id, 0, requests);
+                            first
+                        }
+                        false => requests,
+                    };
+                    for (item, request) in begun.into_iter().enumerate() {
                         let place = Place {
                             item: Some(item),
                             tried: 0,

@@ -13,7 +13,7 @@ use super::build::GIVEN;
 /// type cannot be read from is still folded, shown, and undone by what its journal holds.
 pub struct Beginning<T> {
     codec: u8,
-    payload: Vec<u8>,
+    payload: Arc<[u8]>,
     read: Result<Arc<T>, String>,
 }
 
@@ -26,7 +26,7 @@ impl<T: Serialize + DeserializeOwned> Beginning<T> {
         let payload = encode_certainly(GIVEN, &start).map_err(|error| error.to_string())?;
         Ok(Self {
             codec: GIVEN.id().number(),
-            payload: payload.to_vec(),
+            payload: (&*payload).into(),
             read: Ok(Arc::new(start)),
         })
     }
@@ -47,7 +47,7 @@ impl<T> Clone for Beginning<T> {
     fn clone(&self) -> Self {
         Self {
             codec: self.codec,
-            payload: self.payload.clone(),
+            payload: Arc::clone(&self.payload),
             read: self.read.clone(),
         }
     }
@@ -81,7 +81,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Beginning<T> {
         Ok(Self {
             read: read.map(Arc::new).map_err(|error| error.to_string()),
             codec,
-            payload,
+            payload: payload.into(),
         })
     }
 }

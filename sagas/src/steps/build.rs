@@ -130,9 +130,9 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     }
 
     /// The same one after the other, in the order of the list: if one is rejected, those behind it are not sent. They
-    /// are undone one after the other as well, the latest first. `commands` is asked again for each, and has to say the
-    /// same: it must not depend on the time, and a change of it is a change of the step (raise
-    /// [`StepKey::VERSION`](super::StepKey::VERSION)).
+    /// are undone one after the other as well, the latest first. `commands` is asked when the step begins and once in each
+    /// later life of the instance, and has to say the same: it must not depend on the time, and a change of it is a change
+    /// of the step (raise [`StepKey::VERSION`](super::StepKey::VERSION)).
     pub fn each_in_turn<K, C, U>(
         self,
         key: K,
@@ -253,7 +253,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     pub fn wait_for<K: StepKey>(self, _: K) -> Define<S, Ran<K, L>, P, Still> {
         let plan = |told: Told<'_, S>| {
             Ok(match told.state.signals.get(K::ID) {
-                Some((codec, said)) => Plan::Settled(written(&read::<K::Output>((*codec, said))?)?),
+                Some(said) => Plan::Settled(written(&read::<K::Output>(said)?)?),
                 None => Plan::Wait,
             })
         };
@@ -459,9 +459,8 @@ impl<S: StepSaga> Node<S> {
 }
 
 /// The output of several from their replies.
-fn joined<O: Serialize + DeserializeOwned>(replies: &[(u8, Vec<u8>)]) -> Result<Vec<u8>, String> {
-    let replies = replies.iter();
-    let replies = replies.map(|(codec, reply)| read::<O>((*codec, reply)));
+fn joined<O: Serialize + DeserializeOwned>(replies: &[Encoded<'_>]) -> Result<Vec<u8>, String> {
+    let replies = replies.iter().map(|reply| read::<O>(*reply));
     written(&replies.collect::<Result<Vec<_>, _>>()?)
 }
 

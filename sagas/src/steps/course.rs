@@ -8,6 +8,7 @@ use super::advance::{look_of, timer_of};
 use super::beginning::Beginning;
 use super::build::GIVEN;
 use super::definition::Definition;
+use super::given::Replies;
 use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Encoded, Kind, Node, Place, Plan};
 use super::saga::{Signal, StepSaga, Steps};
@@ -304,11 +305,20 @@ impl<'a, S: StepSaga> Course<'a, S> {
 
     /// What a step sends at this place, if there is such a place, and how many places there are.
     fn item(&self, node: &Node<S>, place: Place) -> Result<(Option<Request>, usize), String> {
+        let of_several = |requests: &[Request], item: usize| {
+            let request = requests.get(item).cloned();
+            Ok((request, requests.len()))
+        };
+        if let Some(item) = place.item
+            && let Some(requests) = self.state.lists.get(node.id, place.tried)
+        {
+            return of_several(&requests, item);
+        }
         match ((node.plan)(self.at(place))?, place.item) {
             (Plan::One(request), None) => Ok((Some(request), 1)),
             (Plan::Many(requests), Some(item)) => {
-                let all = requests.len();
-                Ok((requests.into_iter().nth(item), all))
+                let lists = &self.state.lists;
+                of_several(&lists.keep(node.id, place.tried, requests), item)
             }
             _ => Err("it is of another kind now".to_owned()),
         }
@@ -394,7 +404,7 @@ impl<'a, S: StepSaga> Course<'a, S> {
                     item: Some(item + 1),
                     tried: 0,
                 };
-                let count = self.state.spread.get(node.id).map_or(0, Vec::len);
+                let count = self.state.spread.get(node.id).map_or(0, Replies::count);
                 match self.item(node, place) {
                     Ok((Some(request), all)) if all == count => {
                         return self.again(node, place, request);
@@ -409,12 +419,11 @@ impl<'a, S: StepSaga> Course<'a, S> {
                     Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
                 }
             }
-            let spread = self.state.spread.get(node.id);
-            let Some(replies) = spread.and_then(|spread| spread.iter().cloned().collect()) else {
-                return self.next;
+            let replies = self.state.spread.get(node.id).cloned();
+            return match replies.as_ref().and_then(Replies::whole) {
+                Some(replies) => self.joined(node, &replies),
+                None => self.next,
             };
-            let replies: Vec<_> = replies;
-            return self.joined(node, &replies);
         }
         let was_shown = self.state.escalated.contains(node.id);
         // Services answer in bincode. What cannot be read is kept as it is: whoever needs it says what is wrong.
@@ -434,7 +443,7 @@ impl<'a, S: StepSaga> Course<'a, S> {
     }
 
     /// All commands of a step are answered.
-    fn joined(mut self, node: &Node<S>, replies: &[(u8, Vec<u8>)]) -> Next<Steps<S>> {
+    fn joined(mut self, node: &Node<S>, replies: &[Encoded<'_>]) -> Next<Steps<S>> {
         let output = match &node.join {
             Some(join) => join(replies),
             None => Err("it has one command only".to_owned()),

@@ -1,11 +1,12 @@
 //! Which steps have run, as a type.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use chronicler_store::codec::{CodecError, CodecId, decode};
+use chronicler_store::codec::CodecError;
 
+use super::given::Outputs;
 use super::key::StepKey;
-use super::state::Outputs;
 
 /// No step has run.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ impl StepList for Nil {
 }
 
 impl<K: StepKey, T: StepList> StepList for Ran<K, T> {
-    type Values = (K::Output, T::Values);
+    type Values = (Arc<K::Output>, T::Values);
 
     fn read(outputs: &Outputs) -> Result<Self::Values, CodecError> {
         Ok((ran::<K>(outputs)?, T::read(outputs)?))
@@ -69,25 +70,22 @@ impl<K: StepKey, T: StepList> StepList for Ran<K, T> {
 }
 
 impl<K: StepKey, T: StepList> StepList for Perhaps<K, T> {
-    type Values = (Option<K::Output>, T::Values);
+    type Values = (Option<Arc<K::Output>>, T::Values);
 
     fn read(outputs: &Outputs) -> Result<Self::Values, CodecError> {
         Ok((output::<K>(outputs)?, T::read(outputs)?))
     }
 }
 
-fn ran<K: StepKey>(outputs: &Outputs) -> Result<K::Output, CodecError> {
+fn ran<K: StepKey>(outputs: &Outputs) -> Result<Arc<K::Output>, CodecError> {
     output::<K>(outputs)?.ok_or_else(|| CodecError::Undecodable {
         type_name: K::ID,
         reason: "the step has not run".to_owned(),
     })
 }
 
-fn output<K: StepKey>(outputs: &Outputs) -> Result<Option<K::Output>, CodecError> {
-    let stored = outputs.get(K::ID);
-    stored
-        .map(|(codec, payload)| decode(CodecId::new(*codec), payload))
-        .transpose()
+fn output<K: StepKey>(outputs: &Outputs) -> Result<Option<Arc<K::Output>>, CodecError> {
+    outputs.read(K::ID)
 }
 
 impl<L: StepList> StepList for Before<L> {
@@ -138,7 +136,7 @@ impl<L: StepList> Branch for Before<L> {
 }
 
 impl<K: StepKey, T: Branch> Branch for Ran<K, T> {
-    type Own = (K::Output, T::Own);
+    type Own = (Arc<K::Output>, T::Own);
 
     fn read_own(outputs: &Outputs) -> Result<Self::Own, CodecError> {
         Ok((ran::<K>(outputs)?, T::read_own(outputs)?))
@@ -146,7 +144,7 @@ impl<K: StepKey, T: Branch> Branch for Ran<K, T> {
 }
 
 impl<K: StepKey, T: Branch> Branch for Perhaps<K, T> {
-    type Own = (Option<K::Output>, T::Own);
+    type Own = (Option<Arc<K::Output>>, T::Own);
 
     fn read_own(outputs: &Outputs) -> Result<Self::Own, CodecError> {
         Ok((output::<K>(outputs)?, T::read_own(outputs)?))
@@ -257,7 +255,7 @@ pub trait MayHaveRun<K: StepKey, At>: StepList {
 
 impl<K: StepKey, T: StepList> MayHaveRun<K, Here> for Perhaps<K, T> {
     fn value_if_run(values: &Self::Values) -> Option<&K::Output> {
-        values.0.as_ref()
+        values.0.as_deref()
     }
 }
 
@@ -301,7 +299,7 @@ pub trait MayHaveRunOn<K: StepKey, At>: Branch {
 
 impl<K: StepKey, T: Branch> MayHaveRunOn<K, Here> for Perhaps<K, T> {
     fn own_if_run(values: &Self::Own) -> Option<&K::Output> {
-        values.0.as_ref()
+        values.0.as_deref()
     }
 }
 

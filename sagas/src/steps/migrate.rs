@@ -1,6 +1,6 @@
 //! How an instance of an earlier definition comes to the newest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::de::DeserializeOwned;
@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 use super::definition::Definition;
 use super::key::StepKey;
 use super::saga::StepSaga;
-use super::state::{Outputs, StepEvent, StepState};
+use super::state::{StepEvent, StepState};
 
 /// An instance that goes over to another definition. What its steps gave is kept under their ids, as far as the
 /// definition has them, unless this says otherwise.
 #[derive(Debug)]
 pub struct Migration {
     version: u32,
-    outputs: Outputs,
+    outputs: BTreeMap<String, (u8, Vec<u8>)>,
     skipped: BTreeSet<String>,
     mistakes: Vec<String>,
 }
@@ -24,7 +24,7 @@ impl Migration {
     pub(super) fn of<S: StepSaga>(version: u32, state: &StepState<S>) -> Self {
         Self {
             version,
-            outputs: state.outputs.clone(),
+            outputs: state.outputs.written(),
             skipped: state.skipped.clone(),
             mistakes: Vec::new(),
         }

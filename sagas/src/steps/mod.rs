@@ -8,6 +8,7 @@ mod build;
 mod course;
 mod definition;
 mod diagram;
+mod given;
 mod given_up;
 mod key;
 mod last;

@@ -85,7 +85,7 @@ pub(super) type Fun<S, T> = dyn Fn(Told<'_, S>) -> Result<T, String> + Send + Sy
 /// The same with a payload.
 pub(super) type FunOf<S, T> = dyn Fn(Told<'_, S>, Encoded<'_>) -> Result<T, String> + Send + Sync;
 /// The output of several commands from their replies.
-type JoinFn = dyn Fn(&[(u8, Vec<u8>)]) -> Result<Vec<u8>, String> + Send + Sync;
+type JoinFn = dyn Fn(&[Encoded<'_>]) -> Result<Vec<u8>, String> + Send + Sync;
 /// An output, written by name.
 type GivenFn = dyn Fn(Encoded<'_>) -> Result<Vec<u8>, String> + Send + Sync;
 /// A rejection in words.

@@ -288,7 +288,7 @@ impl<S: StepSaga> Steps<S> {
                 if !state.escalated.is_empty() {
                     course.next = course.next.deescalate();
                 }
-                for step in &state.steps {
+                for step in state.steps.iter() {
                     course.next = course.next.cancel_timer(timer_of(step));
                     course.next = course.next.cancel_timer(look_of(step));
                 }

@@ -86,7 +86,8 @@ where
 {
     /// What follows when the step just written is refused: if this says `true`, it is made anew with one more
     /// [`Seen::tried`], so that it can be another; else the saga is compensated. An outcome that is unknown is no
-    /// refusal. With `each`, every item has alternatives of its own.
+    /// refusal. With `each`, every item has alternatives of its own, of one list: its commands are asked for once with each
+    /// number of refusals, and must not depend on the time.
     pub fn or_else(
         self,
         again: impl Fn(&Seen<'_, S, L::Before>, &T::Rejection) -> bool + Send + Sync + 'static,

@@ -1,6 +1,7 @@
 //! What an instance of a step saga remembers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chronicler_domain::{Event, Upcasters};
 use chronicler_store::codec::encode;
@@ -9,15 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::beginning::Beginning;
 use super::build::GIVEN;
+use super::given::{Lists, Outputs, Replies};
 use super::given_up::{Cause, GivenUp};
 use super::node::{EffectKey, Place};
 use super::saga::StepSaga;
-
-/// What steps gave, encoded, by their ids: codec and payload.
-pub(crate) type Outputs = BTreeMap<String, (u8, Vec<u8>)>;
-
-/// The replies to several commands, as far as they have come: codec and payload.
-type Replies = Vec<Option<(u8, Vec<u8>)>>;
 
 /// What an instance of a step saga remembers. The names and fields are on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,13 +155,13 @@ struct SecondBegun {
     steps: Vec<String>,
 }
 
-/// What an instance of a step saga knows.
+/// What an instance of a step saga knows. A copy of it costs little, however much that is: a decision is tried on one.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct StepState<S: StepSaga> {
     pub(super) start: Option<Beginning<S::Start>>,
     pub(super) fingerprint: u64,
-    pub(super) steps: Vec<String>,
+    pub(super) steps: Arc<[String]>,
     pub(super) outputs: Outputs,
     pub(super) skipped: BTreeSet<String>,
     /// The answers to the several commands of the steps that are under way, by the steps' ids.
@@ -173,7 +169,7 @@ pub struct StepState<S: StepSaga> {
     /// The steps on branches that were begun.
     pub(super) entered: BTreeSet<String>,
     /// How many ways were refused, by the keys of the first ones' effects.
-    pub(super) again: BTreeMap<String, u32>,
+    pub(super) again: rpds::RedBlackTreeMapSync<String, u32>,
     /// The steps that a person was to look at, and that are not done yet.
     pub(super) escalated: BTreeSet<String>,
     /// The keys of the calls of which a service was asked what became of them.
@@ -184,6 +180,9 @@ pub struct StepState<S: StepSaga> {
     pub(super) given_up: Option<GivenUp>,
     /// Why it is to be compensated if the pivot is rejected, although nobody could cancel it any more.
     pub(super) cancel_refused: Option<String>,
+    /// The commands of steps of several, as they were asked for once.
+    #[serde(skip)]
+    pub(super) lists: Lists,
 }
 
 impl<S: StepSaga> StepState<S> {
@@ -231,11 +230,10 @@ impl<S: StepSaga> StepState<S> {
             } => {
                 self.start = Some(start.clone());
                 self.fingerprint = *fingerprint;
-                self.steps.clone_from(steps);
+                self.steps = steps.as_slice().into();
             }
             StepEvent::Spread { step, count } => {
-                self.spread
-                    .insert(step.clone(), vec![None; *count as usize]);
+                self.spread.insert(step.clone(), Replies::none_of(*count));
             }
             StepEvent::Heard {
                 step,
@@ -243,9 +241,8 @@ impl<S: StepSaga> StepState<S> {
                 codec,
                 reply,
             } => {
-                let spread = self.spread.get_mut(step);
-                if let Some(place) = spread.and_then(|spread| spread.get_mut(*item as usize)) {
-                    *place = Some((*codec, reply.clone()));
+                if let Some(replies) = self.spread.get_mut(step) {
+                    replies.heard(*item, *codec, reply);
                 }
             }
             StepEvent::Did {
@@ -253,8 +250,9 @@ impl<S: StepSaga> StepState<S> {
                 codec,
                 output,
             } => {
-                self.outputs.insert(step.clone(), (*codec, output.clone()));
+                self.outputs.insert(step.clone(), *codec, output.clone());
                 self.spread.remove(step);
+                self.lists.drop_of(step);
                 self.entered.remove(step);
                 self.escalated.remove(step);
             }
@@ -262,8 +260,9 @@ impl<S: StepSaga> StepState<S> {
                 self.skipped.insert(step.clone());
             }
             StepEvent::Signalled { step, codec, said } => {
-                let first = self.signals.entry(step.clone());
-                first.or_insert_with(|| (*codec, said.clone()));
+                if !self.signals.contains_key(step) {
+                    self.signals.insert(step.clone(), *codec, said.clone());
+                }
             }
             StepEvent::CancelRefused { reason } => self.cancel_refused = Some(reason.clone()),
             StepEvent::Entered { step } => {
@@ -271,7 +270,7 @@ impl<S: StepSaga> StepState<S> {
             }
             StepEvent::Again { step, item, tried } => {
                 let first = first_way(step, item.map(|item| item as usize));
-                self.again.insert(first, *tried);
+                self.again.insert_mut(first, *tried);
             }
             StepEvent::Escalated { step } => {
                 self.escalated.insert(step.clone());
@@ -286,6 +285,7 @@ impl<S: StepSaga> StepState<S> {
                 rejection,
                 reason,
             } => {
+                self.lists.clear();
                 self.given_up.get_or_insert_with(|| GivenUp {
                     step: step.clone(),
                     item: item.map(|item| item as usize),
@@ -301,8 +301,9 @@ impl<S: StepSaga> StepState<S> {
                 skipped,
             } => {
                 self.fingerprint = *fingerprint;
-                self.steps.clone_from(steps);
-                self.outputs.clone_from(outputs);
+                self.steps = steps.as_slice().into();
+                self.outputs = outputs.clone().into();
+                self.lists.clear();
                 self.skipped.clone_from(skipped);
                 self.entered.clear();
                 self.escalated.clear();
@@ -327,17 +328,18 @@ impl<S: StepSaga> Default for StepState<S> {
         Self {
             start: None,
             fingerprint: 0,
-            steps: Vec::new(),
-            outputs: Outputs::new(),
+            steps: Arc::default(),
+            outputs: Outputs::default(),
             skipped: BTreeSet::new(),
             spread: BTreeMap::new(),
             entered: BTreeSet::new(),
-            again: BTreeMap::new(),
+            again: rpds::RedBlackTreeMapSync::new_sync(),
             escalated: BTreeSet::new(),
             probed: BTreeSet::new(),
-            signals: Outputs::new(),
+            signals: Outputs::default(),
             given_up: None,
             cancel_refused: None,
+            lists: Lists::default(),
         }
     }
 }
@@ -347,7 +349,7 @@ impl<S: StepSaga> Clone for StepState<S> {
         Self {
             start: self.start.clone(),
             fingerprint: self.fingerprint,
-            steps: self.steps.clone(),
+            steps: Arc::clone(&self.steps),
             outputs: self.outputs.clone(),
             skipped: self.skipped.clone(),
             spread: self.spread.clone(),
@@ -358,6 +360,7 @@ impl<S: StepSaga> Clone for StepState<S> {
             signals: self.signals.clone(),
             given_up: self.given_up.clone(),
             cancel_refused: self.cancel_refused.clone(),
+            lists: self.lists.clone(),
         }
     }
 }

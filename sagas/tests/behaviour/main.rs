@@ -13,6 +13,7 @@ mod shop;
 mod watch;
 
 mod attempts;
+mod continued;
 mod cycles;
 mod decisions;
 mod inputs;

@@ -30,6 +30,7 @@ mod clock;
 mod journey;
 mod parts;
 mod providers;
+mod several;
 mod vectors;
 mod verbs;
 mod versions;
