@@ -5,7 +5,14 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 /// The measures, in the order of the table.
-pub(crate) const NAMES: [&str; 3] = ["three_steps", "waiting", "quarantined"];
+pub(crate) const NAMES: [&str; 6] = [
+    "three_steps",
+    "waiting",
+    "quarantined",
+    "each",
+    "outside",
+    "timers",
+];
 
 /// What this process is to do.
 pub(crate) enum Task {

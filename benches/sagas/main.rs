@@ -3,12 +3,18 @@
 //! `cargo bench --bench sagas [-- --json FILE] [--check] [--quick] [--only NAME]`
 
 mod arguments;
+mod each;
 mod figure;
+mod lines;
 #[path = "../statistics/median.rs"]
 mod median;
+mod outside;
+#[path = "../throughput/processor.rs"]
+mod processor;
 mod quarantined;
 mod shop;
 mod three_steps;
+mod timers;
 mod waiting;
 
 use std::error::Error;
@@ -71,6 +77,9 @@ fn measure(arguments: &Arguments) -> Measured<bool> {
 async fn one(name: &str, folder: &Path, arguments: &Arguments) -> Measured<Vec<Figure>> {
     match name {
         "three_steps" => three_steps::measure(folder, arguments).await,
+        "each" => each::measure(folder, arguments).await,
+        "outside" => outside::measure(folder, arguments).await,
+        "timers" => timers::measure(folder, arguments).await,
         "waiting" => waiting::measure(folder, arguments),
         "quarantined" => quarantined::measure(folder, arguments).await,
         other => Err(format!("there is no measure {other}").into()),
