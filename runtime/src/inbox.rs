@@ -171,6 +171,12 @@ impl<E: Entity> Inbox<E> {
         next
     }
 
+    /// Whether nothing waits; if so the actor is told of what comes.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.scheduled = !self.queue.is_empty();
+        !self.scheduled
+    }
+
     /// Everything that waits, for failing it. The actor's turn goes on.
     pub(crate) fn drain(&mut self) -> Vec<Envelope<E>> {
         self.queue.drain(..).collect()

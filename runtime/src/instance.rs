@@ -185,28 +185,12 @@ impl<E: Entity> Instance<E> {
             return None;
         }
         let one_of_all = Arc::clone(&self.core.snapshots).try_acquire_owned().ok()?;
-        Some(self.take_place(one_of_all))
-    }
-
-    /// The same, as soon as there is one; `None` if one of its own waits already.
-    pub(crate) async fn wait_for_place(self: &Arc<Self>) -> Option<SnapshotPlace<E>> {
-        if self.snapshot_waits.load(Ordering::Acquire) {
-            return None;
-        }
-        let one_of_all = Arc::clone(&self.core.snapshots)
-            .acquire_owned()
-            .await
-            .ok()?;
-        Some(self.take_place(one_of_all))
-    }
-
-    fn take_place(self: &Arc<Self>, one_of_all: OwnedSemaphorePermit) -> SnapshotPlace<E> {
         // Only its actor asks: nobody can have come between.
         self.snapshot_waits.store(true, Ordering::Release);
-        SnapshotPlace {
+        Some(SnapshotPlace {
             instance: Arc::clone(self),
             _one_of_all: one_of_all,
-        }
+        })
     }
 
     /// Starts the actor, which looks at once. Called once for each life of the actor.
@@ -222,6 +206,20 @@ impl<E: Entity> Instance<E> {
     /// Ends when the actor has been told since it looked last.
     pub(crate) async fn something_waits(&self) {
         self.woken.notified().await;
+    }
+
+    /// Whether something is in the inbox; if not, the actor is told of what comes. Called by the actor within its turn.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.inbox.lock().is_empty()
+    }
+
+    /// Ends when something is in the inbox, at once if it is. Called by the actor within its turn.
+    pub(crate) async fn until_wanted(&self) {
+        while !self.is_wanted() {
+            self.woken.notified().await;
+        }
+        // It may have been told of that here, and sleeps until it is told.
+        self.wake();
     }
 
     /// Makes the actor panic, as a test of what supervision does.

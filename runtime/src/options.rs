@@ -37,7 +37,7 @@ pub struct RuntimeOptions {
     /// half as many bytes.
     pub snapshots: SnapshotPolicy,
     /// Snapshots that wait to be saved at a time, over all instances, and one of each; what is due beyond that is taken
-    /// later, of a newer state. Each holds a copy of its state, three while it is written. Default 16.
+    /// later, of a newer state, or not at all of one that is passivated. Each holds a copy of its state, three while it is written. Default 16.
     pub snapshots_waiting_max: usize,
     /// How long a sender waits when it names no deadline. Default: for as long as it takes.
     pub deadline: Option<Duration>,

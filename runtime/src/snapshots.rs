@@ -18,7 +18,8 @@ pub enum SnapshotPolicy {
     EveryBytes(u64),
     /// When the last recovery took so long.
     RecoveryTook(Duration),
-    /// Whenever the instance is passivated and has changed.
+    /// When the instance is passivated and has changed, unless as many as may wait to be saved then:
+    /// [`snapshots_waiting_max`](crate::RuntimeOptions::snapshots_waiting_max).
     OnPassivation,
     /// When any of these says so.
     AnyOf(Vec<SnapshotPolicy>),

@@ -103,19 +103,24 @@ impl<E: Entity> Turn<E> {
         Some(when_saved)
     }
 
-    /// Ends the instance if nothing waits and nothing is in flight.
+    /// Ends the instance if nothing waits and nothing is in flight. A command waits for no snapshot: one that comes ends
+    /// the passivation, and one that finds no place is not taken, since the log has everything.
     pub(super) async fn passivate(&mut self) -> bool {
-        if self.instance.is_busy() || self.instance.in_flight.has_failed() {
+        let instance = Arc::clone(&self.instance);
+        if instance.is_busy() || instance.in_flight.has_failed() || instance.is_wanted() {
             return false;
         }
         if self.is_snapshot_due(true)
-            && let Some(place) = self.instance.wait_for_place().await
+            && let Some(place) = instance.place_for_snapshot()
             && let Some(saved) = self.snapshot(place)
         {
-            // It ends whether or not the snapshot was saved.
-            drop(saved.await);
+            tokio::select! {
+                // It ends whether or not the snapshot was saved.
+                _ = saved => {}
+                () = instance.until_wanted() => return false,
+            }
         }
-        self.instance.retire()
+        instance.retire()
     }
 }
 

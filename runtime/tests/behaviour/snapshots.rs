@@ -8,6 +8,7 @@ use chronicler_domain::{
 use chronicler_runtime::{RuntimeBuilder, RuntimeOptions, SendOptions, SnapshotPolicy};
 use chronicler_store::memory::AppendFault;
 use chronicler_store::{MemoryStore, SnapshotStore};
+use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::{Command, Counter, Fixture, fixture, id, settle, stream, with};
@@ -170,7 +171,7 @@ async fn t5_snapshots_that_wait_are_bounded_and_the_newest_is_taken() {
         f.send(name, Command::Add(1)).await.unwrap();
         assert_eq!(snapshots(&f, name).await, Some(21), "the newest of {name}");
     }
-    // One that is passivated waits for its place, and has nothing copied until then.
+    // One that is passivated and finds no place ends without.
     f.store.faults().hold_snapshots();
     for name in ["a", "b", "c", "d"] {
         f.send(name, Command::Add(1)).await.unwrap();
@@ -182,10 +183,39 @@ async fn t5_snapshots_that_wait_are_bounded_and_the_newest_is_taken() {
     tokio::pin!(passivated);
     assert!(futures::poll!(&mut passivated).is_pending());
     settle().await;
+    assert_eq!(passivated.now_or_never(), Some(true));
     assert_eq!(f.store.faults().snapshots_waiting(), 3);
     f.store.faults().release_snapshots();
-    assert!(passivated.await);
-    assert_eq!(snapshots(&f, "d").await, Some(22));
+    assert_eq!(f.total("d").await, 22);
+}
+
+#[tokio::test]
+async fn s24_a_command_waits_for_no_snapshot_of_an_instance_that_is_passivated() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::OnPassivation;
+    let f = with(MemoryStore::new(), options).await;
+    f.send("a", Command::Add(1)).await.unwrap();
+    settle().await;
+    f.store.faults().hold_snapshots();
+    let counters = f.runtime.aggregate::<Counter>().unwrap().clone();
+    let (tenant, name) = (Tenant::default(), id("a"));
+    let passivated = counters.passivate(&tenant, &name);
+    tokio::pin!(passivated);
+    assert!(futures::poll!(&mut passivated).is_pending());
+    settle().await;
+    assert_eq!(f.store.faults().snapshots_waiting(), 1);
+    let sent = f.send("a", Command::Add(1));
+    tokio::pin!(sent);
+    assert!(futures::poll!(&mut sent).is_pending());
+    settle().await;
+    let reply = sent.now_or_never().expect("it is answered").unwrap().reply;
+    assert_eq!(reply, 2);
+    assert!(!passivated.await, "it is used");
+
+    f.store.faults().release_snapshots();
+    settle().await;
+    assert!(counters.passivate(&tenant, &name).await);
+    assert_eq!((snapshots(&f, "a").await, f.live()), (Some(2), 0));
 }
 
 /// Keeps everything that it is told.
