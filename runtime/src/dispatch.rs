@@ -308,7 +308,9 @@ impl<E: Entity> EntityHandle<E> {
         identity: Option<Identity>,
         says: Option<Says<E::Command>>,
     ) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
-        let admitted = self.core.admit()?;
+        let id = identity.map(|_| ctx.command_id());
+        let unseen = |error: DispatchError| error.unless_sent_before(id);
+        let admitted = self.core.admit().map_err(unseen)?;
         self.core.commands.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         // The date is for people and for `decide`; what is waited for is the time until then.
@@ -325,7 +327,8 @@ impl<E: Entity> EntityHandle<E> {
             answer,
             admitted,
         };
-        self.queue(&stream, Envelope::Command(Box::new(command)))?;
+        self.queue(&stream, Envelope::Command(Box::new(command)))
+            .map_err(unseen)?;
         let lost = |_| {
             Err(DispatchError::ActorLost {
                 stream: stream.clone(),

@@ -83,7 +83,8 @@ impl EffectDispatcher {
     pub async fn dispatch(&self, effect: EffectCommand) -> Result<EffectOutcome, DispatchError> {
         let Some(target) = self.targets.get(effect.target.category()) else {
             let category = effect.target.category().to_owned();
-            return Err(DispatchError::NotRegistered { category });
+            let error = DispatchError::NotRegistered { category };
+            return Err(error.unless_sent_before(Some(effect.effect_id)));
         };
         target.dispatch(effect).await
     }

@@ -18,7 +18,7 @@ pub enum SendError<R> {
 }
 
 impl<R> SendError<R> {
-    /// What became of the command.
+    /// What became of the command; see [`DispatchError::outcome`].
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Rejected(_) => Outcome::NotApplied,
@@ -75,7 +75,8 @@ pub enum DispatchError {
     DeadlineExceeded {
         /// The deadline.
         deadline: Timestamp,
-        /// `NotApplied` if it passed before the decision, else `Unknown`.
+        /// `NotApplied` if it passed before the decision, and the command was not decided when it was sent before; else
+        /// `Unknown`.
         outcome: Outcome,
     },
     /// The application's code panicked. The state is as it was before.
@@ -194,6 +195,18 @@ pub enum DispatchError {
         /// Why not.
         source: ReadError,
     },
+    /// A command with an id was refused, and whether it was carried out when it was sent before is not known: too much is
+    /// under way, its instance cannot be recovered, the runtime stops, the log has stopped. This sending wrote nothing and
+    /// never will, so that whoever sent the command once knows that it was not applied.
+    #[error(
+        "{source}; whether command {id} was carried out when it was sent before is not known"
+    )]
+    RefusedUnseen {
+        /// The command.
+        id: uuid::Uuid,
+        /// Why this sending was refused; [`reason`](Self::reason) gives it, too.
+        source: Box<DispatchError>,
+    },
     /// The actor ended while it worked on the command.
     #[error("the actor of {stream} ended while it worked on the command")]
     ActorLost {
@@ -215,11 +228,11 @@ impl From<std::convert::Infallible> for DispatchError {
 }
 
 impl DispatchError {
-    /// What became of the command, as far as this sending knows.
+    /// What became of the command: of this sending and, if the command has an id, of all before it.
     ///
-    /// An earlier sending under the same id has its own outcome, which a refusal before the decision (`Overloaded`,
-    /// `Quarantined`, a deadline) says nothing about. Only a receipt, a rejection, [`IdFromFuture`](Self::IdFromFuture),
-    /// [`AnswerUnreadable`](Self::AnswerUnreadable) and [`CommandTooOld`](Self::CommandTooOld) speak of all sendings.
+    /// So whoever sends a command again after `Unknown` can believe the answer, whatever it is. `NotApplied` is only said
+    /// where it is known; a command with an id that is refused before its id could be looked up is `Unknown`
+    /// ([`RefusedUnseen`](Self::RefusedUnseen)). Sent again under its id, it takes effect once.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Append(error) => error.outcome(),
@@ -230,7 +243,8 @@ impl DispatchError {
             Self::ActorLost { .. }
             | Self::CommandTooOld { .. }
             | Self::FirstUnsettled { .. }
-            | Self::MemoryUnreadable { .. } => Outcome::Unknown,
+            | Self::MemoryUnreadable { .. }
+            | Self::RefusedUnseen { .. } => Outcome::Unknown,
             // Refused before it was decided, or decided in vain.
             Self::InvalidId(_)
             | Self::NotRegistered { .. }
@@ -257,6 +271,7 @@ impl DispatchError {
                 );
                 lost_to_another || error.is_retryable()
             }
+            Self::RefusedUnseen { source, .. } => source.is_retryable(),
             Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }
             | Self::DecidedOnLost { .. }
@@ -276,6 +291,25 @@ impl DispatchError {
             | Self::IdReused { .. }
             | Self::AnswerUnreadable { .. }
             | Self::Stopped => false,
+        }
+    }
+
+    /// Why the command was refused: the error itself, or the one in a [`RefusedUnseen`](Self::RefusedUnseen).
+    pub fn reason(&self) -> &Self {
+        match self {
+            Self::RefusedUnseen { source, .. } => source,
+            other => other,
+        }
+    }
+
+    /// The same of a command of which it is not known, if it has an id, what became of it when it was sent before.
+    pub(crate) fn unless_sent_before(self, id: Option<uuid::Uuid>) -> Self {
+        match id {
+            Some(id) if self.outcome() == Outcome::NotApplied => Self::RefusedUnseen {
+                id,
+                source: Box::new(self),
+            },
+            _ => self,
         }
     }
 }

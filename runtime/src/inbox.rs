@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chronicler_domain::{Context, LogSequence, StreamVersion, Timestamp};
 use chronicler_store::codec::CodecId;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::contain::contain;
 use crate::dedup::{Remembered, Run, Span};
@@ -87,6 +88,11 @@ pub(crate) enum Body<C> {
 }
 
 impl<E: Entity> CommandEnvelope<E> {
+    /// The id under which it is sent again, if it has one.
+    pub(crate) fn given_id(&self) -> Option<Uuid> {
+        self.identity.map(|_| self.ctx.command_id())
+    }
+
     /// Whether it says something else than the command whose fingerprint the log has.
     pub(crate) fn differs_from(&self, recorded: Option<u64>) -> bool {
         let (Some(recorded), Some(says)) = (recorded, &self.says) else {

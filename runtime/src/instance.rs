@@ -260,6 +260,12 @@ impl<E: Entity> Drop for SnapshotPlace<E> {
     }
 }
 
+/// Refuses a command of which it is not known whether it was carried out when it was sent before.
+pub(crate) fn refuse_unseen<E: Entity>(command: Box<CommandEnvelope<E>>, error: DispatchError) {
+    let id = command.given_id();
+    refuse(command, error.unless_sent_before(id));
+}
+
 /// Answers a command with an error, and lets it go.
 #[expect(clippy::boxed_local, reason = "it comes out of the inbox in its box")]
 pub(crate) fn refuse<E: Entity>(command: Box<CommandEnvelope<E>>, error: DispatchError) {
@@ -281,7 +287,7 @@ impl<E: Entity> Envelope<E> {
     pub(crate) fn fail(self, error: DispatchError) {
         match self {
             // Whoever no longer waits need not be told.
-            Self::Command(command) | Self::Again(command) => refuse(command, error),
+            Self::Command(command) | Self::Again(command) => refuse_unseen(command, error),
             Self::Query(query) => let_go(query(Err(error))),
             Self::Passivate(answer) => {
                 let _nobody_waits = answer.map(|answer| answer.send(false));

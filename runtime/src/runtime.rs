@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, AggregateId, GlobalPosition, StreamId, Tenant};
+use chronicler_domain::{
+    Aggregate, AggregateId, CommandId, GlobalPosition, StreamId, Tenant,
+};
 use chronicler_store::{AppendError, Head, Store};
 
 use crate::aggregate::AggregateEntity;
@@ -124,16 +126,18 @@ impl Runtime {
         command: A::Command,
         options: SendOptions,
     ) -> Result<Receipt<A::Reply>, SendError<A::Rejection>> {
-        let handle = self.aggregate::<A>()?;
-        let says = match options.command_id {
+        let command_id = options.command_id.map(CommandId::as_uuid);
+        let unseen = |error: DispatchError| error.unless_sent_before(command_id);
+        let handle = self.aggregate::<A>().map_err(unseen)?;
+        let says = match command_id {
             // Remembered commands are told apart by what they say, not only by their id.
             Some(_) => Some(Says {
                 fingerprint: contain(|| fingerprint(&command))
                     .map_err(|said| {
                         let stream = StreamId::new(tenant, handle.entity().category(), id);
-                        panicked("encoding the command", &stream, said)
+                        unseen(panicked("encoding the command", &stream, said))
                     })?
-                    .map_err(DispatchError::from)?,
+                    .map_err(|error| unseen(error.into()))?,
                 older: fingerprint::older,
             }),
             None => None,

@@ -118,7 +118,8 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    /// What became of the append.
+    /// What became of this append. Of an earlier one with the same commit id, after whose failure writes stopped,
+    /// [`ReadOnly`](Self::ReadOnly) and [`Closed`](Self::Closed) say nothing.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Failed { .. } | Self::Lost => Outcome::Unknown,

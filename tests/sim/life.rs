@@ -50,9 +50,6 @@ pub(crate) struct World {
     /// Commands whose effect was acknowledged, and those that were told to have none.
     acknowledged: BTreeSet<CommandId>,
     denied: BTreeSet<CommandId>,
-    /// By number: what was sent, and what was sent once more because nobody knows what became of it.
-    sent: BTreeSet<u64>,
-    again: BTreeSet<u64>,
 }
 
 impl World {
@@ -66,8 +63,6 @@ impl World {
             wishes: 0,
             acknowledged: BTreeSet::new(),
             denied: BTreeSet::new(),
-            sent: BTreeSet::new(),
-            again: BTreeSet::new(),
         }
     }
 
@@ -112,7 +107,7 @@ impl World {
         };
         let mut under_way = FuturesUnordered::new();
         for (number, (id, wish)) in self.open.clone() {
-            under_way.push(self.send(&app, number, id, wish));
+            under_way.push(send(&app, number, id, wish));
         }
         for _ in 0..self.chance.below(STEPS_MAX) {
             self.step(&app, &mut under_way).await;
@@ -137,7 +132,7 @@ impl World {
         match self.chance.below(12) {
             0..=4 => {
                 let (number, id, wish) = self.something();
-                under_way.push(self.send(app, number, id, wish));
+                under_way.push(send(app, number, id, wish));
             }
             5 => {
                 let by = Duration::from_millis(self.chance.below(8_000));
@@ -202,19 +197,6 @@ impl World {
         (self.wishes, id, wish)
     }
 
-    fn send(
-        &mut self,
-        app: &App,
-        number: u64,
-        id: CommandId,
-        wish: Wish,
-    ) -> BoxFuture<'static, Answered> {
-        if !self.sent.insert(number) {
-            self.again.insert(number);
-        }
-        send(app, number, id, wish)
-    }
-
     fn answered(&mut self, (number, answer): Answered) {
         self.history.answers.push(format!("{number}: {answer:?}"));
         let (id, _) = self.open[&number];
@@ -227,9 +209,7 @@ impl World {
             }
             // It may be there or not: it is sent again, and counts once.
             Err(Outcome::Unknown) => {}
-            // That this sending was refused at the door says nothing of an earlier one.
-            Err(_) if self.again.contains(&number) => {}
-            // It is never sent again, and must never be seen.
+            // Of this sending and of all before: it is never sent again, and must never be seen.
             Err(_) => {
                 self.open.remove(&number);
                 self.denied.insert(id);
@@ -260,7 +240,7 @@ impl World {
             .unwrap();
         let mut under_way = FuturesUnordered::new();
         for (number, (id, wish)) in self.open.clone() {
-            under_way.push(self.send(&app, number, id, wish));
+            under_way.push(send(&app, number, id, wish));
         }
         while !under_way.is_empty() {
             let answered = turn_until(under_way.next()).await;

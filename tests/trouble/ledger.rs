@@ -97,12 +97,11 @@ impl Ledger {
         let before = known.answer;
         self.repeated += u64::from(before.is_some());
         let is_better = match (before, answer) {
-            (None | Some(Answer::Refused { .. }), _) => true,
-            (Some(Answer::Unknown), answer) => !matches!(answer, Answer::Refused { .. }),
+            (None | Some(Answer::Unknown | Answer::Refused), _) => true,
             (Some(Answer::Applied), Answer::Done { .. }) => true,
-            // The same again; or this attempt was not even looked at; or it got lost.
+            // The same again; or this attempt got lost.
             (Some(before), answer) if before == answer => false,
-            (Some(_), Answer::Unknown | Answer::Refused { judged: false }) => false,
+            (Some(_), Answer::Unknown) => false,
             (Some(Answer::Done { .. }), Answer::Applied) => false,
             (Some(before), answer) => {
                 return Err(format!(
@@ -111,11 +110,7 @@ impl Ledger {
             }
         };
         known.is_under_way = false;
-        known.is_lost = match answer {
-            Answer::Unknown => true,
-            Answer::Refused { judged: false } => known.is_lost,
-            _ => false,
-        };
+        known.is_lost = answer == Answer::Unknown;
         if is_better {
             known.answer = Some(answer);
         }
@@ -171,11 +166,11 @@ impl Ledger {
                     figures.rejected += 1;
                     count == 0
                 }
-                Some(Answer::Refused { .. }) if !known.is_lost => {
+                Some(Answer::Refused) if !known.is_lost => {
                     figures.refused += 1;
                     count == 0
                 }
-                Some(Answer::Refused { .. } | Answer::Unknown) | None => {
+                Some(Answer::Refused | Answer::Unknown) | None => {
                     figures.unknown += 1;
                     figures.found_unknown += u64::from(count > 0);
                     count == 0 || count == whole

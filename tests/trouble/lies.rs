@@ -127,7 +127,7 @@ fn honest() -> (World, Numbers) {
     let position = world.deposit(all.deposit);
     world.answered(all.deposit, Answer::Done { position });
     world.answered(all.rejected, Answer::Rejected);
-    world.answered(all.refused, Answer::Refused { judged: false });
+    world.answered(all.refused, Answer::Refused);
     world.ledger.asked(all.lost, DATE);
     for number in [all.transfer, all.undone] {
         let position = world.transfer(number);
@@ -281,16 +281,15 @@ fn the_ledger_finds_each_lie() {
 #[test]
 fn the_ledger_takes_no_answers_that_contradict_each_other() {
     let (done, other) = (Answer::Done { position: 1 }, Answer::Done { position: 2 });
-    let refused = |judged| Answer::Refused { judged };
     for (first, then, is_true) in [
         (done, done, true),
         (done, Answer::Unknown, true),
-        (done, refused(false), true),
         (Answer::Unknown, done, true),
-        (refused(false), done, true),
+        (Answer::Refused, done, true),
+        (Answer::Unknown, Answer::Refused, true),
         (done, other, false),
         (done, Answer::Rejected, false),
-        (done, refused(true), false),
+        (done, Answer::Refused, false),
         (Answer::Rejected, done, false),
     ] {
         let mut ledger = Ledger::new(SEED);
@@ -309,19 +308,18 @@ fn what_was_sent_and_not_answered_is_to_be_sent_again() {
     ledger.answered(1, Answer::Rejected).unwrap();
     ledger.answered(2, Answer::Unknown).unwrap();
     ledger
-        .answered(3, Answer::Refused { judged: false })
+        .answered(3, Answer::Refused)
         .unwrap();
     assert_eq!(ledger.open(), [(2, DATE)]);
     // The process is killed, and nobody knows of the fourth.
     ledger.begin_life(0);
     assert_eq!(ledger.open(), [(2, DATE), (4, DATE)]);
-    // That another attempt was not applied says nothing of the first one.
-    ledger
-        .answered(4, Answer::Refused { judged: false })
-        .unwrap();
+    // That another sending is refused unseen says nothing of the first one; that it was not applied does.
+    ledger.answered(4, Answer::Unknown).unwrap();
     assert_eq!(ledger.open(), [(2, DATE), (4, DATE)]);
     ledger.answered(4, Answer::Done { position: 1 }).unwrap();
-    assert_eq!(ledger.open(), [(2, DATE)]);
+    ledger.answered(2, Answer::Refused).unwrap();
+    assert_eq!(ledger.open(), []);
 }
 
 fn is_of(found: &Found, deposit: u64) -> bool {

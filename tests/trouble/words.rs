@@ -65,8 +65,8 @@ pub(crate) enum Answer {
     Applied,
     /// The domain said no.
     Rejected,
-    /// It was not applied. `judged`: whether its id was looked up before that was said.
-    Refused { judged: bool },
+    /// It was not applied, whenever it was sent.
+    Refused,
     /// Nobody knows.
     Unknown,
 }

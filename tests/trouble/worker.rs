@@ -372,14 +372,7 @@ impl Shared {
                 let answer = match error.outcome() {
                     Outcome::Applied => Answer::Applied,
                     Outcome::Unknown => Answer::Unknown,
-                    Outcome::NotApplied => Answer::Refused {
-                        judged: matches!(
-                            error,
-                            DispatchError::CommandTooOld { .. }
-                                | DispatchError::IdReused { .. }
-                                | DispatchError::Codec(_)
-                        ),
-                    },
+                    Outcome::NotApplied => Answer::Refused,
                 };
                 (answer, 0)
             }

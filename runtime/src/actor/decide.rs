@@ -8,7 +8,7 @@ use std::time::Duration;
 use chronicler_domain::{Context, GlobalPosition, LogSequence, StreamVersion};
 use chronicler_store::test_points::{CrashPlace, Promise, is_broken, reached};
 use chronicler_store::{
-    Append, AppendError, AppendResult, Expected, HeldBack, Outcome, OutcomeRecord, OutcomeResult,
+    Append, AppendError, AppendResult, Expected, Health, HeldBack, Outcome, OutcomeRecord, OutcomeResult,
     SideRecord, StreamAppend,
 };
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::dispatch::{Admitted, Core};
 use crate::entity::{Draft, Entity, Refusal};
 use crate::error::{DispatchError, SendError};
 use crate::inbox::{Answer, Body, CommandEnvelope, Identity, Searched};
-use crate::instance::{Instance, refuse};
+use crate::instance::{Instance, refuse, refuse_unseen};
 use crate::receipt::Receipt;
 use crate::telemetry;
 
@@ -37,25 +37,23 @@ impl<E: Entity> Turn<E> {
         let span = telemetry::command(&command.caller, &self.instance.stream, &command.ctx);
         let core = Arc::clone(&self.instance.core);
         let now = || core.clock.monotonic();
-        if command.expires.is_some_and(|expires| now() > expires) {
-            let deadline = command.ctx.deadline().unwrap_or_default();
-            let outcome = Outcome::NotApplied;
-            return refuse(
-                command,
-                DispatchError::DeadlineExceeded { deadline, outcome },
-            );
-        }
-        let command = match self.unless_repeated(command) {
+        let is_late = command.expires.is_some_and(|expires| now() > expires);
+        let command = match self.unless_repeated(command, is_late) {
             Some(command) => command,
             None => return,
         };
+        if is_late {
+            let error = late(&command, Outcome::NotApplied);
+            let id = command.given_id();
+            return refuse(command, after_look_up(&core, id, error));
+        }
         let pipeline_max = core.options.pipeline_max as u64;
         self.instance.in_flight.below(pipeline_max).await;
         if self.instance.in_flight.has_failed() {
             // What this would be decided on is lost; it is decided on what is true after a recovery.
             self.discard();
             if let Err(error) = self.recovered().await {
-                return refuse(command, error);
+                return refuse_unseen(command, error);
             }
         }
         span.in_scope(|| self.decide_now(*command));
@@ -66,6 +64,7 @@ impl<E: Entity> Turn<E> {
     }
 
     fn decide_now(&mut self, command: CommandEnvelope<E>) {
+        let id = command.given_id();
         let CommandEnvelope {
             body,
             ctx,
@@ -80,7 +79,10 @@ impl<E: Entity> Turn<E> {
         let command_hash = says.map(|says| says.fingerprint);
         let instance = Arc::clone(&self.instance);
         let Some(live) = &mut self.live else { return };
-        let fail = |to: Answer<E>, error: DispatchError| contain::answer(to, Err(error.into()));
+        let fail = |to: Answer<E>, error: DispatchError| {
+            let error = after_look_up(&instance.core, id, error);
+            contain::answer(to, Err(error.into()));
+        };
         let decoded = match body {
             Body::Typed(command) => Ok(command),
             Body::Encoded { codec, bytes } => {
@@ -119,7 +121,7 @@ impl<E: Entity> Turn<E> {
             Ok(Err(Refusal::Withdrawn(rejection))) => {
                 let version = live.version;
                 self.discard();
-                return answer_when_durable(&instance, Err(rejection), version, answer, admitted);
+                return answer_when_durable(&instance, id, Err(rejection), version, answer, admitted);
             }
             Ok(Err(Refusal::Rejected(rejection))) => (None, Some(rejection)),
             Ok(Ok(draft)) => (Some(draft), None),
@@ -160,7 +162,7 @@ impl<E: Entity> Turn<E> {
             }
         }
         if events.is_empty() && records.is_empty() {
-            return answer_when_durable(&instance, outcome, version, answer, admitted);
+            return answer_when_durable(&instance, id, outcome, version, answer, admitted);
         }
         let answers = records.iter().map(|record| match record {
             SideRecord::Outcome(outcome) => outcome.payload.len(),
@@ -195,7 +197,7 @@ impl<E: Entity> Turn<E> {
         let rests = self.rests();
         let span = telemetry::append(&instance.stream, &ctx);
         if is_broken(Promise::CommitBeforeDispatch) {
-            answer_when_durable(&instance, outcome, version, answer, admitted);
+            answer_when_durable(&instance, id, outcome, version, answer, admitted);
             let ticket = instance.in_flight.begin();
             let settled = Arc::clone(&instance);
             let done = move |result: AppendResult| {
@@ -220,7 +222,7 @@ impl<E: Entity> Turn<E> {
                 let (entity, stream) = (&settled.entity, &settled.stream);
                 entity.committed(stream, reply, appended.sequence);
             }
-            let answered = settle_answer(&settled, result, outcome, position);
+            let answered = settle_answer(&settled, id, result, outcome, position);
             reached(CrashPlace::Reply);
             contain::answer(answer, answered);
             reached(CrashPlace::Replied);
@@ -239,10 +241,11 @@ impl<E: Entity> Turn<E> {
     }
 
     /// Gives a repeated command the outcome of the first; gives the command back if it is none. A command that the log
-    /// must be asked for goes there, and comes back to the inbox.
+    /// must be asked for goes there, and comes back to the inbox, unless it is late: its sender no longer waits.
     fn unless_repeated(
         &mut self,
         mut command: Box<CommandEnvelope<E>>,
+        is_late: bool,
     ) -> Option<Box<CommandEnvelope<E>>> {
         let Some(identity) = command.identity else {
             return Some(command);
@@ -279,6 +282,11 @@ impl<E: Entity> Turn<E> {
             }
         }
         let spans = memory.sought(id, identity, searched);
+        if !spans.is_empty() && is_late {
+            let error = late(&command, Outcome::Unknown);
+            refuse(command, error);
+            return None;
+        }
         if !spans.is_empty() {
             let asking = Asking {
                 command,
@@ -302,6 +310,22 @@ impl<E: Entity> Turn<E> {
             Identity::Caller { .. } | Identity::Effect { .. } => Some(command),
         }
     }
+}
+
+/// What the sender of a command is told who no longer waits.
+fn late<E: Entity>(command: &CommandEnvelope<E>, outcome: Outcome) -> DispatchError {
+    let deadline = command.ctx.deadline().unwrap_or_default();
+    DispatchError::DeadlineExceeded { deadline, outcome }
+}
+
+/// Why a command failed that the memory does not know. After the log has stopped that proves nothing: what was being
+/// written then may be there all the same when it is opened again.
+fn after_look_up(core: &Core, id: Option<Uuid>, error: DispatchError) -> DispatchError {
+    let is_closed = matches!(error, DispatchError::Append(AppendError::Closed));
+    if is_closed || core.store.health() != Health::Healthy {
+        return error.unless_sent_before(id);
+    }
+    error
 }
 
 /// Hands a commit in that the log has no room for at present. The state is ahead of it, and waits with it.
@@ -463,11 +487,12 @@ fn place_of<E: Entity>(
 /// What the sender is answered once the log has answered.
 fn settle_answer<E: Entity>(
     instance: &Instance<E>,
+    id: Option<Uuid>,
     result: AppendResult,
     outcome: Outcomes<E>,
     position: GlobalPosition,
 ) -> Result<Receipt<E::Reply>, SendError<E::Rejection>> {
-    let appended = result.map_err(DispatchError::from)?;
+    let appended = result.map_err(|error| after_look_up(&instance.core, id, error.into()))?;
     // A repetition that the memory did not know: another decision on the same id lies there. The instance
     // recovers; sent again, the command is answered from what it then remembers.
     let part = appended.parts.first().filter(|_| !appended.duplicate);
@@ -488,6 +513,7 @@ fn settle_answer<E: Entity>(
 /// Answers a decision without anything to commit when what it was decided on is durable.
 fn answer_when_durable<E: Entity>(
     instance: &Arc<Instance<E>>,
+    id: Option<Uuid>,
     outcome: Outcomes<E>,
     version: StreamVersion,
     answer: Answer<E>,
@@ -499,7 +525,7 @@ fn answer_when_durable<E: Entity>(
             asked.entity.committed(&stream, reply, end.sequence);
         }
         let answered = match durable {
-            Err(source) => Err(lost(stream, source).into()),
+            Err(source) => Err(after_look_up(&asked.core, id, lost(stream, source)).into()),
             Ok(end) => outcome.map_err(SendError::Rejected).map(|reply| Receipt {
                 reply,
                 first_version: version.next(),

@@ -14,7 +14,7 @@ use crate::dedup::Memory;
 use crate::entity::Entity;
 use crate::error::DispatchError;
 use crate::inbox::{Envelope, Query};
-use crate::instance::{Instance, refuse};
+use crate::instance::{Instance, refuse_unseen};
 use crate::snapshots::SnapshotFacts;
 
 /// Envelopes after which an actor lets others run.
@@ -73,7 +73,7 @@ impl<E: Entity> Turn<E> {
                     let span = command.caller.clone();
                     match self.recovered().instrument(span).await {
                         Ok(()) => self.decide(command).await,
-                        Err(error) => refuse(command, error),
+                        Err(error) => refuse_unseen(command, error),
                     }
                 }
                 Envelope::Query(query) => match self.recovered().await {

@@ -18,6 +18,7 @@ mod memory;
 mod outcomes;
 mod panics;
 mod passing;
+mod refusals;
 mod repetition;
 mod shapes;
 mod snapshots;
