@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use chronicler::domain::{Aggregate, AggregateId, Category, SchemaVersion, StreamId, Tenant};
 use chronicler::store::codec::{CodecId, EventDecoder};
-use chronicler::store::{EventRef, Expected, NewEvent, RecordedEvent};
+use chronicler::store::{EventRef, Expected, NewEvent, RecordedEvent, hex};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -63,8 +63,9 @@ fn name_of(stream: &StreamId) -> String {
     let mut bytes = Vec::with_capacity(id.len());
     let mut rest = id.as_bytes();
     while let Some((first, others)) = rest.split_first() {
-        let hex = others.get(..2).filter(|_| *first == b'%');
-        let byte = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let digits = others.get(..2).filter(|_| *first == b'%');
+        let byte = digits
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
         match byte {
             Some(byte) => {
                 bytes.push(byte);
@@ -173,13 +174,7 @@ fn data_of(event: &RecordedEvent) -> String {
         Inventory::CATEGORY => json_of::<Inventory>(event),
         _ => None,
     };
-    as_json.unwrap_or_else(|| {
-        event
-            .payload
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    })
+    as_json.unwrap_or_else(|| hex::encode(&event.payload))
 }
 
 fn json_of<A: Aggregate>(event: &RecordedEvent) -> Option<String>

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chronicler_domain::GlobalPosition;
+use chronicler_runtime::Backoff;
+use chronicler_store::panic_text;
 
 /// Tries after the first one, before [`AfterRetries`] decides.
 pub const RETRIES_DEFAULT: u32 = 3;
@@ -23,8 +25,7 @@ const REASON_BYTES_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailurePolicy {
     retries: u32,
-    backoff_first: Duration,
-    backoff_max: Duration,
+    backoff: Backoff,
     then: AfterRetries,
 }
 
@@ -51,8 +52,7 @@ impl FailurePolicy {
     pub fn new(then: AfterRetries) -> Self {
         Self {
             retries: RETRIES_DEFAULT,
-            backoff_first: BACKOFF_FIRST_DEFAULT,
-            backoff_max: BACKOFF_MAX_DEFAULT,
+            backoff: Backoff::new(BACKOFF_FIRST_DEFAULT, BACKOFF_MAX_DEFAULT),
             then,
         }
     }
@@ -63,13 +63,13 @@ impl FailurePolicy {
         Self { retries, ..self }
     }
 
-    /// The wait before the first retry and the longest one; it doubles in between. Defaults
-    /// [`BACKOFF_FIRST_DEFAULT`] and [`BACKOFF_MAX_DEFAULT`]. Nothing of the projection is folded meanwhile.
+    /// The wait before the first retry and the longest one; it doubles in between, and chance makes each shorter by up
+    /// to half. Defaults [`BACKOFF_FIRST_DEFAULT`] and [`BACKOFF_MAX_DEFAULT`]. Nothing of the projection is folded
+    /// meanwhile.
     #[must_use]
     pub fn backoff(self, first: Duration, max: Duration) -> Self {
         Self {
-            backoff_first: first,
-            backoff_max: max,
+            backoff: Backoff::new(first, max),
             ..self
         }
     }
@@ -79,15 +79,14 @@ impl FailurePolicy {
         if reason.is_final() || tries > self.retries {
             return Verdict::Done(self.then);
         }
-        let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
-        let wait = self.backoff_first.saturating_mul(doubled);
-        Verdict::RetryAfter(wait.min(self.backoff_max))
+        Verdict::RetryAfter(self.backoff.longest(tries))
     }
 }
 
 /// What to do with an event that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
+    /// After so long at most.
     RetryAfter(Duration),
     Done(AfterRetries),
 }
@@ -114,9 +113,7 @@ impl FailureReason {
 
     /// From what a caught panic carries.
     pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self::Panicked(shortened(text.unwrap_or("a panic without a message")))
+        Self::Panicked(shortened(panic_text(payload)))
     }
 
     /// Whether trying again cannot help.

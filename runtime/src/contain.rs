@@ -1,13 +1,12 @@
 //! Calls of the application's code: a panic in it ends here, and is told as what it is.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::StreamId;
-use chronicler_store::OutcomeResult;
 use chronicler_store::codec::{CodecError, CodecId};
+use chronicler_store::{OutcomeResult, panic_text};
 use tokio::sync::oneshot;
 
 use crate::entity::{EncodedOutcome, Entity};
@@ -18,7 +17,7 @@ use crate::error::DispatchError;
 /// # Errors
 /// What the panic said.
 pub(crate) fn contain<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_message(panic.as_ref()))
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panic_text(panic.as_ref()).to_owned())
 }
 
 /// Drops something of the application's.
@@ -33,13 +32,6 @@ pub(crate) fn answer<T>(to: oneshot::Sender<T>, answer: T) {
     if let Err(nobody_waits) = to.send(answer) {
         let_go(nobody_waits);
     }
-}
-
-/// What a panic said, as far as it said it in words.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it said nothing in words".to_owned())
 }
 
 /// An entity whose conversions cannot panic. What changes a state is caught where the state is: by who then throws it

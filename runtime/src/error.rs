@@ -198,9 +198,7 @@ pub enum DispatchError {
     /// A command with an id was refused, and whether it was carried out when it was sent before is not known: too much is
     /// under way, its instance cannot be recovered, the runtime stops, the log has stopped. This sending wrote nothing and
     /// never will, so that whoever sent the command once knows that it was not applied.
-    #[error(
-        "{source}; whether command {id} was carried out when it was sent before is not known"
-    )]
+    #[error("{source}; whether command {id} was carried out when it was sent before is not known")]
     RefusedUnseen {
         /// The command.
         id: uuid::Uuid,

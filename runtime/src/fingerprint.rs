@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use chronicler_store::Fnv;
 use chronicler_store::codec::{CodecError, PayloadCodec, encode};
 use serde::Serialize;
 use serde::ser::{
@@ -37,8 +38,7 @@ pub(crate) fn fingerprint<T: Serialize>(command: &T) -> Result<u64, CodecError> 
 /// cannot write the command.
 pub(crate) fn older<T: Serialize>(command: &T) -> Option<u64> {
     let bytes = encode(PayloadCodec::Bincode, command).ok()?;
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    Some(bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix))
+    Some(Fnv::new().with(&bytes).value())
 }
 
 /// What a word stands for: values of different kinds never count as the same.

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chronicler_domain::{
-    Aggregate, AggregateId, CommandId, GlobalPosition, StreamId, Tenant,
-};
+use chronicler_domain::{Aggregate, AggregateId, CommandId, GlobalPosition, StreamId, Tenant};
 use chronicler_store::{AppendError, Head, Store};
 
 use crate::aggregate::AggregateEntity;
+use crate::backoff::Jitter;
 use crate::clock::{Clock, after};
 use crate::contain::{contain, panicked};
 use crate::directory::AnyDirectory;
@@ -250,6 +249,12 @@ impl Runtime {
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.core.clock
+    }
+
+    /// Chance for the waits between attempts, the same again from the same
+    /// [`id_seed`](crate::RuntimeOptions::id_seed).
+    pub fn jitter(&self) -> &Jitter {
+        &self.core.jitter
     }
 
     /// A new id, ordered by time.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chronicler_domain::Timestamp;
+use chronicler_store::panic_text;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
@@ -13,7 +14,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::backoff::{Jitter, is_worth_a_warning};
 use crate::clock::Clock;
-use crate::contain::panic_message;
 use crate::options::RestartPolicy;
 use crate::supervision::{Fate, RestartBudget, Supervised, Supervisor};
 use crate::tasks::Tasks;
@@ -48,6 +48,7 @@ impl WorkerSpec {
 pub struct WorkerContext {
     stopping: CancellationToken,
     life: u32,
+    jitter: Arc<Jitter>,
 }
 
 impl WorkerContext {
@@ -59,6 +60,11 @@ impl WorkerContext {
     /// 1 for the first start, 2 after the first restart, and so on.
     pub fn life(&self) -> u32 {
         self.life
+    }
+
+    /// Chance for the waits between attempts: the runtime's own.
+    pub fn jitter(&self) -> &Jitter {
+        &self.jitter
     }
 }
 
@@ -446,6 +452,7 @@ impl Actor for Hosting {
         let context = WorkerContext {
             stopping: worker.stopping.clone(),
             life,
+            jitter: Arc::clone(&worker.jitter),
         };
         // In a task of its own: the actor library gives an actor a span that lives as long as it does, and everything that
         // a worker sets in motion would lie under it.
@@ -454,7 +461,7 @@ impl Actor for Hosting {
             Ok(ended) => ended?,
             Err(lost) => {
                 let reason = match lost.try_into_panic() {
-                    Ok(panic) => panic_message(panic.as_ref()),
+                    Ok(panic) => panic_text(panic.as_ref()).to_owned(),
                     Err(lost) => lost.to_string(),
                 };
                 return Err(WorkerError(reason).into());

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chronicler_domain::{AggregateId, LogSequence, StreamId, Timestamp};
 use chronicler_runtime::{EffectCommand, Entity, SendOptions};
-use chronicler_store::OutcomeResult;
 use chronicler_store::codec::CodecId;
 use chronicler_store::test_points::{CrashPlace, reached};
+use chronicler_store::{OutcomeResult, panic_text};
 use futures::FutureExt;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::operate::Began;
 use crate::resources::Place;
 use crate::saga::Saga;
 use crate::status::Ending;
-use crate::step::{SagaCommand, said};
+use crate::step::SagaCommand;
 use crate::terms::Tries;
 use crate::turns::Turn;
 
@@ -151,11 +151,12 @@ impl<S: Saga> Executor<S> {
             }
             _ => false,
         };
+        let jitter = self.runtime.jitter();
         let failed = |reason: String, wait: Option<Duration>| SagaCommand::Failed {
             effect,
             is_undo,
             attempt,
-            next: wait.map(|wait| clock.now().plus(wait).min(LATEST)),
+            next: wait.map(|wait| clock.now().plus(jitter.shorten(wait)).min(LATEST)),
             reason,
             decided_at,
         };
@@ -348,7 +349,7 @@ impl<S: Saga> Executor<S> {
         let result = tokio::select! {
             biased;
             result = call => result.unwrap_or_else(|panic| {
-                CallResult::Unknown(format!("the call panicked: {}", said(panic.as_ref())))
+                CallResult::Unknown(format!("the call panicked: {}", panic_text(panic.as_ref())))
             }),
             () = clock.sleep(patience) => {
                 CallResult::Unknown(format!("no answer in {} s", patience.as_secs_f64()))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chronicler_runtime::Backoff;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -146,11 +147,12 @@ impl Circuit {
     }
 
     fn opened(&self, probes: u32, now: Instant) -> State {
-        let doubled = 2_u32.saturating_pow(probes.min(16));
-        let wait = self.options.probe_after.saturating_mul(doubled);
+        // No chance in it: a circuit lets one probe through, and nobody else waits for the same date.
+        let waits = Backoff::new(self.options.probe_after, self.options.probe_longest);
+        let wait = waits.longest(probes.saturating_add(1)).min(PROBE_WAIT_MAX);
         State::Open {
             probes,
-            probe_at: now + wait.min(self.options.probe_longest).min(PROBE_WAIT_MAX),
+            probe_at: now + wait,
         }
     }
 

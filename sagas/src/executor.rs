@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chronicler_domain::{AggregateId, LogSequence, StreamId, StreamVersion, Tenant};
 use chronicler_runtime::{
-    Deadline, DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
+    Backoff, Deadline, DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
     TimerHandler, WorkerContext, WorkerError,
 };
 use chronicler_store::{AppendError, FactKind, FactQuery};
@@ -35,10 +35,10 @@ use crate::turns::{Turn, Turns};
 
 /// Attempts that follow one another quickly and are not journaled: for a moment of overload.
 pub(crate) const QUICK_ATTEMPTS: u32 = 5;
-/// Attempts at what a person wants: some four seconds of them.
+/// Attempts at what a person wants: four seconds of them at most.
 pub(crate) const PERSON_ATTEMPTS: u32 = 30;
-/// The wait before the first of them; it doubles.
-const QUICK_WAIT: Duration = Duration::from_millis(5);
+/// The waits between them.
+const QUICK_WAITS: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(160));
 /// Outcomes of one decision that are taken in one commit.
 const OUTCOMES_MAX: usize = 512;
 /// The bytes of their answers; a longer one goes alone.
@@ -185,7 +185,7 @@ impl<S: Saga> Executor<S> {
                 Ok(found) => return Ok(found.state),
                 Err(error) if error.is_retryable() && attempt < attempts_max => {
                     attempt += 1;
-                    self.pause(attempt.min(QUICK_ATTEMPTS)).await;
+                    self.pause(attempt).await;
                 }
                 Err(error) => return Err(AskError::Failed(error)),
             }
@@ -260,17 +260,17 @@ impl<S: Saga> Executor<S> {
                 Err(SendError::Rejected(refusal)) => return Err(AskError::Refused(refusal)),
                 Err(SendError::Failed(error)) if error.is_retryable() && attempt < attempts_max => {
                     attempt = attempt.saturating_add(1);
-                    self.pause(attempt.min(QUICK_ATTEMPTS)).await;
+                    self.pause(attempt).await;
                 }
                 Err(SendError::Failed(error)) => return Err(AskError::Failed(error)),
             }
         }
     }
 
+    /// Waits before an attempt is made again, counted from 1.
     pub(crate) async fn pause(&self, attempt: u32) {
-        let clock = self.runtime.clock();
-        let wait = QUICK_WAIT.saturating_mul(2_u32.saturating_pow(attempt));
-        clock.sleep(wait).await;
+        let wait = QUICK_WAITS.wait(attempt, self.runtime.jitter());
+        self.runtime.clock().sleep(wait).await;
     }
 
     /// The worker: takes up what was left open, then whatever is decided.
@@ -319,7 +319,7 @@ impl<S: Saga> Executor<S> {
         let prefix = |tenant_and_category: &StreamId| {
             tenant_and_category.category() == self.handle_category()
         };
-        let mut attempt = 0;
+        let mut attempt = 0_u32;
         let facts = loop {
             let listed = self
                 .runtime
@@ -329,7 +329,7 @@ impl<S: Saga> Executor<S> {
                 Ok(facts) => break facts,
                 Err(error) => {
                     tracing::error!(saga = S::NAME, %error, "open sagas could not be listed; trying again");
-                    attempt = (attempt + 1).min(QUICK_ATTEMPTS);
+                    attempt = attempt.saturating_add(1);
                     self.pause(attempt).await;
                 }
             }

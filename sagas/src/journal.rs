@@ -240,6 +240,7 @@ mod tests {
     use std::time::Duration;
 
     use chronicler_store::codec::{PayloadCodec, encode_event};
+    use chronicler_store::hex;
 
     use super::*;
     use crate::terms::{Orphan, Tries};
@@ -357,12 +358,7 @@ mod tests {
     fn the_bytes_on_disk_are_what_they_were() {
         let written = samples().into_iter().map(|entry| {
             let event = encode_event(PayloadCodec::default(), &entry).unwrap();
-            let hex: String = event
-                .payload
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            format!("{} {hex}", event.event_type)
+            format!("{} {}", event.event_type, hex::encode(&event.payload))
         });
         let written: Vec<_> = written.collect();
         let before = [

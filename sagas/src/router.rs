@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chronicler_domain::{AggregateId, GlobalPosition, StreamId, Tenant};
 use chronicler_runtime::{Consumer, DispatchError, Entity, Planned, SendOptions, Trouble};
 use chronicler_store::codec::{CodecId, EventDecoder, PayloadCodec, decode, encode};
-use chronicler_store::{EventRef, Filter};
+use chronicler_store::{EventRef, Filter, panic_text};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::executor::{AskError, Executor, Instance};
 use crate::journal::{Entry, REPORTED};
 use crate::routes::{Delivery, EventInfo, Route, Routes};
 use crate::saga::{RoutedEvent, Saga};
-use crate::step::{Part, SagaCommand, said};
+use crate::step::{Part, SagaCommand};
 
 /// Attempts at an instance that is only busy, before its events wait without anybody's waiting for them: a second of them.
 const DELIVERY_ATTEMPTS: u32 = 10;
@@ -239,8 +239,8 @@ impl<S: Saga> Router<S> {
         };
         let find = |input: RoutedEvent| {
             let found = catch_unwind(AssertUnwindSafe(|| (entry.find)(input.0.as_ref(), &info)));
-            let route =
-                found.map_err(|panic| format!("routing panicked: {}", said(panic.as_ref())))?;
+            let route = found
+                .map_err(|panic| format!("routing panicked: {}", panic_text(panic.as_ref())))?;
             Ok((route, input))
         };
         decoded.into_iter().map(find).collect()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chronicler_runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
 /// How often something is tried, and how long the waits between the attempts are.
@@ -13,7 +14,8 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// So many attempts in all, at least 1, with waits of 100 ms to 30 s that double.
+    /// So many attempts in all, at least 1, with waits of 100 ms to 30 s that double. Chance makes each shorter by up to
+    /// half, so that what failed together is not tried again together.
     pub fn times(budget: u32) -> Self {
         Self {
             budget: budget.max(1),
@@ -42,10 +44,9 @@ impl Tries {
         self.budget
     }
 
-    /// The wait after this attempt, counted from 1; `None` if it was the last.
+    /// The wait after this attempt, counted from 1, before chance makes it shorter; `None` if it was the last.
     pub(crate) fn wait_after(&self, attempt: u32) -> Option<Duration> {
-        let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
-        (attempt < self.budget).then(|| self.first.saturating_mul(doubled).min(self.longest))
+        (attempt < self.budget).then(|| Backoff::new(self.first, self.longest).longest(attempt))
     }
 }
 

@@ -7,6 +7,7 @@ use chronicler_sagas::{
     SagaVerb, UndoState, list_open,
 };
 use chronicler_store::codec::CodecId;
+use chronicler_store::hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -324,10 +325,7 @@ fn sent(request: &Request, targets: &EffectDispatcher) -> Option<String> {
 fn as_a_service_takes_it(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(char::is_control) && !text.starts_with("0x") => text.to_owned(),
-        _ => {
-            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-            format!("0x{}", digits.collect::<String>())
-        }
+        _ => format!("0x{}", hex::encode(bytes)),
     }
 }
 

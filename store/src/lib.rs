@@ -8,12 +8,15 @@ mod append;
 pub mod codec;
 pub mod conformance;
 mod error;
+mod fnv;
 pub mod frame;
+pub mod hex;
 mod index;
 pub mod journal;
 mod log;
 pub mod memory;
 mod pages;
+mod panic_text;
 mod query;
 mod read;
 mod sled;
@@ -29,6 +32,7 @@ pub use append::{
     StreamAppend,
 };
 pub use error::{AppendError, OpenError, Outcome, ReadError, StoreError};
+pub use fnv::Fnv;
 pub use frame::{
     EventRef, FactKind, OutcomeRecord, OutcomeResult, PartRef, RecordRef, RecordedCommit,
     SideRecord,
@@ -37,6 +41,7 @@ pub use journal::JournalStore;
 pub use log::{EventLog, FactEntry, Head, Health, HeldBack, StreamHead};
 pub use memory::MemoryStore;
 pub use pages::{SledOptions, SledStore};
+pub use panic_text::panic_text;
 pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};
 pub use read::{RecordedEvent, read_all_events, read_events};
 pub use snapshot::{Snapshot, SnapshotStore};

@@ -307,9 +307,7 @@ fn what_was_sent_and_not_answered_is_to_be_sent_again() {
     }
     ledger.answered(1, Answer::Rejected).unwrap();
     ledger.answered(2, Answer::Unknown).unwrap();
-    ledger
-        .answered(3, Answer::Refused)
-        .unwrap();
+    ledger.answered(3, Answer::Refused).unwrap();
     assert_eq!(ledger.open(), [(2, DATE)]);
     // The process is killed, and nobody knows of the fourth.
     ledger.begin_life(0);

@@ -9,12 +9,12 @@ use chronicler_store::frame::derived_event_id;
 use chronicler_store::journal::ImportedCommit;
 use chronicler_store::{
     Append, EventRef, Expected, FactKind, NewEvent, OutcomeRecord, OutcomeResult, PartRef,
-    RecordRef, RecordedCommit, SideRecord, StreamAppend,
+    RecordRef, RecordedCommit, SideRecord, StreamAppend, hex,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::payload::{codec_name, codec_of, hex, unhex};
+use crate::payload::{codec_name, codec_of};
 
 /// One commit: everything that its frame holds. A field that it does not know is refused, so that nothing is lost.
 #[derive(Debug, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ impl EventLine {
             codec: codec_name(event.codec()),
             payload_text,
             payload_hex,
-            metadata_hex: hex(event.metadata()),
+            metadata_hex: hex::encode(event.metadata()),
         }
     }
 
@@ -199,7 +199,7 @@ impl EventLine {
             schema_version: SchemaVersion::new(self.schema_version),
             codec: codec_of(&self.codec)?,
             payload: payload(self.payload_text, self.payload_hex)?,
-            metadata: unhex(&self.metadata_hex)?,
+            metadata: bytes_of(&self.metadata_hex)?,
         })
     }
 }
@@ -229,16 +229,16 @@ impl RecordLine {
                 }
             }
             RecordRef::Effect(body) => Self::Effect {
-                body_hex: hex(body),
+                body_hex: hex::encode(body),
             },
             RecordRef::Fact { kind, key, value } => Self::Fact {
                 kind: kind.number(),
-                key_hex: hex(key),
-                value_hex: value.map(hex),
+                key_hex: hex::encode(key),
+                value_hex: value.map(hex::encode),
             },
             RecordRef::Unknown { kind, body } => Self::Unknown {
                 kind,
-                body_hex: hex(body),
+                body_hex: hex::encode(body),
             },
             // The enum may grow; what is not written out cannot be read back as anything else.
             _ => Self::Unknown {
@@ -272,15 +272,15 @@ impl RecordLine {
                 codec: codec_of(&codec)?,
                 payload: payload(payload_text, payload_hex)?,
             }),
-            Self::Effect { body_hex } => SideRecord::Effect(unhex(&body_hex)?),
+            Self::Effect { body_hex } => SideRecord::Effect(bytes_of(&body_hex)?),
             Self::Fact {
                 kind,
                 key_hex,
                 value_hex,
             } => SideRecord::Fact {
                 kind: FactKind::new(kind).ok_or_else(|| format!("{kind} is no kind of fact"))?,
-                key: unhex(&key_hex)?,
-                value: value_hex.map(|value| unhex(&value)).transpose()?,
+                key: bytes_of(&key_hex)?,
+                value: value_hex.map(|value| bytes_of(&value)).transpose()?,
             },
             Self::Unknown { kind, .. } => {
                 return Err(format!(
@@ -295,16 +295,20 @@ impl RecordLine {
 fn shown(codec: CodecId, payload: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(payload) {
         Ok(text) if codec == CodecId::JSON => (Some(text.to_owned()), None),
-        _ => (None, Some(hex(payload))),
+        _ => (None, Some(hex::encode(payload))),
     }
 }
 
 fn payload(text: Option<String>, digits: Option<String>) -> Result<Bytes, String> {
     match (text, digits) {
         (Some(text), None) => Ok(text.into()),
-        (None, Some(digits)) => unhex(&digits),
+        (None, Some(digits)) => bytes_of(&digits),
         _ => Err("a payload is either payload_text or payload_hex".to_owned()),
     }
+}
+
+fn bytes_of(digits: &str) -> Result<Bytes, String> {
+    Ok(hex::decode(digits)?.into())
 }
 
 fn hash_of(digits: &str) -> Result<u64, String> {

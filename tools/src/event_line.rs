@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chronicler_domain::Metadata;
-use chronicler_store::EventRef;
+use chronicler_store::{EventRef, hex};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payload::{Payloads, codec_name, hex};
+use crate::payload::{Payloads, codec_name};
 use crate::stream_name;
 
 /// One event. The payload is there as JSON or, if it cannot be shown as such, as hexadecimal digits.
@@ -62,9 +62,9 @@ impl EventLine {
             causation_id: metadata.causation_id,
             principal: metadata.principal.as_deref().map(str::to_owned),
             extra: metadata.extra.clone(),
-            payload_hex: payload.is_none().then(|| hex(event.payload())),
+            payload_hex: payload.is_none().then(|| hex::encode(event.payload())),
             payload,
-            metadata_hex: (!own.is_empty()).then(|| hex(own)),
+            metadata_hex: (!own.is_empty()).then(|| hex::encode(own)),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Payloads as JSON: those that are JSON, and those whose types an application knows.
 
-use bytes::Bytes;
 use chronicler_store::EventRef;
 use chronicler_store::codec::CodecId;
 use serde_json::value::RawValue;
@@ -30,29 +29,6 @@ impl Payloads for SelfDescribing {
         }
         Some(raw)
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(*DIGITS.get(usize::from(value)).unwrap_or(&b'?'));
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(digit).collect()
-}
-
-/// The bytes that hexadecimal digits stand for.
-pub(crate) fn unhex(digits: &str) -> Result<Bytes, String> {
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return Err("the number of hexadecimal digits is odd".to_owned());
-    }
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(format!("{:?} is no hexadecimal digit", char::from(digit))),
-    };
-    let byte = |[high, low]: &[u8; 2]| Ok(value(*high)? << 4 | value(*low)?);
-    pairs.iter().map(byte).collect()
 }
 
 /// The name of a codec; of one that is not known, its number.

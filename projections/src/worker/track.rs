@@ -194,7 +194,7 @@ impl<F: Fold> Track<F> {
                 let stopping = ctx.stopping();
                 let interrupted = tokio::select! {
                     biased;
-                    () = setup.clock.sleep(wait) => false,
+                    () = setup.clock.sleep(ctx.jitter().shorten(wait)) => false,
                     () = stopping.cancelled() => true,
                 };
                 if interrupted {

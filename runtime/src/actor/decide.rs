@@ -8,15 +8,15 @@ use std::time::Duration;
 use chronicler_domain::{Context, GlobalPosition, LogSequence, StreamVersion};
 use chronicler_store::test_points::{CrashPlace, Promise, is_broken, reached};
 use chronicler_store::{
-    Append, AppendError, AppendResult, Expected, Health, HeldBack, Outcome, OutcomeRecord, OutcomeResult,
-    SideRecord, StreamAppend,
+    Append, AppendError, AppendResult, Expected, Health, HeldBack, Outcome, OutcomeRecord,
+    OutcomeResult, SideRecord, StreamAppend, panic_text,
 };
 use uuid::Uuid;
 
 use super::look_up::{Asking, look_up};
 use super::turn::{Live, Turn};
 use crate::backoff::Backoff;
-use crate::contain::{self, panic_message};
+use crate::contain;
 use crate::dedup::{Place, Remembered};
 use crate::dispatch::{Admitted, Core};
 use crate::entity::{Draft, Entity, Refusal};
@@ -102,7 +102,7 @@ impl<E: Entity> Turn<E> {
             Err(panic) => {
                 // The state may be half changed; the log is not.
                 self.discard();
-                let (what, message) = ("decide or evolve", panic_message(panic.as_ref()));
+                let (what, message) = ("decide or evolve", panic_text(panic.as_ref()).to_owned());
                 let stream = instance.stream.clone();
                 tracing::error!(panic = message, "command panicked");
                 return fail(
@@ -121,7 +121,14 @@ impl<E: Entity> Turn<E> {
             Ok(Err(Refusal::Withdrawn(rejection))) => {
                 let version = live.version;
                 self.discard();
-                return answer_when_durable(&instance, id, Err(rejection), version, answer, admitted);
+                return answer_when_durable(
+                    &instance,
+                    id,
+                    Err(rejection),
+                    version,
+                    answer,
+                    admitted,
+                );
             }
             Ok(Err(Refusal::Rejected(rejection))) => (None, Some(rejection)),
             Ok(Ok(draft)) => (Some(draft), None),

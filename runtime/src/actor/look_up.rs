@@ -6,12 +6,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chronicler_domain::{LogSequence, StreamId};
-use chronicler_store::{AllQuery, Direction, ReadError, RecordedCommit, Start, StreamQuery};
+use chronicler_store::{
+    AllQuery, Direction, ReadError, RecordedCommit, Start, StreamQuery, panic_text,
+};
 use futures::{FutureExt, StreamExt};
 use uuid::Uuid;
 
 use super::reading::Permit;
-use crate::contain::panic_message;
 use crate::dedup::{Entry, OpenRun, Remembered, Run, Span};
 use crate::dispatch::Core;
 use crate::entity::Entity;
@@ -89,7 +90,7 @@ async fn run<E: Entity>(instance: &Arc<Instance<E>>) {
         let finding = AssertUnwindSafe(find(instance, spans, &wanted)).catch_unwind();
         let found = finding
             .await
-            .unwrap_or_else(|panic| Err(panicked(panic_message(panic.as_ref()))));
+            .unwrap_or_else(|panic| Err(panicked(panic_text(panic.as_ref()))));
         match found {
             Ok(found) => {
                 for (span, runs) in found.learned {
@@ -240,7 +241,7 @@ async fn commit_at(
     Ok(commit.filter(|commit| commit.sequence() == sequence))
 }
 
-fn panicked(said: String) -> ReadError {
+fn panicked(said: &str) -> ReadError {
     ReadError::Io {
         operation: Arc::from("looking in the log for a command"),
         source: Arc::new(io::Error::other(format!("the store panicked: {said}"))),

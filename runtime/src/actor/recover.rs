@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chronicler_domain::StreamVersion;
 use chronicler_store::codec::{self, CodecId};
-use chronicler_store::{ReadError, Snapshot, StreamQuery};
+use chronicler_store::{ReadError, Snapshot, StreamQuery, panic_text};
 use futures::StreamExt;
 use tokio::sync::oneshot;
 use tracing::Instrument;
@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::reading::Permit;
 use super::snapshot::SnapshotBody;
 use super::turn::{Live, Turn};
-use crate::contain::{contain, let_go, panic_message};
+use crate::contain::{contain, let_go};
 use crate::dedup::{Memory, Remembered};
 use crate::entity::Entity;
 use crate::error::DispatchError;
@@ -184,7 +184,7 @@ async fn replay<E: Entity>(
         let batch = batch?;
         let folded = catch_unwind(AssertUnwindSafe(|| fold(instance, &mut base, &batch)));
         folded.map_err(|panic| {
-            Failure::Unfoldable(format!("it panicked: {}", panic_message(panic.as_ref())))
+            Failure::Unfoldable(format!("it panicked: {}", panic_text(panic.as_ref())))
         })??;
         tokio::task::yield_now().await;
     }
@@ -283,7 +283,7 @@ fn restore<E: Entity>(instance: &Instance<E>, snapshot: &Snapshot) -> Result<Bas
         instance.entity.restore(&instance.stream, &body.state)
     }));
     let state = restored
-        .map_err(|panic| format!("it panicked: {}", panic_message(panic.as_ref())))?
+        .map_err(|panic| format!("it panicked: {}", panic_text(panic.as_ref())))?
         .map_err(|error| error.to_string())?;
     let snapshot_bytes = body.state.len() as u64;
     let live = Live {

@@ -4,14 +4,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_store::Store;
+use chronicler_store::{Store, panic_text};
 use futures::FutureExt;
 
 use super::consumer::{Consumer, Planned, Trouble};
 use super::ledger::Place;
 use super::parked::ParkedEvent;
 use super::read::event_at;
-use crate::contain::{contain, panic_message};
+use crate::contain::contain;
 
 /// An event on its way to one whom it concerns.
 pub(super) struct Task<I> {
@@ -87,7 +87,7 @@ async fn take<C: Consumer>(consumer: &C, key: &Arc<str>, item: &C::Item) -> Resu
     let taking = async { consumer.take(key, item).await };
     let taken = AssertUnwindSafe(taking).catch_unwind().await;
     taken.unwrap_or_else(|panic| {
-        let said = panic_message(panic.as_ref());
+        let said = panic_text(panic.as_ref());
         Err(Trouble::Lasting(format!("it panicked: {said}")))
     })
 }

@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chronicler_store::NewEvent;
 use chronicler_store::codec::{PayloadCodec, encode_event, read_back};
+use chronicler_store::{NewEvent, panic_text};
 
 use super::Step;
 use crate::instance::Phase;
@@ -38,7 +38,7 @@ impl<S: Saga> Step<'_, S> {
             format!(
                 "its code panicked on {}: {}",
                 input.describe(),
-                said(panic.as_ref())
+                panic_text(panic.as_ref())
             )
         })?;
         self.check(&next, input)?;
@@ -97,7 +97,7 @@ impl<S: Saga> Step<'_, S> {
                 format!(
                     "evolve panicked on what was decided on {}: {}",
                     input.describe(),
-                    said(panic.as_ref())
+                    panic_text(panic.as_ref())
                 )
             })?;
         }
@@ -116,7 +116,7 @@ impl<S: Saga> Step<'_, S> {
         };
         let (saga, user) = (self.saga, &self.state.user);
         let decided = catch_unwind(AssertUnwindSafe(|| saga.on(user, input, &ctx)));
-        let next = decided.map_err(|panic| said(panic.as_ref()))?;
+        let next = decided.map_err(|panic| panic_text(panic.as_ref()).to_owned())?;
         self.check(&next, input)
     }
 
@@ -212,11 +212,4 @@ impl<S: Saga> Step<'_, S> {
         }
         Ok(())
     }
-}
-
-/// What a panic said, as far as it said it in words.
-pub(crate) fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it said nothing in words".to_owned())
 }

@@ -15,8 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use chronicler_runtime::Refusal;
-use chronicler_store::NewEvent;
 use chronicler_store::codec::{CodecError, PayloadCodec, encode_event};
+use chronicler_store::{NewEvent, panic_text};
 
 use crate::answer::Answer;
 use crate::instance::InstanceState;
@@ -25,7 +25,6 @@ use crate::routes::Delivery;
 use crate::saga::{RoutedEvent, Saga};
 use crate::status::Ending;
 
-pub(crate) use decide::said;
 pub(crate) use operate::Wish;
 
 /// What is asked of an instance.
@@ -433,7 +432,7 @@ impl<'a, S: Saga> Step<'a, S> {
             .push(encoded.map_err(|error| error.to_string())?);
         let user = &mut self.state.user;
         let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(user, event)));
-        evolved.map_err(|panic| format!("evolve panicked: {}", said(panic.as_ref())))
+        evolved.map_err(|panic| format!("evolve panicked: {}", panic_text(panic.as_ref())))
     }
 
     pub(super) fn enter(&mut self, entry: Entry) {

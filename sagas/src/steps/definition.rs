@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Debug};
 
+use chronicler_store::Fnv;
+
 use super::given_up::GivenUp;
 use super::node::{Kind, Node, Told};
 use super::saga::StepSaga;
@@ -27,13 +29,13 @@ impl<S: StepSaga> Definition<S> {
         last_words: Option<LastWords<S>>,
         twice: Vec<String>,
     ) -> Self {
-        // FNV-1a over ids and kinds, in order: small, stable, and nothing that has to be secret.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        // Over ids and kinds, in order.
+        let mut hash = Fnv::new();
         for node in &nodes {
-            let version = node.version.to_le_bytes();
-            for byte in node.id.bytes().chain([0, node.kind as u8]).chain(version) {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
+            hash = hash
+                .with(node.id.as_bytes())
+                .with(&[0, node.kind as u8])
+                .with(&node.version.to_le_bytes());
             // The branch it lies on; those of a saga without forks lie on none.
             for number in node
                 .terms
@@ -41,12 +43,12 @@ impl<S: StepSaga> Definition<S> {
                 .iter()
                 .flat_map(|(fork, branch)| [fork, branch])
             {
-                hash = (hash ^ u64::from(*number)).wrapping_mul(0x0000_0100_0000_01b3);
+                hash = hash.with_number(u64::from(*number));
             }
         }
         Self {
             nodes,
-            fingerprint: hash,
+            fingerprint: hash.value(),
             last_words,
             twice,
         }

@@ -1,6 +1,5 @@
 //! One check, and how all of them are run.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use futures::future::LocalBoxFuture;
 use super::failure::{Failures, Violation};
 use super::list::checks;
 use super::subject::Subject;
+use crate::panic_text;
 use crate::store::Store;
 
 /// How long one check may take. Each takes milliseconds: beyond this an answer is missing for good.
@@ -43,7 +43,7 @@ impl Check {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Violation::new(format_args!(
                 "the store panicked: {}",
-                words_of(panic.as_ref())
+                panic_text(panic.as_ref())
             ))),
             Err(_) => Err(Violation::new(format_args!(
                 "no answer came within {CHECK_TIME_MAX:?}"
@@ -75,10 +75,4 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) -> Result<(), Failures> {
         let checks = checks().len();
         Err(Failures { failed, checks })
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without words")
 }

@@ -125,16 +125,13 @@ async fn stay_apart(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fnv;
 
     #[test]
     fn the_keys_collide_as_they_are_said_to() {
         let keys =
             |ids: [&str; 2]| ids.map(|id| StreamId::of("account", id).unwrap().key().to_owned());
-        let fnv = |key: &String| {
-            key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
-        };
+        let fnv = |key: &String| Fnv::new().with(key.as_bytes()).value();
         let [one, other] = keys(SAME_FNV);
         assert!(one != other && fnv(&one) == fnv(&other));
         let [one, other] = keys(SAME_CRC);

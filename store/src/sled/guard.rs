@@ -11,7 +11,6 @@
 //! first call here puts a hook before the present one that is silent on a thread while it is inside
 //! [`guarded`], and passes everything else on.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -21,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::index::IndexError;
-use crate::threads;
+use crate::{panic_text, threads};
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -39,7 +38,7 @@ pub(super) fn guarded<T>(
     result.unwrap_or_else(|payload| {
         Err(IndexError {
             operation,
-            reason: format!("sled panicked: {}", text_of(payload.as_ref())),
+            reason: format!("sled panicked: {}", panic_text(payload.as_ref())),
         })
     })
 }
@@ -176,14 +175,6 @@ fn silence_inside() {
             }
         }));
     });
-}
-
-fn text_of(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use chronicler_store::panic_text;
 use harm::{Harm, Target};
 use outcome::Outcome;
 use world::World;
@@ -76,13 +77,7 @@ fn suffer(world: &Arc<World>, target: &Target, harm: Harm, round: u64) -> Outcom
     });
     match hears.recv_timeout(PATIENCE) {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => panic!("{what}: {}", said(panic.as_ref())),
+        Ok(Err(panic)) => panic!("{what}: {}", panic_text(panic.as_ref())),
         Err(_) => panic!("{what}: it hangs"),
     }
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic")
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use chronicler_store::hex;
+
 /// The golden frames in the order of the file, by name.
 pub(crate) fn read() -> Vec<(String, Vec<u8>)> {
     let mut frames: Vec<(String, Vec<u8>)> = Vec::new();
@@ -25,11 +27,7 @@ pub(crate) fn read() -> Vec<(String, Vec<u8>)> {
 /// The bytes of a line, its comment left out.
 pub(crate) fn bytes_of(line: &str) -> Vec<u8> {
     let digits: String = line.split('#').next().unwrap().split_whitespace().collect();
-    assert!(digits.len().is_multiple_of(2), "half a byte: {line}");
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-        .collect()
+    hex::decode(&digits).unwrap()
 }
 
 /// Writes the file anew.
@@ -38,7 +36,7 @@ pub(crate) fn write(frames: &[(&str, Vec<u8>)]) {
     for (name, frame) in frames {
         text += &format!("\n[{name}]\n");
         for row in frame.chunks(32) {
-            text.extend(row.iter().map(|byte| format!("{byte:02x}")));
+            text.push_str(&hex::encode(row));
             text.push('\n');
         }
     }

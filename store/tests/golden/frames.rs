@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion, Timestamp};
 use chronicler_store::frame::{FramePlace, HEADER_BYTES, encode};
-use chronicler_store::{Append, NewEvent, RecordRef, RecordedCommit, SideRecord};
+use chronicler_store::{Append, NewEvent, RecordRef, RecordedCommit, SideRecord, hex};
 
 use super::file;
 use super::history::{Written, history};
@@ -19,7 +19,7 @@ struct Golden {
 fn the_encoder_writes_the_golden_frames() {
     for (golden, encoded) in golden().iter().zip(encoded()) {
         let name = golden.written.name;
-        assert_eq!(hex(&encoded), hex(&golden.frame), "{name}");
+        assert_eq!(hex::encode(&encoded), hex::encode(&golden.frame), "{name}");
     }
 }
 
@@ -98,7 +98,7 @@ fn the_example_of_the_format_page_is_the_first_golden_frame() {
     let (_, example) = page.split_once("```hex\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let bytes: Vec<u8> = example.lines().flat_map(file::bytes_of).collect();
-    assert_eq!(hex(&bytes), hex(&golden()[0].frame));
+    assert_eq!(hex::encode(&bytes), hex::encode(&golden()[0].frame));
 }
 
 #[test]
@@ -279,8 +279,4 @@ fn resealed(frame: Bytes) -> Bytes {
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&frame[..4]), &frame[8..]);
     frame[4..8].copy_from_slice(&checksum.to_le_bytes());
     frame.into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{
     ByName, Codec, CodecError, CodecId, PayloadCodec, decode, decode_shaped, encode, encode_shaped,
 };
+use crate::hex;
 
 fn written<T: Serialize>(value: &T) -> Vec<u8> {
     encode(PayloadCodec::ByName, value).unwrap().to_vec()
@@ -41,7 +42,7 @@ enum Command {
 /// The bytes are on disk: they never change.
 #[test]
 fn c3_golden_bytes_of_values_by_name() {
-    let hex = |bytes: Vec<u8>| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    let hex = |bytes: Vec<u8>| hex::encode(&bytes);
     assert_eq!(hex(written(&Command::Reserve)), "14000752657365727665");
     assert_eq!(
         hex(written(&Command::Pay {

@@ -5,6 +5,7 @@ use std::io;
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use uuid::Uuid;
 
+use crate::Fnv;
 use crate::frame::varint::Cursor;
 use crate::journal::disk::StorageFile;
 use crate::journal::marker::LogEnd;
@@ -58,9 +59,7 @@ pub(crate) struct Footer {
 
 /// The hash of a stream's key in a stream index: 64-bit FNV-1a. On disk.
 pub(crate) fn stream_hash(key: &str) -> u64 {
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    Fnv::new().with(key.as_bytes()).value()
 }
 
 impl Footer {
