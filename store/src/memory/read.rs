@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use super::MemoryStore;
 use super::journal::{Journal, ends_before, in_range, is_before};
+use crate::frame::RecordedCommit;
 use crate::log::FactEntry;
 use crate::query::{AllQuery, CommitStream, Direction, FactQuery, Start, StreamQuery};
 
@@ -48,15 +49,35 @@ pub(super) fn of_all(journal: &Journal, query: &AllQuery) -> Vec<usize> {
             Start::Sequence(sequence) => commit.sequence() >= sequence,
             Start::Time(at) => !is_before(&commit, at),
         };
-        let passes = if commit.event_count() == 0 {
-            query.eventless && query.filter.is_open()
-        } else {
-            query.filter.passes(&commit)
+        let passes = || match commit.event_count() {
+            0 => query.eventless && query.filter.is_open(),
+            _ => query.filter.passes(&commit),
         };
-        begun && passes && commit.first_position() <= query.to
+        begun && commit.first_position() <= query.to && passes()
     };
-    let found = (0..journal.durable_count()).filter(wanted).collect();
+    // Whoever follows the log asks for its end again and again: what lies before that is not looked at.
+    let end = journal.durable_count();
+    let first = match query.start {
+        Start::Position(position) => first_that(journal, |commit| !ends_before(commit, position)),
+        Start::Sequence(sequence) => first_that(journal, |commit| commit.sequence() >= sequence),
+        // Clocks may be set back.
+        Start::Time(_) => 0,
+    };
+    let found = (first..end).filter(wanted).collect();
     in_order(found, query.direction, query.commits_max)
+}
+
+/// The index of the first durable frame for which this holds, as it then does for all after it.
+fn first_that(journal: &Journal, holds: impl Fn(&RecordedCommit) -> bool) -> usize {
+    let (mut low, mut high) = (0, journal.durable_count());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match journal.commit(middle).is_some_and(|commit| holds(&commit)) {
+            true => high = middle,
+            false => low = middle + 1,
+        }
+    }
+    low
 }
 
 /// The facts that a query wants.
