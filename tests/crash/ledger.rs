@@ -1,6 +1,6 @@
 //! What was answered, and what was seen: neither may ever change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -21,6 +21,10 @@ pub(crate) struct Ledger {
     /// Commits of several events, by their name: how many there are of how many.
     groups: HashMap<String, (u64, u64)>,
     answered: u64,
+    /// Events up to this position have outlived a power cut: they lie on the disk.
+    outlived: u64,
+    /// Answered events that were lost with a tail.
+    lost: usize,
 }
 
 impl Ledger {
@@ -36,10 +40,11 @@ impl Ledger {
     /// What was answered and found, in words.
     pub(crate) fn figures(&self) -> String {
         format!(
-            "{} requests answered, {} events, {} commits of several events, all there and whole",
+            "{} requests answered, {} events, {} commits of several events, whole and all there but for {} answered events of tails",
             self.answered,
             self.seen.len(),
-            self.groups.len()
+            self.groups.len(),
+            self.lost
         )
     }
 
@@ -80,6 +85,41 @@ impl Ledger {
             let found = self.seen.get(*position as usize - 1);
             assert_eq!(found, Some(id), "an answered event is lost");
         }
+    }
+
+    /// Reads everything again after a power cut at `Os`: nothing is missing but a tail, and nothing of what has outlived
+    /// a cut before.
+    pub(crate) fn check_but_for_a_tail(&mut self, driver: &mut Client) {
+        let before = std::mem::take(self);
+        self.check(driver, true);
+        let seen = (1..).zip(&before.seen).map(|(position, id)| (position, id));
+        let promised = before.promised.iter().map(|(id, position)| (*position, id));
+        let known: BTreeMap<u64, &String> = seen.chain(promised).collect();
+        let is_there =
+            |(position, id): (&u64, &&String)| self.seen.get(*position as usize - 1) == Some(*id);
+        let gone_from = known.iter().find(|known| !is_there(*known));
+        let gone_from = gone_from.map_or(u64::MAX, |(position, _)| *position);
+        assert!(
+            gone_from > before.outlived,
+            "{gone_from} is gone, and {} events lay on the disk",
+            before.outlived
+        );
+        // Nobody appends these again: of what lay after the first that is gone, nothing may be there.
+        let here: HashSet<&String> = self.seen.iter().collect();
+        for (position, id) in known.range(gone_from..) {
+            let is_ours = id.starts_with("e-");
+            assert!(
+                !is_ours || !here.contains(id),
+                "{position} is there, and {gone_from} is not"
+            );
+        }
+        let kept = known.range(..gone_from).next_back();
+        self.outlived = kept.map_or(0, |(position, _)| *position);
+        self.answered = before.answered;
+        let promised = before.promised.len();
+        self.promised = before.promised;
+        self.promised.retain(|_, position| *position < gone_from);
+        self.lost = before.lost + promised - self.promised.len();
     }
 
     fn see(&mut self, position: u64, event: &Value) {

@@ -26,7 +26,8 @@ use ledger::Ledger;
 use workload::Workload;
 
 /// Rounds in plain `cargo test`.
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 8;
+const ROUNDS_AT_OS: u64 = 4;
 const ROUNDS_IN_SLED: u64 = 6;
 /// After how many rounds everything is read again from the beginning.
 const FULL_EVERY: u64 = 50;
@@ -37,22 +38,28 @@ const ANSWERS_MAX: u64 = 200;
 
 #[test]
 fn k1_h2_h3_h7_killed_at_any_moment_nothing_answered_is_lost_and_nothing_is_half_there() {
-    killed_at_any_moment("journal", ROUNDS);
+    killed_at_any_moment("journal", "fsync", ROUNDS);
+}
+
+#[test]
+fn k1_h2_h3_h7_killed_at_any_moment_the_same_holds_at_os() {
+    killed_at_any_moment("journal", "os", ROUNDS_AT_OS);
 }
 
 #[test]
 fn k1_h2_h3_h7_killed_at_any_moment_the_same_holds_of_a_log_in_sled() {
-    killed_at_any_moment("sled", ROUNDS_IN_SLED);
+    killed_at_any_moment("sled", "fsync", ROUNDS_IN_SLED);
 }
 
-fn killed_at_any_moment(store: &str, rounds: u64) {
+fn killed_at_any_moment(store: &str, durability: &str, rounds: u64) {
     let wanted = std::env::var("CHRONICLER_CRASH_ROUNDS");
     let rounds = wanted.map_or(rounds, |rounds| rounds.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut chance = Chance::new();
     let (mut ledger, mut workload) = (Ledger::default(), Workload::default());
     let began = Instant::now();
-    let mut driver = open(folder.path(), store);
+    let open = || open(folder.path(), store, durability);
+    let mut driver = open();
     workload.begin(&mut driver);
     for round in 1..=rounds {
         let until = 1 + chance.below(ANSWERS_MAX);
@@ -65,7 +72,7 @@ fn killed_at_any_moment(store: &str, rounds: u64) {
         }
         driver.kill();
         workload.interrupted();
-        driver = open(folder.path(), store);
+        driver = open();
         let is_full = round % FULL_EVERY == 0 || round == rounds;
         ledger.check(&mut driver, is_full);
         if is_full {
@@ -78,7 +85,7 @@ fn killed_at_any_moment(store: &str, rounds: u64) {
     ledger.check(&mut driver, true);
     driver.end();
     println!(
-        "{store}: {rounds} kills in {:.0} s: {}; {} requests never answered, {} events of them found in the log",
+        "{store}, {durability}: {rounds} kills in {:.0} s: {}; {} requests never answered, {} events of them found in the log",
         began.elapsed().as_secs_f64(),
         ledger.figures(),
         workload.never_answered(),
@@ -86,8 +93,9 @@ fn killed_at_any_moment(store: &str, rounds: u64) {
     );
 }
 
-fn open(dir: &Path, store: &str) -> Client {
-    let (driver, opened) = Client::start(dir, &[], json!({ "store": store }));
+fn open(dir: &Path, store: &str, durability: &str) -> Client {
+    let options = json!({ "store": store, "durability": durability });
+    let (driver, opened) = Client::start(dir, &[], options);
     assert!(matches!(opened, Some(Ok(_))), "{opened:?}");
     driver
 }

@@ -1,4 +1,5 @@
-//! A process that dies at a named place: before and after each step of a commit, and of what is derived from it.
+//! A process that dies at a named place: before and after each step of a commit, and of what is derived from it. Its
+//! lives are at one level of durability and the other in turn.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ const TIMES: u64 = 1;
 const UNDER_WAY: usize = 32;
 /// Answers after which a process is asked for nothing more, if it is still there.
 const ANSWERS_MAX: u64 = 400;
+/// Levels of durability.
+const LEVELS: [&str; 2] = ["fsync", "os"];
 /// Small, so that some begin and are sealed.
 const SEGMENT_BYTES: u64 = 64 << 10;
 
@@ -29,13 +32,17 @@ fn k1_h2_h3_h7_killed_at_every_named_place_nothing_answered_is_lost_and_views_ar
     workload.begin(&mut driver);
     driver.kill();
     let mut died = BTreeMap::new();
+    let mut levels = LEVELS.iter().cycle().skip(chance.below(2) as usize);
     for _ in 0..times {
+        // So that each place has its turn at either level.
+        levels.next();
         for (_, name) in CrashPlace::ALL {
+            let level = levels.next().unwrap();
             let hit = 1 + chance.below(most_hits(name));
             let dies = format!("{name}:{hit}");
-            println!("{dies}");
+            println!("{dies} at {level}");
             let variables = [("CHRONICLER_DIE_AT", dies.as_str())];
-            let options = json!({ "segment_bytes": SEGMENT_BYTES });
+            let options = json!({ "segment_bytes": SEGMENT_BYTES, "durability": level });
             let (mut driver, opened) = Client::start(folder.path(), &variables, options);
             let is_dead = opened.is_none()
                 || dies_at_work(&mut driver, &mut workload, &mut ledger, &mut chance);
