@@ -122,6 +122,7 @@ impl<T: TableProjection> Definition for Rows<T> {
         );
         let parts = TableParts::<T> {
             store: setup.store.clone(),
+            clock: setup.clock.clone(),
             handlers: Arc::new(self.handlers),
             current: Arc::new(Current::new()),
             fingerprint: setup.fingerprint,

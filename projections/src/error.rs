@@ -190,6 +190,36 @@ pub enum RebuildError {
     },
 }
 
+/// Why a verb about events that were set aside was not carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParkedError {
+    /// There is no projection of this name.
+    #[error("there is no projection {name:?}")]
+    Unknown {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The projection is not running.
+    #[error(
+        "projection {name:?} is not running: start the application again, which tries its parked events again, too"
+    )]
+    NotRunning {
+        /// The projection.
+        name: Arc<str>,
+    },
+    /// The log did not take it.
+    #[error(
+        "what was asked of the parked events of projection {name:?} could not be recorded: {reason}"
+    )]
+    NotRecorded {
+        /// The projection.
+        name: Arc<str>,
+        /// What the log said.
+        reason: Arc<str>,
+    },
+}
+
 /// What stops a run of a projection's worker; it is then restarted by its supervisor, with backoff.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum RunError {

@@ -20,8 +20,9 @@ const REASON_BYTES_MAX: usize = 1_024;
 
 /// What happens to an event that a handler cannot take: it panics, or it answers with an error.
 ///
-/// The default is [`RETRIES_DEFAULT`] retries with doubling backoff, then [`AfterRetries::Park`]. An event
-/// whose payload cannot be decoded is not retried, since nothing can change.
+/// The event and the later ones of its key are set aside at once, so that nobody else waits, and it is tried again. The
+/// default is [`RETRIES_DEFAULT`] retries with doubling backoff, then [`AfterRetries::Park`]. An event whose payload cannot
+/// be decoded is not retried, since nothing can change until the next start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailurePolicy {
     retries: u32,
@@ -33,11 +34,13 @@ pub struct FailurePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AfterRetries {
-    /// The event and every later one of its key are set aside, visibly, while all others flow.
+    /// The event and every later one of its key stay set aside, visibly, while all others flow. They are tried again at the
+    /// next start, and when a person says so.
     Park,
     /// The event is left out for good, visibly; later ones of its key are folded.
     Skip,
-    /// The projection stops where it is, with the reason; its view goes on answering from there.
+    /// The projection stops where it is, with the reason; its view goes on answering from there. Nothing after the event
+    /// is shown while it is tried again, either.
     Stop,
 }
 
@@ -63,15 +66,20 @@ impl FailurePolicy {
         Self { retries, ..self }
     }
 
-    /// The wait before the first retry and the longest one; it doubles in between, and chance makes each shorter by up
-    /// to half. Defaults [`BACKOFF_FIRST_DEFAULT`] and [`BACKOFF_MAX_DEFAULT`]. Nothing of the projection is folded
-    /// meanwhile.
+    /// The wait before the first retry and the longest one; it doubles in between, and chance makes each shorter by up to
+    /// half. Defaults [`BACKOFF_FIRST_DEFAULT`] and [`BACKOFF_MAX_DEFAULT`]. Until then the later events of the same key
+    /// wait and all others are folded; with [`AfterRetries::Stop`] nothing is.
     #[must_use]
     pub fn backoff(self, first: Duration, max: Duration) -> Self {
         Self {
             backoff: Backoff::new(first, max),
             ..self
         }
+    }
+
+    /// What happens when the last retry has failed, too.
+    pub(crate) fn then(&self) -> AfterRetries {
+        self.then
     }
 
     /// What to do after try number `tries` (counted from 1) failed for this reason.
@@ -116,6 +124,11 @@ impl FailureReason {
         Self::Panicked(shortened(panic_text(payload)))
     }
 
+    /// Whether the handler was not even asked, so that it cannot have left the view half changed.
+    pub(crate) fn is_before_the_handler(&self) -> bool {
+        matches!(self, Self::Undecodable(_))
+    }
+
     /// Whether trying again cannot help.
     fn is_final(&self) -> bool {
         matches!(self, Self::Undecodable(_))
@@ -139,6 +152,8 @@ pub(crate) struct EventFailure {
     pub(crate) stream_key: Arc<str>,
     pub(crate) key: Arc<str>,
     pub(crate) reason: FailureReason,
+    /// Whether the view was whole when it failed. If not, another failure before may be why it did.
+    pub(crate) is_certain: bool,
 }
 
 fn shortened(text: &str) -> Arc<str> {

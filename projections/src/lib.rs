@@ -12,6 +12,7 @@ mod fingerprint;
 mod fold;
 mod handlers;
 mod hooks;
+mod ledger;
 mod memory;
 mod options;
 mod parked;
@@ -23,9 +24,9 @@ mod table;
 mod waiting;
 mod worker;
 
-pub use chronicler_runtime::{ParkedEvent, SetAside};
+pub use chronicler_runtime::{ParkedEvent, ParkedGroup, Selection, SetAside};
 pub use definition::PROJECTION_NAME_BYTES_MAX;
-pub use error::{RebuildError, StartError, ViewError, WaitError};
+pub use error::{ParkedError, RebuildError, StartError, ViewError, WaitError};
 pub use event_info::EventInfo;
 pub use failure::{
     AfterRetries, BACKOFF_FIRST_DEFAULT, BACKOFF_MAX_DEFAULT, FailurePolicy, RETRIES_DEFAULT,
@@ -35,12 +36,12 @@ pub use hooks::ProjectionHooks;
 pub use memory::{MemoryView, ViewRef};
 pub use options::{
     BATCH_EVENTS_MAX_DEFAULT, CACHED_ROWS_DEFAULT, FLUSH_BYTES_DEFAULT, FLUSH_EVENTS_DEFAULT,
-    FLUSH_IDLE_DEFAULT, FLUSH_ROWS_DEFAULT, FlushPolicy, ProjectionOptions, WAIT_DEFAULT,
+    FLUSH_IDLE_DEFAULT, FLUSH_ROWS_DEFAULT, FlushPolicy, PARKED_EVENTS_MAX_DEFAULT,
+    ProjectionOptions, WAIT_DEFAULT,
 };
-pub use parked::PARKED_EVENTS_MAX;
 pub use projection::{Projection, TableHandlers, TableProjection};
 pub use registry::{Projections, ProjectionsBuilder};
-pub use status::{ProjectionInfo, ProjectionStatus, StartProgress};
+pub use status::{ProjectionInfo, ProjectionStatus, StartProgress, UNHEALTHY_AFTER, Unhealthy};
 pub use table::{ROW_KEY_BYTES_MAX, SCAN_ROWS_MAX, Table, TablePage, TableView};
 pub use waiting::WAITING_MAX;
 pub use worker::RebuildReport;

@@ -22,6 +22,9 @@ pub const FLUSH_BYTES_DEFAULT: usize = 16 * 1_024 * 1_024;
 pub const FLUSH_IDLE_DEFAULT: Duration = Duration::from_millis(500);
 /// Unchanged rows of a table that are kept decoded, so that folding into them again reads nothing.
 pub const CACHED_ROWS_DEFAULT: usize = 65_536;
+/// Events that one projection sets aside, those that wait for another one and those that are left out included. Each takes
+/// some 300 bytes of memory and a fact in the log. More mean that it is the projection which is broken.
+pub const PARKED_EVENTS_MAX_DEFAULT: usize = 100_000;
 /// How long `at_least` waits when it is not told otherwise.
 pub const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -105,6 +108,7 @@ pub struct ProjectionOptions {
     pub(crate) flush: FlushPolicy,
     pub(crate) batch_events_max: usize,
     pub(crate) cached_rows: usize,
+    pub(crate) parked_events_max: usize,
     pub(crate) in_place: bool,
     pub(crate) order_key: OrderKey,
     pub(crate) hooks: Arc<dyn ProjectionHooks>,
@@ -117,6 +121,7 @@ impl Default for ProjectionOptions {
             flush: FlushPolicy::default(),
             batch_events_max: BATCH_EVENTS_MAX_DEFAULT,
             cached_rows: CACHED_ROWS_DEFAULT,
+            parked_events_max: PARKED_EVENTS_MAX_DEFAULT,
             in_place: false,
             order_key: OrderKey::default(),
             hooks: hooks::none(),
@@ -158,6 +163,15 @@ impl ProjectionOptions {
     pub fn cached_rows(self, rows: usize) -> Self {
         Self {
             cached_rows: rows,
+            ..self
+        }
+    }
+
+    /// The most events that are set aside; with more the projection stops. Default [`PARKED_EVENTS_MAX_DEFAULT`].
+    #[must_use]
+    pub fn parked_events_max(self, events: usize) -> Self {
+        Self {
+            parked_events_max: events,
             ..self
         }
     }

@@ -1,131 +1,185 @@
-//! Events that were set aside: the facts about them in the log, and the ledger that the fold consults.
+//! The facts of the log about events that a view has set aside: whose they are, and how they are read, written and removed.
+//!
+//! Each view has facts of its own: the one that answers, and the one that is built beside it by a rebuild or for another
+//! `VERSION`. So whatever becomes of the one says nothing about the other.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
-use chronicler_runtime::{Clock, ParkedEvent, SetAside, forget_parked, parked_events};
-use chronicler_store::Store;
+use chronicler_runtime::{
+    Clock, ParkedEvent, SetAside, forget_parked, parked_events, record_parked,
+};
+use chronicler_store::{FactKind, FactQuery, Store};
 
 use crate::error::RunError;
-use crate::event_info::EventInfo;
-use crate::options::OrderKey;
+use crate::ledger::Ledger;
 
-/// The most events that one projection sets aside. More mean that it is the projection which is broken, and
-/// it stops.
-pub const PARKED_EVENTS_MAX: usize = 10_000;
+/// Stands between a projection's name and the number of the view, and is in neither.
+const OF_VIEW: char = '\u{1}';
+/// Facts in one commit. Each has at most a few KiB.
+const FACTS_PER_COMMIT: usize = 128;
+/// Commits that are under way at a time, so that they share a sync.
+const COMMITS_AT_A_TIME: usize = 16;
+/// Facts that are read at a time.
+const PAGE: usize = 1_024;
 
-/// What is to be done with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Fold it.
-    Fold,
-    /// It is already set aside.
-    Aside,
-    /// It has to be set aside behind this one.
-    Behind(GlobalPosition),
+/// Under which name the facts of a view are kept.
+pub(crate) fn facts_name(projection: &str, generation: u64) -> Arc<str> {
+    format!("{projection}{OF_VIEW}{generation}").into()
 }
 
-/// What one projection has set aside, as the fold consults it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger {
-    aside: BTreeMap<GlobalPosition, SetAside>,
-    /// The first parked event of each key.
-    blocked: HashMap<Arc<str>, GlobalPosition>,
-    /// Facts of another shape of the projection, to be removed once the events have been folded.
-    stale: Vec<GlobalPosition>,
+/// Where facts are kept, and for whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) projection: &'a str,
+    /// The shape of the projection.
+    pub(crate) fingerprint: u64,
 }
 
-impl Ledger {
-    /// Reads what was set aside under this fingerprint.
+impl Facts<'_> {
+    /// What the view that stands at `position` has set aside.
+    ///
+    /// Facts about events beyond that are of a life that did not come so far with its view: the events come again. They
+    /// are removed before anything else is folded, since nobody could tell later whether they still hold.
     pub(crate) async fn load(
-        store: &dyn Store,
+        &self,
         name: &str,
-        fingerprint: u64,
-    ) -> Result<Self, RunError> {
-        let mut ledger = Self::default();
-        for event in parked_events(store, name).await? {
-            if event.fingerprint == fingerprint {
-                ledger.note(&event);
+        position: GlobalPosition,
+    ) -> Result<Ledger, RunError> {
+        let mut ledger = Ledger::default();
+        let mut gone = Vec::new();
+        for event in parked_events(self.store, name).await? {
+            if event.fingerprint == self.fingerprint && holds(&event, position) {
+                ledger.note(event);
             } else {
-                ledger.stale.push(event.position);
+                ledger.remember(event.position, event.at);
+                gone.push(event.position);
             }
+        }
+        self.forget(name, &gone).await?;
+        if position == GlobalPosition::ZERO {
+            self.inherit(name, &mut ledger).await?;
         }
         Ok(ledger)
     }
 
-    /// Takes an event into the ledger.
-    pub(crate) fn note(&mut self, event: &ParkedEvent) {
-        self.aside.insert(event.position, event.cause);
-        if event.cause == SetAside::Parked {
-            let first = self
-                .blocked
-                .entry(event.key.clone())
-                .or_insert(event.position);
-            *first = (*first).min(event.position);
+    /// Takes over what views before this one of the same shape leave out for good, and since when they had set aside what
+    /// they had.
+    async fn inherit(&self, name: &str, ledger: &mut Ledger) -> Result<(), RunError> {
+        let mut skipped = Vec::new();
+        for other in self.names().await? {
+            if *other == *name {
+                continue;
+            }
+            for event in parked_events(self.store, &other).await? {
+                ledger.remember(event.position, event.at);
+                let is_ours = event.fingerprint == self.fingerprint;
+                if is_ours && event.cause == SetAside::Skipped {
+                    skipped.push(event);
+                }
+            }
         }
+        self.record(name, &skipped).await?;
+        for event in skipped {
+            ledger.note(event);
+        }
+        Ok(())
     }
 
-    /// What is to be done with an event. Costs nothing while nothing is set aside.
-    pub(crate) fn place(&self, info: &EventInfo<'_>, order_key: &OrderKey) -> Place {
-        if self.aside.is_empty() {
-            return Place::Fold;
-        }
-        let position = info.position();
-        if self.aside.contains_key(&position) {
-            return Place::Aside;
-        }
-        if self.blocked.is_empty() {
-            return Place::Fold;
-        }
-        match self.blocked.get(&order_key.of(info)) {
-            Some(first) if *first < position => Place::Behind(*first),
-            _ => Place::Fold,
-        }
+    /// Whether facts of an earlier layout, which did not say whose they are, hold back events of a table of this shape.
+    pub(crate) async fn are_unowned(&self) -> Result<bool, RunError> {
+        let events = parked_events(self.store, self.projection).await?;
+        let mut ours = events
+            .iter()
+            .filter(|event| event.fingerprint == self.fingerprint);
+        Ok(ours.any(|event| event.cause != SetAside::Skipped))
     }
 
-    /// How many events it holds: parked (held ones included) and skipped.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let is_skipped = |cause: &&SetAside| **cause == SetAside::Skipped;
-        let skipped = self.aside.values().filter(is_skipped).count();
-        ((self.aside.len() - skipped) as u64, skipped as u64)
-    }
-
-    /// Whether it can take `more` events.
-    pub(crate) fn has_room(&self, more: usize) -> bool {
-        self.aside.len().saturating_add(more) <= PARKED_EVENTS_MAX
-    }
-
-    /// The facts that a view at `position` no longer needs: those of `before`, or of another shape, that this
-    /// ledger does not hold.
-    pub(crate) fn resolved(
-        &mut self,
-        before: Option<&Self>,
-        position: GlobalPosition,
-    ) -> Vec<GlobalPosition> {
-        let mut gone = std::mem::take(&mut self.stale);
-        if let Some(before) = before {
-            gone.extend(before.aside.keys());
-            gone.extend(&before.stale);
+    /// Under which names this projection has facts.
+    async fn names(&self) -> Result<Vec<Arc<str>>, RunError> {
+        let mut names = Vec::new();
+        for separator in ['\0', OF_VIEW] {
+            let prefix = Bytes::from(format!("{}{separator}", self.projection));
+            let mut query = FactQuery {
+                prefix,
+                limit: PAGE,
+                ..FactQuery::all(FactKind::PARKED)
+            };
+            loop {
+                let page = self.store.facts(query.clone()).await?;
+                query.after = page.last().map(|fact| fact.key.clone());
+                for fact in &page {
+                    let name = fact.key.split(|byte| *byte == 0).next();
+                    let name = name.and_then(|name| std::str::from_utf8(name).ok());
+                    if name != names.last().map(|last: &Arc<str>| &**last) {
+                        names.extend(name.map(Arc::from));
+                    }
+                }
+                if page.len() < PAGE {
+                    break;
+                }
+            }
         }
-        gone.retain(|at| !self.aside.contains_key(at));
-        let (gone, later) = gone.into_iter().partition(|at| *at <= position);
-        self.stale = later;
-        gone
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Removes all facts of this projection but those of one view. Durable when it returns.
+    pub(crate) async fn keep_only(&self, name: &str) -> Result<(), RunError> {
+        for other in self.names().await? {
+            if *other != *name {
+                self.forget_all(&other).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all facts of a view. Durable when it returns.
+    pub(crate) async fn forget_all(&self, name: &str) -> Result<(), RunError> {
+        let events = parked_events(self.store, name).await?;
+        // A follower that has the projection's name says nothing of a shape.
+        let ours = events.iter().filter(|event| event.fingerprint != 0);
+        let positions: Vec<_> = ours.map(|event| event.position).collect();
+        self.forget(name, &positions).await
+    }
+
+    /// Writes facts about these events. Durable when it returns.
+    pub(crate) async fn record(&self, name: &str, events: &[ParkedEvent]) -> Result<(), RunError> {
+        for some in events.chunks(FACTS_PER_COMMIT * COMMITS_AT_A_TIME) {
+            let each = some.chunks(FACTS_PER_COMMIT);
+            let writing = each.map(|facts| record_parked(self.store, self.clock, name, facts));
+            futures::future::try_join_all(writing).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the facts about the events at these positions. Durable when it returns.
+    pub(crate) async fn forget(
+        &self,
+        name: &str,
+        positions: &[GlobalPosition],
+    ) -> Result<(), RunError> {
+        let at = self.clock.now();
+        let event = |position: &GlobalPosition| {
+            ParkedEvent::new(*position, "".into(), "".into(), SetAside::Parked, at)
+        };
+        for some in positions.chunks(FACTS_PER_COMMIT * COMMITS_AT_A_TIME) {
+            let each = some.chunks(FACTS_PER_COMMIT);
+            let removing = each.map(|positions| async {
+                let events: Vec<_> = positions.iter().map(event).collect();
+                forget_parked(self.store, self.clock, name, &events).await
+            });
+            futures::future::try_join_all(removing).await?;
+        }
+        Ok(())
     }
 }
 
-/// Removes the facts about the events at these positions. Durable when it returns.
-pub(crate) async fn forget(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    name: &str,
-    positions: &[GlobalPosition],
-) -> Result<(), RunError> {
-    let event = |position: &GlobalPosition| {
-        let (cause, at) = (SetAside::Parked, clock.now());
-        ParkedEvent::new(*position, "".into(), "".into(), cause, at)
-    };
-    let events: Vec<_> = positions.iter().map(event).collect();
-    Ok(forget_parked(store, clock, name, &events).await?)
+/// Whether a fact says something about a view that stands at this position.
+fn holds(event: &ParkedEvent, position: GlobalPosition) -> bool {
+    event.position <= position || event.cause == SetAside::Skipped
 }

@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chronicler_domain::GlobalPosition;
+use chronicler_domain::{GlobalPosition, Timestamp};
 use chronicler_runtime::{Clock, WorkerHandle, WorkerStatus};
 use chronicler_store::Store;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::error::{ViewError, WaitError};
-use crate::status::{ProjectionInfo, ProjectionStatus, StartProgress};
+use crate::parked::facts_name;
+use crate::status::{ProjectionInfo, ProjectionStatus, StartProgress, UNHEALTHY_AFTER, Unhealthy};
 use crate::waiting::{Ended, Waiting};
 
 /// How the worker is, as far as others need to know.
@@ -26,6 +27,17 @@ enum Phase {
     },
     Restarting(Arc<str>),
     Ended(Ended),
+}
+
+/// What says whether the view moves.
+#[derive(Clone, Copy, Debug, Default)]
+struct Motion {
+    /// The first event that was read and is not folded, and when it happened.
+    oldest: Option<(GlobalPosition, Timestamp)>,
+    /// When the view last came further.
+    moved_at: Timestamp,
+    /// When its worker last went away, or could not go on.
+    halted_at: Option<Timestamp>,
 }
 
 /// The numbers that only grow or are set by the worker.
@@ -49,6 +61,9 @@ pub(crate) struct Progress {
     ready: AtomicBool,
     counters: Counters,
     phase: Mutex<Phase>,
+    motion: Mutex<Motion>,
+    /// Under which name the facts of the view are kept.
+    facts: Mutex<Arc<str>>,
     waiting: Waiting,
     /// Knows when the worker has used up its restarts.
     worker: OnceLock<WorkerHandle>,
@@ -72,6 +87,8 @@ impl Progress {
             ready: AtomicBool::new(false),
             counters: Counters::default(),
             phase: Mutex::default(),
+            motion: Mutex::default(),
+            facts: Mutex::new(facts_name(name, 0)),
             waiting: Waiting::default(),
             worker: OnceLock::new(),
             changed,
@@ -106,12 +123,16 @@ impl Progress {
     /// Notes how far the fold has come while nothing is published yet.
     pub(crate) fn folding(&self, position: GlobalPosition) {
         store(&self.counters.folding, position.get());
+        self.motion.lock().moved_at = self.clock.now();
         self.note();
     }
 
     /// Notes that the view now shows everything up to `position`, of which `folded` events are new. The view
     /// itself must already do so.
     pub(crate) fn publish(&self, position: GlobalPosition, folded: u64) {
+        if position > self.published() {
+            self.motion.lock().moved_at = self.clock.now();
+        }
         store(&self.counters.published, position.get());
         store(&self.counters.folding, position.get());
         self.counters.folded.fetch_add(folded, Ordering::Relaxed);
@@ -125,6 +146,21 @@ impl Progress {
         store(&self.counters.folding, 0);
         store(&self.counters.target, self.head().get());
         self.note();
+    }
+
+    /// Notes which event is the first that was read and is not folded, and when it happened.
+    pub(crate) fn oldest_is(&self, oldest: Option<(GlobalPosition, Timestamp)>) {
+        self.motion.lock().oldest = oldest;
+    }
+
+    /// Notes under which name the facts of the view are kept.
+    pub(crate) fn facts_are(&self, name: &Arc<str>) {
+        *self.facts.lock() = Arc::clone(name);
+    }
+
+    /// Under which name the facts of the view are kept.
+    pub(crate) fn facts(&self) -> Arc<str> {
+        Arc::clone(&self.facts.lock())
     }
 
     /// Notes that the view answers from now on, and shows everything up to `position`.
@@ -148,6 +184,7 @@ impl Progress {
 
     /// Notes that a life of the worker begins, and gives why the last one ended.
     pub(crate) fn began(&self) -> Option<Arc<str>> {
+        self.motion.lock().halted_at = None;
         match std::mem::take(&mut *self.phase.lock()) {
             Phase::Restarting(reason) => Some(reason),
             _ => None,
@@ -164,11 +201,18 @@ impl Progress {
 
     pub(crate) fn restarting(&self, reason: Arc<str>) {
         self.counters.restarts.fetch_add(1, Ordering::Relaxed);
+        self.halted();
         *self.phase.lock() = Phase::Restarting(reason);
+    }
+
+    fn halted(&self) {
+        let mut motion = self.motion.lock();
+        motion.halted_at.get_or_insert(self.clock.now());
     }
 
     /// Notes that the worker will not go on, and tells all who wait. The first end stands.
     pub(crate) fn end(&self, ended: Ended) {
+        self.halted();
         let mut phase = self.phase.lock();
         if !matches!(*phase, Phase::Ended(_)) {
             *phase = Phase::Ended(ended.clone());
@@ -303,10 +347,16 @@ impl Progress {
         let position = self.published();
         let head = self.head();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let status = self.status();
+        let motion = *self.motion.lock();
+        let oldest = motion.oldest.filter(|_| position < head);
+        let now = self.clock.now();
         ProjectionInfo {
             name: self.name.clone(),
             version: self.version,
-            status: self.status(),
+            lag: oldest.map(|(_, happened)| now.since(happened)),
+            unhealthy: unhealthy(&motion, &status, position, head, now),
+            status,
             position,
             head,
             lag_events: head.get().saturating_sub(position.get()),
@@ -350,6 +400,29 @@ impl Progress {
     fn note(&self) {
         self.changed.send_replace(());
     }
+}
+
+/// What holds a view up that is behind and has not moved for a while.
+fn unhealthy(
+    motion: &Motion,
+    status: &ProjectionStatus,
+    position: GlobalPosition,
+    head: GlobalPosition,
+    now: Timestamp,
+) -> Option<Unhealthy> {
+    // An event that nobody has read yet is on its way, unless there is nobody to read it.
+    let (at, since) = match (motion.oldest, motion.halted_at) {
+        (Some((at, happened)), _) => (at, happened),
+        (None, Some(halted_at)) => (position.next(), halted_at),
+        (None, None) => return None,
+    };
+    let still_for = now.since(since.max(motion.moved_at));
+    let is_behind = position < head;
+    (is_behind && still_for >= UNHEALTHY_AFTER).then(|| Unhealthy {
+        position: at,
+        still_for,
+        reason: status.reason().cloned(),
+    })
 }
 
 fn load(counter: &AtomicU64) -> GlobalPosition {

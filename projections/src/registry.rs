@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_runtime::{Runtime, WorkerHandle};
+use chronicler_runtime::{
+    ParkedEvent, ParkedGroup, Runtime, Selection, WorkerHandle, group_parked, parked_events,
+};
 use chronicler_store::ReadError;
 use futures::FutureExt;
 use tokio::sync::watch;
 
 use crate::definition::{Definition, Memory, Rows, Running};
-use crate::error::{RebuildError, StartError, WaitError};
+use crate::error::{ParkedError, RebuildError, StartError, WaitError};
 use crate::memory::MemoryView;
 use crate::options::ProjectionOptions;
 use crate::progress::Progress;
@@ -21,7 +23,7 @@ use crate::projection::{Projection, TableProjection};
 use crate::status::{ProjectionInfo, StartProgress};
 use crate::table::TableView;
 use crate::waiting::Ended;
-use crate::worker::{RebuildReport, Setup};
+use crate::worker::{RebuildReport, Setup, Verb};
 
 /// The projections that are to run. Start it with a runtime.
 #[derive(Default)]
@@ -178,13 +180,67 @@ impl Projections {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn parked(
+    pub async fn parked(&self, name: &str) -> Result<Vec<ParkedEvent>, ReadError> {
+        match self.inner.running.get(name) {
+            Some((setup, _)) => parked_events(&*setup.store, &setup.progress.facts()).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The same in groups, by what they failed with; the largest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn parked_groups(&self, name: &str) -> Result<Vec<ParkedGroup>, ReadError> {
+        Ok(group_parked(&self.parked(name).await?))
+    }
+
+    /// Has what is set aside tried again, in order within each key, and gives how many keys that is, when the first event of
+    /// each was tried. What works is folded at once; what fails waits as before. Only the first event of a key can be tried:
+    /// a selection without it changes nothing for that key.
+    ///
+    /// # Errors
+    /// [`ParkedError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take it back.
+    pub async fn retry_parked(
         &self,
         name: &str,
-    ) -> Result<Vec<chronicler_runtime::ParkedEvent>, ReadError> {
-        match self.inner.running.get(name) {
-            Some((setup, _)) => chronicler_runtime::parked_events(&*setup.store, name).await,
-            None => Ok(Vec::new()),
+        selection: Selection,
+    ) -> Result<usize, ParkedError> {
+        self.order(name, Verb::Retry, selection).await
+    }
+
+    /// Leaves events out that are set aside, for good, and gives how many that is. Those that waited for them are tried.
+    /// Durable when it returns. A [rebuild](Self::rebuild) and another `VERSION` meet the events again.
+    ///
+    /// # Errors
+    /// [`ParkedError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take it back.
+    pub async fn drop_parked(
+        &self,
+        name: &str,
+        selection: Selection,
+    ) -> Result<usize, ParkedError> {
+        self.order(name, Verb::Drop, selection).await
+    }
+
+    async fn order(
+        &self,
+        name: &str,
+        verb: Verb,
+        selection: Selection,
+    ) -> Result<usize, ParkedError> {
+        let Some((setup, _)) = self.inner.running.get(name) else {
+            return Err(ParkedError::Unknown { name: name.into() });
+        };
+        tokio::select! {
+            biased;
+            answer = setup.control.order(verb, selection) => answer,
+            _ = setup.progress.end_of_worker() => Err(ParkedError::NotRunning { name: name.into() }),
         }
     }
 

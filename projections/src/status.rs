@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chronicler_domain::GlobalPosition;
+
+/// How long a view that is behind may stand still before it counts as unhealthy.
+pub const UNHEALTHY_AFTER: Duration = Duration::from_secs(30);
 
 /// What a projection is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +22,10 @@ pub enum ProjectionStatus {
     },
     /// It follows the log.
     Running,
-    /// A handler could not take an event, which will be tried again.
+    /// A handler could not take an event, which will be tried again. The later events of its key wait, and all others are
+    /// folded, unless the failure policy says stop.
     Retrying {
-        /// The event.
+        /// The event; the one that is tried next, if there are several.
         position: GlobalPosition,
         /// How often it was tried.
         tries: u32,
@@ -39,6 +44,44 @@ pub enum ProjectionStatus {
         /// Why.
         reason: Arc<str>,
     },
+}
+
+impl ProjectionStatus {
+    /// Why it is not simply running, if an error is why.
+    pub fn reason(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Retrying { reason, .. }
+            | Self::Restarting { reason }
+            | Self::Failed { reason } => Some(reason),
+            Self::CatchingUp { .. } | Self::Running | Self::Stopped => None,
+        }
+    }
+}
+
+/// What holds up a view that is behind the log and does not move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unhealthy {
+    /// The event in front of which it stands.
+    pub position: GlobalPosition,
+    /// For how long, in the log's time.
+    pub still_for: Duration,
+    /// Why, if that is known. `None`: the handler has not returned.
+    pub reason: Option<Arc<str>>,
+}
+
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (position, still_for) = (self.position, self.still_for);
+        write!(
+            f,
+            "it has stood in front of event {position} for {still_for:?}"
+        )?;
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for ProjectionStatus {
@@ -72,12 +115,16 @@ pub struct ProjectionInfo {
     pub position: GlobalPosition,
     /// The last durable position of the log.
     pub head: GlobalPosition,
-    /// How many events the view is behind the log. An event that is tried again counts once.
+    /// How many events the view is behind the log. Those that are set aside do not count.
     pub lag_events: u64,
+    /// The age of the oldest event that was read and is neither folded nor set aside. `None`: there is none.
+    pub lag: Option<Duration>,
+    /// What holds it up, if it is behind and has not moved for [`UNHEALTHY_AFTER`].
+    pub unhealthy: Option<Unhealthy>,
     /// Events given to its handlers and published since it was started. An event that is tried again counts
     /// once, and a rebuild counts none.
     pub folded_events: u64,
-    /// Events set aside, those held behind another one included.
+    /// Events set aside, those that are tried again and those that wait for another one included.
     pub parked_events: u64,
     /// Events left out for good.
     pub skipped_events: u64,

@@ -1,15 +1,18 @@
 //! Folding into a view in memory without ever showing, or losing, a whole copy.
 //!
-//! Readers hold one copy of the view and the fold works on another. A handler that panics may leave the copy
-//! it worked on torn, so that copy is thrown away, and the fold begins again from the last whole one: the
-//! published copy, or, while nothing is published yet, a safety copy taken every [`SAFETY_EVENTS`] events. The
-//! event that failed is then met once more, with a whole copy taken right before it, so that trying it
-//! again (and going on without it) costs one clone and not a replay.
+//! Readers hold one copy of the view and the fold works on another. A handler that fails may leave the copy
+//! it worked on torn, so that copy is thrown away, and the fold begins again from the last whole one, now without the event
+//! that failed: the published copy, or, while nothing is published yet, a safety copy taken every [`SAFETY_EVENTS`] events.
+//!
+//! Where many events fail, beginning again for each would cost more than everything else. After the first
+//! [`CERTAIN_FAILURES`] of a batch the fold goes on with the torn copy once, only to see which events fail, and sets all
+//! those aside. Such a failure is not certain: the event may have met the torn copy. So it counts as no try.
 //!
 //! After a publication the copy that readers had before is not thrown away: once they have let go of it, the
 //! events that it lacks are folded into it, too, and it is the next one to be published. So a view of any size
 //! is published after every batch without cloning it, at the price of folding each live event twice. While
-//! catching up nobody reads, and events are folded once.
+//! catching up nobody reads, and events are folded once; after a failure the same is done for some batches there, so that
+//! the next failure need not begin far back.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,13 +24,17 @@ use chronicler_store::RecordedCommit;
 use super::view::Published;
 use crate::error::RunError;
 use crate::failure::{EventFailure, FailureReason};
-use crate::fold::{Commits, Fold, FoldEnd, Folded, HeldEvent, Scope, admit, failure, visit};
+use crate::fold::{Aside, Commits, Fold, FoldEnd, Folded, Line, LineEnd, Scope, visit, visit_one};
 use crate::handlers::Handlers;
 use crate::projection::Projection;
 
 /// Events folded between two safety copies while nothing is published. A quarter of a million are folded
 /// again in less than a second.
 const SAFETY_EVENTS: u64 = 262_144;
+/// Failures of one batch for each of which it is folded again with a whole copy.
+const CERTAIN_FAILURES: usize = 4;
+/// Batches after a failure for which a view that nobody sees keeps a whole copy that is no more than a batch behind.
+const CAREFUL_BATCHES: u32 = 4;
 
 /// A copy of the view and how far it has come.
 struct Copy<V> {
@@ -43,18 +50,21 @@ pub(crate) struct MemoryFold<P> {
     initial: Arc<P>,
     published: Arc<Published<P>>,
     is_visible: bool,
+    generation: u64,
     /// The last whole copy.
     base: Copy<Arc<P>>,
     /// The copy that is being folded into; none right after a publication or a failure.
     working: Option<Copy<P>>,
-    /// The copy that was published before, and the commits it lacks.
+    /// The copy that was the last whole one before, and the commits it lacks.
     spare: Option<(Copy<Arc<P>>, Commits)>,
-    /// An event that failed before: a whole copy is taken right before it.
+    /// An event that failed before and after which nothing may be folded: a whole copy is taken right before it.
     suspect: Option<GlobalPosition>,
+    /// Batches for which a whole copy is kept at hand.
+    careful: u32,
 }
 
 impl<P: Projection> MemoryFold<P> {
-    /// A view that begins where readers see it, or from nothing if they do not see it yet.
+    /// The view that answers, as readers see it, or one from nothing if they do not see it yet.
     pub(crate) fn new(
         handlers: Arc<Handlers<P>>,
         initial: Arc<P>,
@@ -67,6 +77,7 @@ impl<P: Projection> MemoryFold<P> {
             (initial.clone(), GlobalPosition::ZERO)
         };
         Self {
+            generation: published.generation(),
             handlers,
             initial,
             published,
@@ -79,6 +90,7 @@ impl<P: Projection> MemoryFold<P> {
             working: None,
             spare: None,
             suspect: None,
+            careful: 0,
         }
     }
 
@@ -87,35 +99,38 @@ impl<P: Projection> MemoryFold<P> {
         if let Some(working) = self.working.take() {
             return working;
         }
-        self.take_spare(scope).unwrap_or_else(|| Copy {
+        self.take_spare(scope).unwrap_or_else(|| self.clone_base())
+    }
+
+    fn clone_base(&self) -> Copy<P> {
+        Copy {
             view: P::clone(&self.base.view),
             position: self.base.position,
             unpublished: self.base.unpublished,
-        })
+        }
     }
 
-    /// The copy published before, brought up to the last whole one; `None` if a reader still has it, if it is
-    /// of another time, or if an event that was folded before now fails.
+    /// The copy from before the last whole one, brought up to it; `None` if a reader still has it, or if an event that was
+    /// folded before now fails.
     fn take_spare(&mut self, scope: &Scope) -> Option<Copy<P>> {
         let (spare, commits) = self.spare.take()?;
-        if self.base.unpublished > 0 {
-            return None;
-        }
         let mut copy = Copy {
             view: Arc::try_unwrap(spare.view).ok()?,
             position: spare.position,
             unpublished: 0,
         };
-        let mut held = Vec::new();
         let all = GlobalPosition::MAX;
-        let folded = fold_until(&self.handlers, scope, &mut copy, &commits, all, &mut held);
+        let mut aside = Aside::default();
+        let folded = fold_until(&self.handlers, scope, &mut copy, &commits, all, &mut aside);
         copy.position = self.base.position;
-        copy.unpublished = 0;
-        folded.is_ok().then_some(copy)
+        copy.unpublished = self.base.unpublished;
+        let is_same = folded.is_ok() && aside.failed.is_empty();
+        is_same.then_some(copy)
     }
 
     /// Keeps a whole copy of what is folded so far.
     fn keep(&mut self, working: &Copy<P>) {
+        self.spare = None;
         self.base = Copy {
             view: Arc::new(working.view.clone()),
             position: working.position,
@@ -128,22 +143,60 @@ impl<P: Projection> MemoryFold<P> {
         scope: &Scope,
         commits: &[RecordedCommit],
         through: GlobalPosition,
-        held: &mut Vec<HeldEvent>,
+        aside: &mut Aside,
+    ) -> FoldEnd {
+        if scope.stops() {
+            return match self.fold_in_order(scope, commits, through, aside) {
+                Ok(()) => FoldEnd::All,
+                Err(failure) => FoldEnd::Failed(failure),
+            };
+        }
+        let from = self.position();
+        loop {
+            let mut working = self.take_working(scope);
+            self.keep_in_time(&working);
+            let all = GlobalPosition::MAX;
+            let folded = fold_until(&self.handlers, scope, &mut working, commits, all, aside);
+            let Err(failure) = folded else {
+                working.position = through;
+                self.working = Some(working);
+                return FoldEnd::All;
+            };
+            let is_far_back = self.base.position < from;
+            working.position = failure.position;
+            aside.fail(scope, failure);
+            self.careful = CAREFUL_BATCHES;
+            if is_far_back || aside.failed.len() >= CERTAIN_FAILURES {
+                see_failures(&self.handlers, scope, working, commits, aside);
+            }
+            if is_far_back {
+                return FoldEnd::Back;
+            }
+            aside.again();
+        }
+    }
+
+    /// Folds a batch where nothing may be folded after an event that failed.
+    fn fold_in_order(
+        &mut self,
+        scope: &Scope,
+        commits: &[RecordedCommit],
+        through: GlobalPosition,
+        aside: &mut Aside,
     ) -> Result<(), EventFailure> {
         let mut working = self.take_working(scope);
-        let since_kept = working.unpublished - self.base.unpublished;
-        if !self.is_visible && since_kept >= SAFETY_EVENTS {
-            self.keep(&working);
-        }
+        self.keep_in_time(&working);
         let suspect = self.suspect.filter(|suspect| *suspect <= through);
+        let handlers = Arc::clone(&self.handlers);
         let folded = suspect.map_or(Ok(()), |suspect| {
             let before = suspect.previous();
-            self.fold_until(scope, &mut working, commits, before, held)?;
+            fold_until(&handlers, scope, &mut working, commits, before, aside)?;
             self.keep(&working);
             Ok(())
         });
         let all = GlobalPosition::MAX;
-        let folded = folded.and_then(|()| self.fold_until(scope, &mut working, commits, all, held));
+        let folded =
+            folded.and_then(|()| fold_until(&handlers, scope, &mut working, commits, all, aside));
         match folded {
             Err(failure) => {
                 self.suspect = Some(failure.position);
@@ -158,26 +211,56 @@ impl<P: Projection> MemoryFold<P> {
         }
     }
 
-    fn fold_until(
-        &self,
-        scope: &Scope,
-        copy: &mut Copy<P>,
-        commits: &[RecordedCommit],
-        until: GlobalPosition,
-        held: &mut Vec<HeldEvent>,
-    ) -> Result<(), EventFailure> {
-        fold_until(&self.handlers, scope, copy, commits, until, held)
+    /// While nobody sees the view, keeps a whole copy from time to time.
+    fn keep_in_time(&mut self, working: &Copy<P>) {
+        let since_kept = working.unpublished - self.base.unpublished;
+        if !self.is_visible && since_kept >= SAFETY_EVENTS {
+            self.keep(working);
+        }
+    }
+
+    /// Makes what is folded the last whole copy, and keeps the one before as the spare.
+    fn settle(&mut self, working: Copy<P>, commits: &Commits, unpublished: u64) {
+        let base = Copy {
+            view: Arc::new(working.view),
+            position: working.position,
+            unpublished,
+        };
+        let before = std::mem::replace(&mut self.base, base);
+        self.spare = Some((before, commits.clone()));
+    }
+
+    /// Folds lines into a copy of the last whole one. Stops after the first that fails and leaves the copy torn.
+    fn fold_lines(&self, lines: &[Line]) -> (Copy<P>, Vec<LineEnd>, bool) {
+        let mut copy = self.clone_base();
+        let mut ends = Vec::new();
+        for line in lines {
+            let end = fold_line(&self.handlers, &mut copy, line, line.events.len());
+            let torn = end.failed.as_ref();
+            let is_torn = torn.is_some_and(|reason| !reason.is_before_the_handler());
+            ends.push(end);
+            if is_torn {
+                return (copy, ends, true);
+            }
+        }
+        (copy, ends, false)
     }
 }
 
 impl<P: Projection> Fold for MemoryFold<P> {
+    const OUTLIVES: bool = false;
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
     fn position(&self) -> GlobalPosition {
         let working = self.working.as_ref().map(|working| working.position);
         working.unwrap_or(self.base.position)
     }
 
     async fn fold(&mut self, scope: &Scope, commits: &Commits, through: GlobalPosition) -> Folded {
-        let mut held = Vec::new();
+        let mut aside = Aside::default();
         if commits.is_empty() {
             // Nothing up to here concerns the view, so no copy is needed to say so.
             match &mut self.working {
@@ -185,23 +268,28 @@ impl<P: Projection> Fold for MemoryFold<P> {
                 None => self.base.position = through,
             }
             let end = FoldEnd::All;
-            return Folded { held, end };
+            return Folded { aside, end };
         }
-        let end = match self.fold_batch(scope, commits, through, &mut held) {
-            Ok(()) => FoldEnd::All,
-            Err(failure) => FoldEnd::Failed(failure),
-        };
-        Folded { held, end }
+        let end = self.fold_batch(scope, commits, through, &mut aside);
+        Folded { aside, end }
     }
 
     fn publish(&mut self, commits: &Commits) -> u64 {
-        if !self.is_visible {
+        if !self.is_visible && self.careful == 0 {
             return 0;
         }
         let Some(working) = self.working.take() else {
-            self.published.move_on(self.base.position);
+            if self.is_visible {
+                self.published.move_on(self.base.position);
+            }
             return 0;
         };
+        if !self.is_visible {
+            self.careful -= 1;
+            let unpublished = working.unpublished;
+            self.settle(working, commits, unpublished);
+            return 0;
+        }
         let newly = working.unpublished;
         if newly == 0 {
             // Nothing concerned the view, so both copies are as good as before.
@@ -210,23 +298,72 @@ impl<P: Projection> Fold for MemoryFold<P> {
             self.working = Some(working);
             return 0;
         }
+        self.settle(working, commits, 0);
+        // Whoever reads the old one still has it; else it is the spare's alone from here on.
+        let (view, position) = (self.base.view.clone(), self.base.position);
+        drop(self.published.replace(view, position));
+        newly
+    }
+
+    async fn take_up(&mut self, lines: Vec<Line>) -> Result<Vec<LineEnd>, RunError> {
+        if let Some(working) = self.working.take() {
+            let unpublished = working.unpublished;
+            self.spare = None;
+            self.base = Copy {
+                view: Arc::new(working.view),
+                position: working.position,
+                unpublished,
+            };
+        }
+        let (mut copy, ends, is_torn) = self.fold_lines(&lines);
+        if ends.iter().all(|end| end.taken == 0) {
+            return Ok(ends);
+        }
+        if is_torn {
+            copy = self.clone_base();
+            for (line, end) in lines.iter().zip(&ends) {
+                let again = fold_line(&self.handlers, &mut copy, line, end.taken);
+                if again.failed.is_some() {
+                    // It does not do twice the same. All of them are tried another time.
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        self.spare = None;
+        self.working = Some(copy);
+        Ok(ends)
+    }
+
+    fn show_taken(&mut self, positions: &[GlobalPosition]) -> u64 {
+        let Some(working) = self.working.take() else {
+            return 0;
+        };
+        let newly = working.unpublished;
         let view = Arc::new(working.view);
-        let before = self.published.get().1;
-        let old = self.published.replace(view.clone(), working.position);
-        self.spare = Some((
-            Copy {
-                view: old,
-                position: before,
-                unpublished: 0,
-            },
-            commits.clone(),
-        ));
+        if self.is_visible {
+            self.published.replace_with_taken(view.clone(), positions);
+        }
         self.base = Copy {
             view,
             position: working.position,
-            unpublished: 0,
+            unpublished: if self.is_visible { 0 } else { newly },
         };
-        newly
+        if self.is_visible { newly } else { 0 }
+    }
+
+    async fn write_taken(&mut self) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    async fn clear_taken(&mut self) -> Result<(), RunError> {
+        if self.is_visible {
+            self.published.clear_taken();
+        }
+        Ok(())
+    }
+
+    async fn settle_taken(&mut self) -> Result<Vec<GlobalPosition>, RunError> {
+        Ok(self.published.taken())
     }
 
     fn take_over(&mut self) -> u64 {
@@ -244,7 +381,8 @@ impl<P: Projection> Fold for MemoryFold<P> {
                 unpublished: 0,
             },
         };
-        self.published.replace(copy.view.clone(), copy.position);
+        self.published
+            .take_over(copy.view.clone(), copy.position, self.generation);
         self.base = copy;
         self.spare = None;
         self.is_visible = true;
@@ -268,12 +406,16 @@ impl<P: Projection> Fold for MemoryFold<P> {
     }
 
     async fn fresh(&mut self) -> Result<Self, RunError> {
-        Ok(Self::new(
+        let fresh = Self::new(
             self.handlers.clone(),
             self.initial.clone(),
             self.published.clone(),
             false,
-        ))
+        );
+        Ok(Self {
+            generation: self.generation + 1,
+            ..fresh
+        })
     }
 
     async fn discard(self) -> Result<(), RunError> {
@@ -285,15 +427,40 @@ impl<P: Projection> Fold for MemoryFold<P> {
     }
 }
 
+/// Folds the rest of these commits into a torn copy, only to see which events fail.
+fn see_failures<P: Projection>(
+    handlers: &Handlers<P>,
+    scope: &Scope,
+    mut torn: Copy<P>,
+    commits: &[RecordedCommit],
+    aside: &mut Aside,
+) {
+    let all = GlobalPosition::MAX;
+    loop {
+        let at = commits.partition_point(|commit| commit.last_position() <= torn.position);
+        let rest = commits.get(at..).unwrap_or_default();
+        let Err(failure) = fold_until(handlers, scope, &mut torn, rest, all, aside) else {
+            return;
+        };
+        torn.position = failure.position;
+        let is_certain = failure.reason.is_before_the_handler();
+        let failure = EventFailure {
+            is_certain,
+            ..failure
+        };
+        aside.fail(scope, failure);
+    }
+}
+
 /// Folds the events of these commits after the copy's position, up to and including `until`, into it. After an
-/// error the copy may be torn.
+/// error the copy may be torn. An event that does not come so far as its handler leaves it whole, and is set aside.
 fn fold_until<P: Projection>(
     handlers: &Handlers<P>,
     scope: &Scope,
     copy: &mut Copy<P>,
     commits: &[RecordedCommit],
     until: GlobalPosition,
-    held: &mut Vec<HeldEvent>,
+    aside: &mut Aside,
 ) -> Result<(), EventFailure> {
     // One frame for the whole batch: where it was is kept outside, and nothing torn is used afterwards.
     let mut at = copy.position;
@@ -307,11 +474,14 @@ fn fold_until<P: Projection>(
                     return ControlFlow::Continue(());
                 }
                 at = event.position();
-                if admit(scope, event, held) {
-                    if let Err(reason) = handler.handle(&mut copy.view, event) {
-                        return ControlFlow::Break(reason);
+                if aside.admits(scope, event) {
+                    match handler.handle(&mut copy.view, event) {
+                        Ok(()) => copy.unpublished += 1,
+                        Err(reason) if reason.is_before_the_handler() && !scope.stops() => {
+                            aside.fail(scope, scope.failure(commits, at, reason));
+                        }
+                        Err(reason) => return ControlFlow::Break(reason),
                     }
-                    copy.unpublished += 1;
                 }
                 ControlFlow::Continue(())
             });
@@ -325,5 +495,38 @@ fn fold_until<P: Projection>(
     let folded = catch_unwind(folding);
     folded
         .unwrap_or_else(|panic| Err(FailureReason::panicked(&*panic)))
-        .map_err(|reason| failure(scope, commits, at, reason))
+        .map_err(|reason| scope.failure(commits, at, reason))
+}
+
+/// Folds the first `most` events of a line.
+fn fold_line<P: Projection>(
+    handlers: &Handlers<P>,
+    copy: &mut Copy<P>,
+    line: &Line,
+    most: usize,
+) -> LineEnd {
+    let mut taken = 0;
+    for event in line.events.iter().take(most) {
+        let folding = AssertUnwindSafe(|| {
+            visit_one(handlers, event, |handler, event| {
+                match handler.handle(&mut copy.view, event) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(reason) => ControlFlow::Break(reason),
+                }
+            })
+        });
+        let folded = catch_unwind(folding);
+        let folded =
+            folded.unwrap_or_else(|panic| ControlFlow::Break(FailureReason::panicked(&*panic)));
+        if let ControlFlow::Break(reason) = folded {
+            let failed = Some(reason);
+            return LineEnd { taken, failed };
+        }
+        copy.unpublished += 1;
+        taken += 1;
+    }
+    LineEnd {
+        taken,
+        failed: None,
+    }
 }

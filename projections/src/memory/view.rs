@@ -14,28 +14,75 @@ use crate::progress::Progress;
 
 /// The copy of the view that answers, and where it stands. Set as a whole.
 pub(crate) struct Published<P> {
-    current: RwLock<(Arc<P>, GlobalPosition)>,
+    current: RwLock<Shown<P>>,
+}
+
+/// What answers.
+struct Shown<P> {
+    view: Arc<P>,
+    position: GlobalPosition,
+    /// Its number; a rebuild has the next one.
+    generation: u64,
+    /// What was taken up into it, and the log may not have forgotten.
+    taken: Vec<GlobalPosition>,
 }
 
 impl<P> Published<P> {
     pub(crate) fn new(initial: Arc<P>) -> Self {
         Self {
-            current: RwLock::new((initial, GlobalPosition::ZERO)),
+            current: RwLock::new(Shown {
+                view: initial,
+                position: GlobalPosition::ZERO,
+                generation: 0,
+                taken: Vec::new(),
+            }),
         }
     }
 
     pub(crate) fn get(&self) -> (Arc<P>, GlobalPosition) {
-        self.current.read().clone()
+        let shown = self.current.read();
+        (shown.view.clone(), shown.position)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.current.read().generation
+    }
+
+    pub(super) fn taken(&self) -> Vec<GlobalPosition> {
+        self.current.read().taken.clone()
     }
 
     /// Puts another copy in place and gives the one that was there.
-    pub(crate) fn replace(&self, view: Arc<P>, position: GlobalPosition) -> Arc<P> {
-        std::mem::replace(&mut *self.current.write(), (view, position)).0
+    pub(super) fn replace(&self, view: Arc<P>, position: GlobalPosition) -> Arc<P> {
+        let mut shown = self.current.write();
+        shown.position = position;
+        std::mem::replace(&mut shown.view, view)
+    }
+
+    /// Puts a copy in place into which these events were taken up.
+    pub(super) fn replace_with_taken(&self, view: Arc<P>, taken: &[GlobalPosition]) {
+        let mut shown = self.current.write();
+        shown.view = view;
+        shown.taken.extend_from_slice(taken);
+    }
+
+    pub(super) fn clear_taken(&self) {
+        self.current.write().taken.clear();
+    }
+
+    /// Puts another view in the place of the one that was there.
+    pub(super) fn take_over(&self, view: Arc<P>, position: GlobalPosition, generation: u64) {
+        *self.current.write() = Shown {
+            view,
+            position,
+            generation,
+            taken: Vec::new(),
+        };
     }
 
     /// Moves on without a change: nothing up to `position` concerns the view.
-    pub(crate) fn move_on(&self, position: GlobalPosition) {
-        self.current.write().1 = position;
+    pub(super) fn move_on(&self, position: GlobalPosition) {
+        self.current.write().position = position;
     }
 }
 

@@ -5,22 +5,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
+use chronicler_runtime::Clock;
 use chronicler_store::{EventRef, RecordedCommit, Store, ViewCheckpoint, ViewName};
 
 use super::changes::{Table, TableFault};
-use super::generation::{Current, Generation};
+use super::generation::{Current, Flushed, Generation};
 use super::row::{RowFault, from_store};
+use super::taken;
 use crate::error::RunError;
 use crate::failure::FailureReason;
-use crate::fold::{Commits, Fold, FoldEnd, Folded, HeldEvent, Scope, admit, failure, visit};
+use crate::fold::{Aside, Commits, Fold, FoldEnd, Folded, Line, LineEnd, Scope, visit, visit_one};
 use crate::handlers::{Handle, Handlers};
 use crate::options::FlushPolicy;
+use crate::parked::Facts;
 use crate::progress::Progress;
 use crate::projection::TableProjection;
 
 /// What does not change from one run of a table's worker to the next.
 pub(crate) struct TableParts<T: TableProjection> {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) handlers: Arc<Handlers<Table<T::Row>>>,
     pub(crate) current: Arc<Current<T::Row>>,
     pub(crate) fingerprint: u64,
@@ -34,6 +38,7 @@ impl<T: TableProjection> Clone for TableParts<T> {
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
+            clock: self.clock.clone(),
             handlers: self.handlers.clone(),
             current: self.current.clone(),
             progress: self.progress.clone(),
@@ -61,8 +66,22 @@ pub(crate) struct TableFold<T: TableProjection> {
 /// which options and variants they have; more would cost time at each start.
 const ROWS_LOOKED_AT: usize = 64;
 
+/// Changed rows after which no more lines are taken up at a time: they are written at once, and twice.
+const TAKEN_ROWS_MAX: usize = 1_024;
+
 /// Assumed until rows have been written.
 const ROW_BYTES_ASSUMED: usize = 256;
+
+impl<T: TableProjection> TableParts<T> {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            store: &*self.store,
+            clock: &*self.clock,
+            projection: T::NAME,
+            fingerprint: self.fingerprint,
+        }
+    }
+}
 
 impl<T: TableProjection> TableFold<T> {
     /// The table as its last run left it, or as the store has it: the oldest generation of this shape. The
@@ -86,9 +105,17 @@ impl<T: TableProjection> TableFold<T> {
         let found = readable::<T>(&parts).await?;
         let newest = found.last().map_or(0, |(view, _)| view.generation);
         let fingerprint = parts.fingerprint;
+        // Facts of an earlier layout may be of another view than this one. Nobody can tell, so it is built again.
+        let is_doubtful = parts.facts().are_unowned().await?;
+        if is_doubtful {
+            tracing::warn!(
+                projection = T::NAME,
+                "an earlier release has set events of a table aside, and the table is built again, once"
+            );
+        }
         let mut ours = found
             .into_iter()
-            .filter(|(_, checkpoint)| checkpoint.fingerprint == fingerprint);
+            .filter(|(_, checkpoint)| checkpoint.fingerprint == fingerprint && !is_doubtful);
         let generation = match ours.next() {
             Some((name, checkpoint)) => {
                 for (leftover, _) in ours {
@@ -115,6 +142,36 @@ impl<T: TableProjection> TableFold<T> {
             unseen: 0,
             is_visible,
             row_bytes: ROW_BYTES_ASSUMED,
+        }
+    }
+
+    /// Works on the table, on a thread that may block.
+    async fn with_table<O: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Table<T::Row>) -> O + Send + 'static,
+    ) -> Result<O, RunError> {
+        let mut table = self.table.take().ok_or(RunError::Thread)?;
+        let working = move || {
+            let out = work(&mut table);
+            (table, out)
+        };
+        let worked = if self.parts.in_place {
+            Ok(working())
+        } else {
+            tokio::task::spawn_blocking(working).await
+        };
+        let (table, out) = worked.map_err(|_| RunError::Thread)?;
+        self.table = Some(table);
+        Ok(out)
+    }
+
+    /// Keeps what was written at hand.
+    fn keep_flushed(&mut self, flushed: Flushed<T::Row>) {
+        if let Some(each) = flushed.bytes.checked_div(flushed.rows.len()) {
+            self.row_bytes = each.max(1);
+        }
+        if let Some(table) = &mut self.table {
+            table.cache(flushed.rows);
         }
     }
 
@@ -148,7 +205,7 @@ async fn readable<T: TableProjection>(
             continue;
         }
         let rows = parts.store.view_rows(view, None, ROWS_LOOKED_AT).await?;
-        let mut rows = rows.into_iter();
+        let mut rows = rows.into_iter().filter(|row| row.key != taken::KEY);
         let unreadable =
             rows.find_map(
                 |row| match from_store::<T::Row>(Some(row), checkpoint.position) {
@@ -186,6 +243,12 @@ async fn begin<T: TableProjection>(
 }
 
 impl<T: TableProjection> Fold for TableFold<T> {
+    const OUTLIVES: bool = true;
+
+    fn generation(&self) -> u64 {
+        self.generation.name.generation
+    }
+
     fn position(&self) -> GlobalPosition {
         self.position
     }
@@ -194,47 +257,37 @@ impl<T: TableProjection> Fold for TableFold<T> {
         if commits.is_empty() {
             self.position = through;
             return Folded {
-                held: Vec::new(),
+                aside: Aside::default(),
                 end: FoldEnd::All,
             };
         }
-        let Some(table) = self.table.take() else {
-            return broken(RunError::Thread);
-        };
         let room = self.parts.flush.rows.max(1);
         let dirty = self.generation.overlay().dirty.len();
-        let mut pass = Pass::<T> {
-            table,
-            handlers: self.parts.handlers.clone(),
-            scope: scope.clone(),
-            position: self.position,
-            folded: 0,
-            held: Vec::new(),
-            rows_max: room.saturating_sub(dirty).max(1),
-        };
-        let commits = commits.clone();
-        let folding = move || {
+        let (position, scope) = (self.position, scope.clone());
+        let (handlers, commits) = (self.parts.handlers.clone(), commits.clone());
+        let folding = self.with_table(move |table| {
+            let mut pass = Pass::<T> {
+                table,
+                handlers: &handlers,
+                scope: &scope,
+                position,
+                folded: 0,
+                aside: Aside::default(),
+                rows_max: room.saturating_sub(dirty).max(1),
+            };
             let end = pass.run(&commits);
-            (pass, end)
+            (end, pass.aside, pass.position, pass.folded)
+        });
+        let (end, aside, position, folded) = match folding.await {
+            Ok(folded) => folded,
+            Err(error) => return broken(error),
         };
-        let folded = if self.parts.in_place {
-            Ok(folding())
-        } else {
-            tokio::task::spawn_blocking(folding).await
-        };
-        let Ok((pass, end)) = folded else {
-            return broken(RunError::Thread);
-        };
-        self.table = Some(pass.table);
-        self.unpublished += pass.folded;
+        self.unpublished += folded;
         self.position = match end {
             FoldEnd::All => through,
-            _ => pass.position,
+            _ => position,
         };
-        Folded {
-            held: pass.held,
-            end,
-        }
+        Folded { aside, end }
     }
 
     fn publish(&mut self, _: &Commits) -> u64 {
@@ -248,6 +301,35 @@ impl<T: TableProjection> Fold for TableFold<T> {
             self.unseen += newly;
             0
         }
+    }
+
+    async fn take_up(&mut self, lines: Vec<Line>) -> Result<Vec<LineEnd>, RunError> {
+        let (position, handlers) = (self.position, self.parts.handlers.clone());
+        let folding =
+            self.with_table(move |table| take_up::<T>(table, &handlers, &lines, position));
+        let ends = folding.await??;
+        let taken: usize = ends.iter().map(|end| end.taken).sum();
+        self.unpublished += taken as u64;
+        Ok(ends)
+    }
+
+    fn show_taken(&mut self, positions: &[GlobalPosition]) -> u64 {
+        self.generation.has_taken(positions);
+        self.publish(&Commits::default())
+    }
+
+    async fn write_taken(&mut self) -> Result<(), RunError> {
+        let flushed = self.generation.write_taken().await?;
+        self.keep_flushed(flushed);
+        Ok(())
+    }
+
+    async fn clear_taken(&mut self) -> Result<(), RunError> {
+        self.generation.clear_taken().await
+    }
+
+    async fn settle_taken(&mut self) -> Result<Vec<GlobalPosition>, RunError> {
+        self.generation.settle_taken().await
     }
 
     fn take_over(&mut self) -> u64 {
@@ -273,12 +355,7 @@ impl<T: TableProjection> Fold for TableFold<T> {
 
     async fn flush(&mut self) -> Result<(), RunError> {
         let flushed = self.generation.flush().await?;
-        if let Some(each) = flushed.bytes.checked_div(flushed.rows.len()) {
-            self.row_bytes = each.max(1);
-        }
-        if let Some(table) = &mut self.table {
-            table.cache(flushed.rows);
-        }
+        self.keep_flushed(flushed);
         Ok(())
     }
 
@@ -309,27 +386,24 @@ impl<T: TableProjection> Fold for TableFold<T> {
 }
 
 /// One batch, folded on a thread that may block.
-struct Pass<T: TableProjection> {
-    table: Table<T::Row>,
-    handlers: Arc<Handlers<Table<T::Row>>>,
-    scope: Scope,
+struct Pass<'a, T: TableProjection> {
+    table: &'a mut Table<T::Row>,
+    handlers: &'a Handlers<Table<T::Row>>,
+    scope: &'a Scope,
     position: GlobalPosition,
     folded: u64,
-    held: Vec<HeldEvent>,
+    aside: Aside,
     /// Changed rows at which it ends after a whole commit.
     rows_max: usize,
 }
 
-impl<T: TableProjection> Pass<T> {
+impl<T: TableProjection> Pass<'_, T> {
     fn run(&mut self, commits: &[RecordedCommit]) -> FoldEnd {
-        let handlers = self.handlers.clone();
+        let handlers = self.handlers;
         for commit in commits {
             let after = self.position;
-            let visited = visit(&handlers, commit, after, |handler, event| {
-                match self.event(commits, handler, event) {
-                    None => ControlFlow::Continue(()),
-                    Some(end) => ControlFlow::Break(end),
-                }
+            let visited = visit(handlers, commit, after, |handler, event| {
+                self.event(commits, handler, event)
             });
             if let ControlFlow::Break(end) = visited {
                 return end;
@@ -342,38 +416,88 @@ impl<T: TableProjection> Pass<T> {
         FoldEnd::All
     }
 
-    /// Folds one event; a reason to end if it cannot be.
+    /// Folds one event, or sets it aside: the changes of an event that fails are forgotten, so that the table is whole.
     fn event(
         &mut self,
         commits: &[RecordedCommit],
         handler: &dyn Handle<Table<T::Row>>,
         event: &EventRef<'_>,
-    ) -> Option<FoldEnd> {
+    ) -> ControlFlow<FoldEnd> {
         let position = event.position();
-        if admit(&self.scope, event, &mut self.held) {
-            // What a panicking handler has changed is staged, and forgotten below.
-            let handling = AssertUnwindSafe(|| handler.handle(&mut self.table, event));
-            let handled = catch_unwind(handling)
-                .unwrap_or_else(|panic| Err(FailureReason::panicked(&*panic)));
-            let (reason, fault) = match handled {
-                Ok(()) => (None, self.table.keep(position).err()),
-                Err(reason) => (Some(reason), self.table.forget()),
-            };
-            let reason = match fault {
-                // The handler saw a row that could not be read, so what it did means nothing.
-                Some(TableFault::Row(fault)) => return Some(FoldEnd::Broken(fault.into())),
-                Some(TableFault::Misuse(rule)) => Some(FailureReason::refused(&rule)),
-                None => reason,
-            };
-            if let Some(reason) = reason {
-                let failed = failure(&self.scope, commits, position, reason);
-                return Some(FoldEnd::Failed(failed));
+        if self.aside.admits(self.scope, event) {
+            match handle::<T>(self.table, handler, event, position) {
+                Err(fault) => return ControlFlow::Break(FoldEnd::Broken(fault.into())),
+                Ok(None) => self.folded += 1,
+                Ok(Some(reason)) => {
+                    let failed = self.scope.failure(commits, position, reason);
+                    if self.scope.stops() {
+                        return ControlFlow::Break(FoldEnd::Failed(failed));
+                    }
+                    self.aside.fail(self.scope, failed);
+                }
             }
-            self.folded += 1;
         }
         self.position = position;
-        None
+        ControlFlow::Continue(())
     }
+}
+
+/// Folds one event, as of a position, and gives why its handler could not take it.
+fn handle<T: TableProjection>(
+    table: &mut Table<T::Row>,
+    handler: &dyn Handle<Table<T::Row>>,
+    event: &EventRef<'_>,
+    position: GlobalPosition,
+) -> Result<Option<FailureReason>, RowFault> {
+    // What a panicking handler has changed is staged, and forgotten below.
+    let handling = AssertUnwindSafe(|| handler.handle(table, event));
+    let handled = catch_unwind(handling);
+    let handled = handled.unwrap_or_else(|panic| Err(FailureReason::panicked(&*panic)));
+    let (reason, fault) = match handled {
+        Ok(()) => (None, table.keep(position).err()),
+        Err(reason) => (Some(reason), table.forget()),
+    };
+    match fault {
+        // The handler saw a row that could not be read, so what it did means nothing.
+        Some(TableFault::Row(fault)) => Err(fault),
+        Some(TableFault::Misuse(rule)) => Ok(Some(FailureReason::refused(&rule))),
+        None => Ok(reason),
+    }
+}
+
+/// Folds lines, as of the table's position, until so many rows are changed that they should be written.
+fn take_up<T: TableProjection>(
+    table: &mut Table<T::Row>,
+    handlers: &Handlers<Table<T::Row>>,
+    lines: &[Line],
+    position: GlobalPosition,
+) -> Result<Vec<LineEnd>, RunError> {
+    let mut ends = Vec::new();
+    for line in lines {
+        let mut end = LineEnd {
+            taken: 0,
+            failed: None,
+        };
+        for event in &line.events {
+            let visited = visit_one(handlers, event, |handler, event| {
+                match handle::<T>(table, handler, event, position) {
+                    Ok(None) => ControlFlow::Continue(()),
+                    Ok(Some(reason)) => ControlFlow::Break(Ok(reason)),
+                    Err(fault) => ControlFlow::Break(Err(fault)),
+                }
+            });
+            if let ControlFlow::Break(failed) = visited {
+                end.failed = Some(failed?);
+                break;
+            }
+            end.taken += 1;
+        }
+        ends.push(end);
+        if table.changed_rows() >= TAKEN_ROWS_MAX {
+            break;
+        }
+    }
+    Ok(ends)
 }
 
 impl From<RowFault> for RunError {
@@ -388,7 +512,7 @@ impl From<RowFault> for RunError {
 
 fn broken(error: RunError) -> Folded {
     Folded {
-        held: Vec::new(),
+        aside: Aside::default(),
         end: FoldEnd::Broken(error),
     }
 }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
 use chronicler_store::test_points::{Promise, is_broken};
 use chronicler_store::{Store, ViewCheckpoint, ViewName, ViewRow};
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::row::{self, RowFault, Versioned};
+use super::taken;
 use crate::error::RunError;
 
 /// A row that was changed since the table was last written.
@@ -45,6 +46,8 @@ pub(super) struct Generation<R> {
     /// is folded, since its checkpoint may or may not be in the store.
     is_in_doubt: AtomicBool,
     is_dropped: AtomicBool,
+    /// Events that were taken up, from when they show until the log has forgotten them as set aside.
+    taken: Mutex<Vec<GlobalPosition>>,
     /// Held while the store is asked whether it still has it: readers wait for the answer.
     looking: tokio::sync::RwLock<()>,
 }
@@ -76,6 +79,7 @@ impl<R> Generation<R> {
             }),
             is_in_doubt: AtomicBool::new(false),
             is_dropped: AtomicBool::new(false),
+            taken: Mutex::default(),
             looking: tokio::sync::RwLock::default(),
         }
     }
@@ -151,6 +155,23 @@ impl<R> Generation<R> {
         Ok(written.await?)
     }
 
+    /// Notes events that were taken up, and show from now on.
+    pub(super) fn has_taken(&self, positions: &[GlobalPosition]) {
+        self.taken.lock().extend_from_slice(positions);
+    }
+
+    /// Forgets what was taken up, in the store, too.
+    pub(super) async fn clear_taken(&self) -> Result<(), RunError> {
+        let position = self.overlay.read().position;
+        let cleared = vec![taken::cleared(position)];
+        let checkpoint = self.checkpoint(position);
+        self.store
+            .write_view(&self.name, cleared, checkpoint)
+            .await?;
+        self.taken.lock().clear();
+        Ok(())
+    }
+
     fn checkpoint(&self, position: GlobalPosition) -> ViewCheckpoint {
         ViewCheckpoint {
             position,
@@ -190,6 +211,33 @@ impl<R: Serialize> Generation<R> {
             rows: rows.collect(),
             bytes,
         })
+    }
+
+    /// Writes what was taken up: first the mark with the positions and all rows, which is one row and so written whole or
+    /// not at all, then the rows. The table must have been written right before that.
+    pub(super) async fn write_taken(&self) -> Result<Flushed<R>, RunError> {
+        let (rows, position) = self.unwritten_rows()?;
+        let positions = self.taken.lock().clone();
+        let mark = vec![taken::mark(&positions, &rows, position)?];
+        let checkpoint = self.checkpoint(position);
+        self.store.write_view(&self.name, mark, checkpoint).await?;
+        self.flush().await
+    }
+
+    /// Finishes what an earlier life has begun to write of events that it took up, and gives those.
+    pub(super) async fn settle_taken(&self) -> Result<Vec<GlobalPosition>, RunError> {
+        let positions = self.taken.lock().clone();
+        if !positions.is_empty() {
+            self.write_taken().await?;
+            return Ok(positions);
+        }
+        let mark = self.store.view_row(&self.name, taken::KEY).await?;
+        let Some((positions, rows)) = taken::read(mark)? else {
+            return Ok(Vec::new());
+        };
+        let checkpoint = self.checkpoint(self.overlay.read().position);
+        self.store.write_view(&self.name, rows, checkpoint).await?;
+        Ok(positions)
     }
 
     fn unwritten_rows(&self) -> Result<(Vec<ViewRow>, GlobalPosition), RunError> {

@@ -5,6 +5,7 @@ mod changes;
 mod fold;
 mod generation;
 mod row;
+mod taken;
 mod view;
 
 pub use changes::Table;

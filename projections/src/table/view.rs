@@ -11,6 +11,7 @@ use chronicler_store::{StoreError, ViewRow};
 
 use super::generation::{Current, Generation};
 use super::row::{self, RowFault};
+use super::taken;
 use crate::error::{ViewError, WaitError};
 use crate::options::WAIT_DEFAULT;
 use crate::progress::Progress;
@@ -105,7 +106,8 @@ impl<T: TableProjection> TableView<T> {
             let until = last.map(|row| row.key.clone());
             let until = until.filter(|key| key.starts_with(prefix));
             let is_wanted = |key: &Bytes| {
-                key.starts_with(prefix)
+                *key != taken::KEY
+                    && key.starts_with(prefix)
                     && after.as_ref().is_none_or(|after| key > after)
                     && until.as_ref().is_none_or(|until| key <= until)
             };

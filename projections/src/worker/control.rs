@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
+use chronicler_runtime::Selection;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::error::RebuildError;
+use crate::error::{ParkedError, RebuildError};
+
+/// Verbs about what is set aside that wait for the worker; more wait for room.
+const ORDERS_MAX: usize = 16;
 
 /// What a finished rebuild says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,20 @@ type Answer = Result<RebuildReport, RebuildError>;
 struct Request {
     answer: oneshot::Sender<Answer>,
     is_cancelled: bool,
+}
+
+/// A verb about what is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Retry,
+    Drop,
+}
+
+/// What is asked about what is set aside, and who waits for the answer.
+pub(crate) struct Order {
+    pub(crate) verb: Verb,
+    pub(crate) selection: Selection,
+    pub(crate) answer: oneshot::Sender<Result<usize, ParkedError>>,
 }
 
 /// What is asked of a worker at present.
@@ -38,6 +56,8 @@ pub(crate) struct Control {
     name: Arc<str>,
     state: Mutex<State>,
     changed: Notify,
+    orders: mpsc::Sender<Order>,
+    ordered: Mutex<mpsc::Receiver<Order>>,
 }
 
 #[derive(Default)]
@@ -49,11 +69,42 @@ struct State {
 
 impl Control {
     pub(crate) fn new(name: Arc<str>) -> Self {
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         Self {
             name,
             state: Mutex::default(),
             changed: Notify::new(),
+            orders,
+            ordered: Mutex::new(ordered),
         }
+    }
+
+    /// Asks for something about what is set aside, and waits for it.
+    pub(crate) async fn order(
+        &self,
+        verb: Verb,
+        selection: Selection,
+    ) -> Result<usize, ParkedError> {
+        let not_running = || ParkedError::NotRunning {
+            name: self.name.clone(),
+        };
+        if self.state.lock().is_closed {
+            return Err(not_running());
+        }
+        let (answer, answered) = oneshot::channel();
+        let order = Order {
+            verb,
+            selection,
+            answer,
+        };
+        self.orders.send(order).await.map_err(|_| not_running())?;
+        self.changed.notify_one();
+        answered.await.unwrap_or_else(|_| Err(not_running()))
+    }
+
+    /// The next order, if there is one.
+    pub(crate) fn ordered(&self) -> Option<Order> {
+        self.ordered.lock().try_recv().ok()
     }
 
     /// Asks for a rebuild and waits for it.
@@ -123,6 +174,11 @@ impl Control {
     /// Answers whoever asked, now and from now on, that the projection is not running.
     pub(crate) fn close(&self) {
         self.state.lock().is_closed = true;
+        let mut ordered = self.ordered.lock();
+        ordered.close();
+        // Whoever waits for one of these is told that nobody carries it out.
+        while ordered.try_recv().is_ok() {}
+        drop(ordered);
         let name = self.name.clone();
         self.answer(Err(RebuildError::NotRunning { name }));
     }

@@ -1,10 +1,11 @@
 //! The worker of a projection: one loop that follows the log, and beside it, at times, a rebuild.
 
+mod aside;
 mod control;
 mod run;
 mod setup;
 mod track;
 
-pub(crate) use control::Control;
 pub use control::RebuildReport;
+pub(crate) use control::{Control, Verb};
 pub(crate) use setup::{Open, Setup};

@@ -1,17 +1,21 @@
 //! One run of a projection's worker: from where the view stands to the stop.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chronicler_domain::GlobalPosition;
 use chronicler_runtime::WorkerContext;
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::control::{Asked, RebuildReport};
+use super::aside;
+use super::control::{Asked, Order, RebuildReport, Verb};
 use super::setup::{Open, Setup};
 use super::track::{Absorbed, Chunk, Track};
-use crate::error::{RebuildError, RunError};
+use crate::error::{ParkedError, RebuildError, RunError};
 use crate::fold::Fold;
-use crate::parked::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::waiting::Ended;
 
 /// A rebuild this close behind the running view goes first until it takes over, so that a view which is
@@ -25,19 +29,22 @@ pub(crate) async fn run<F: Fold>(
     open: &Open<F>,
     ctx: &WorkerContext,
 ) -> Result<(), RunError> {
-    let name = &setup.progress.name;
-    let ledger = Ledger::load(&*setup.store, name, setup.fingerprint).await?;
-    let main = Track::new(setup, open().await?, ledger);
+    let mut fold = open().await?;
+    let ledger = aside::load(setup, &mut fold).await?;
+    let is_visible = setup.progress.is_ready();
     let mut run = Run {
         setup,
         ctx,
-        main,
+        main: Track::new(setup, fold, ledger, is_visible),
         rebuild: None,
+        caught_up: None,
         rebuild_is_next: false,
+        orders: Vec::new(),
     };
-    run.count_set_aside();
+    setup.progress.facts_are(&run.main.facts);
     setup.progress.folding(run.main.fold.position());
     setup.began(ctx, run.main.fold.position());
+    run.try_all().await?;
     let failed = run.follow().await?;
     run.finish(failed).await
 }
@@ -48,8 +55,21 @@ struct Run<'a, F> {
     main: Track<F>,
     /// A view that is built from the beginning, to take the place of the main one.
     rebuild: Option<Track<F>>,
+    /// Where the rebuild first showed as much as the main view. From then on it waits for what failed before that and may
+    /// still work.
+    caught_up: Option<GlobalPosition>,
     /// Whether the rebuild is asked first when both have something.
     rebuild_is_next: bool,
+    /// Retries that somebody asked for and waits for.
+    orders: Vec<Retries>,
+}
+
+/// Retries that somebody asked for.
+struct Retries {
+    /// The keys whose first event was not tried yet.
+    keys: BTreeSet<Arc<str>>,
+    count: usize,
+    answer: oneshot::Sender<Result<usize, ParkedError>>,
 }
 
 /// What the loop woke up for.
@@ -57,6 +77,7 @@ enum Woken {
     Stop,
     Asked,
     Idle,
+    Due,
     Main(Chunk),
     Rebuild(Chunk),
 }
@@ -67,9 +88,10 @@ impl<F: Fold> Run<'_, F> {
         loop {
             self.become_ready().await?;
             self.heed().await?;
+            self.take_up().await?;
             match self.wake().await? {
                 Woken::Stop => return Ok(None),
-                Woken::Asked => {}
+                Woken::Asked | Woken::Due => {}
                 Woken::Idle => self.main.fold.flush().await?,
                 Woken::Main(chunk) => {
                     if let Some(reason) = self.main_batch(chunk).await? {
@@ -83,14 +105,73 @@ impl<F: Fold> Run<'_, F> {
         }
     }
 
+    /// Tries once what an earlier life has set aside: the code may have been mended since.
+    async fn try_all(&mut self) -> Result<(), RunError> {
+        self.main.make_all_due(self.setup);
+        while !self.ctx.stopping().is_cancelled() {
+            let taken = self.main.take_up(self.setup).await?;
+            if taken.keys.is_empty() {
+                break;
+            }
+            self.show(taken.newly);
+            tokio::task::yield_now().await;
+        }
+        self.main.rests_until = None;
+        self.count_set_aside();
+        Ok(())
+    }
+
+    /// Tries what is due of what is set aside.
+    async fn take_up(&mut self) -> Result<(), RunError> {
+        let now = self.setup.clock.monotonic();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.main_takes_up_at()) {
+            let taken = self.main.take_up(self.setup).await?;
+            self.show(taken.newly);
+            self.count_set_aside();
+            self.answer_retries(&taken.keys);
+        }
+        if let Some(rebuild) = &mut self.rebuild
+            && is_due(rebuild.takes_up_at())
+        {
+            rebuild.take_up(self.setup).await?;
+            self.switch_when_ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Shows events that were taken up; the view stands where it did.
+    fn show(&self, newly: u64) {
+        if self.setup.progress.is_ready() && newly > 0 {
+            let position = self.main.fold.position();
+            self.setup.progress.publish(position, newly);
+        }
+    }
+
+    /// When the main view takes something up next. While there is nothing to follow it need not rest.
+    fn main_takes_up_at(&mut self) -> Option<Instant> {
+        self.main.ledger.next_due()?;
+        if self.main.fold.position() >= self.setup.progress.head() {
+            self.main.rests_until = None;
+        }
+        self.main.takes_up_at()
+    }
+
     async fn wake(&mut self) -> Result<Woken, RunError> {
+        // One that waits for its retries lets the main view go on.
+        let is_waiting = self.rebuild_is_waiting();
         let goes_first = self.rebuild.as_ref().is_some_and(|rebuild| {
             let (ahead, at) = (self.main.fold.position(), rebuild.fold.position());
-            ahead.get().saturating_sub(at.get()) <= OVERTAKE_EVENTS
+            let is_close = ahead.get().saturating_sub(at.get()) <= OVERTAKE_EVENTS;
+            is_close && !is_waiting && !rebuild.is_stopped()
         });
+        let of_rebuild = self.rebuild.as_ref().and_then(Track::takes_up_at);
+        let due = [self.main_takes_up_at(), of_rebuild];
+        let due = due.into_iter().flatten().min();
         let is_unwritten = self.main.fold.is_unwritten();
         let stopping = self.ctx.stopping();
-        let events_max = self.setup.options.batch_events_max;
+        let setup = self.setup;
+        let events_max = setup.options.batch_events_max;
         let (main, rebuild) = (&mut self.main, &mut self.rebuild);
         // In turn, so that neither holds up the other; never by chance, so that a simulation can be run again.
         self.rebuild_is_next = !self.rebuild_is_next;
@@ -98,19 +179,21 @@ impl<F: Fold> Run<'_, F> {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => Ok(Woken::Stop),
-                () = self.setup.control.changed() => Ok(Woken::Asked),
-                chunk = next_of(rebuild, events_max) => Ok(Woken::Rebuild(chunk?)),
-                chunk = main.next(events_max), if !goes_first => Ok(Woken::Main(chunk?)),
-                () = idle(self.setup, is_unwritten) => Ok(Woken::Idle),
+                () = setup.control.changed() => Ok(Woken::Asked),
+                chunk = next_of(rebuild, setup) => Ok(Woken::Rebuild(chunk?)),
+                chunk = main.next(setup, events_max), if !goes_first => Ok(Woken::Main(chunk?)),
+                () = until(setup, due) => Ok(Woken::Due),
+                () = idle(setup, is_unwritten) => Ok(Woken::Idle),
             }
         } else {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => Ok(Woken::Stop),
-                () = self.setup.control.changed() => Ok(Woken::Asked),
-                chunk = main.next(events_max), if !goes_first => Ok(Woken::Main(chunk?)),
-                chunk = next_of(rebuild, events_max) => Ok(Woken::Rebuild(chunk?)),
-                () = idle(self.setup, is_unwritten) => Ok(Woken::Idle),
+                () = setup.control.changed() => Ok(Woken::Asked),
+                chunk = main.next(setup, events_max), if !goes_first => Ok(Woken::Main(chunk?)),
+                chunk = next_of(rebuild, setup) => Ok(Woken::Rebuild(chunk?)),
+                () = until(setup, due) => Ok(Woken::Due),
+                () = idle(setup, is_unwritten) => Ok(Woken::Idle),
             }
         }
     }
@@ -130,12 +213,16 @@ impl<F: Fold> Run<'_, F> {
                 progress.folding(fold.position());
             }
         };
-        let absorbing = self.main.absorb(self.setup, self.ctx, chunk, published);
+        progress.oldest_is(chunk.oldest());
+        let absorbing = self.main.absorb(self.setup, chunk, published);
         let absorbed = absorbing.instrument(span).await?;
-        self.count_set_aside();
+        progress.oldest_is(self.main.oldest());
+        if !self.main.is_stopped() {
+            self.count_set_aside();
+        }
         match absorbed {
             Absorbed::Failed(reason) => Ok(Some(reason)),
-            Absorbed::All | Absorbed::Again | Absorbed::Interrupted => Ok(None),
+            Absorbed::All | Absorbed::Again => Ok(None),
         }
     }
 
@@ -146,25 +233,32 @@ impl<F: Fold> Run<'_, F> {
         if progress.is_ready() || position < progress.target() {
             return Ok(());
         }
+        self.main.record_all(self.setup).await?;
         let newly = self.main.fold.take_over();
         progress.ready(position, newly);
         self.setup.options.hooks.ready(&progress.name, position);
+        // The views first: facts of one that is still there may be all that is known of an event.
         self.main.fold.discard_others().await?;
-        let ledger = Arc::make_mut(&mut self.main.ledger);
-        let resolved = ledger.resolved(None, position);
-        forget(self.setup, &resolved).await
+        self.setup.facts().keep_only(&self.main.facts).await
     }
 
     /// Does what was asked.
     async fn heed(&mut self) -> Result<(), RunError> {
+        while let Some(order) = self.setup.control.ordered() {
+            self.carry_out(order).await;
+        }
         let control = &self.setup.control;
         match (control.asked(), self.rebuild.is_some()) {
             (Asked::Rebuild, false) if self.setup.progress.is_ready() => {
                 // What an interrupted rebuild left behind.
                 self.main.fold.discard_others().await?;
                 let fresh = self.main.fold.fresh().await?;
+                let name = self.setup.facts_name(fresh.generation());
+                self.setup.facts().forget_all(&name).await?;
                 // Events that were set aside are tried again: a rebuild is how a mended handler gets them.
-                self.rebuild = Some(Track::new(self.setup, fresh, Ledger::default()));
+                let ledger = Ledger::default();
+                self.rebuild = Some(Track::new(self.setup, fresh, ledger, false));
+                self.caught_up = None;
                 self.setup.progress.rebuilding(Some(GlobalPosition::ZERO));
                 if self.main.fold.position() == GlobalPosition::ZERO {
                     // There is nothing to read: no batch will ever say that it has caught up.
@@ -197,21 +291,46 @@ impl<F: Fold> Run<'_, F> {
             from = rebuild.fold.position().get(),
             through = chunk.through.get(),
         );
-        let absorbing = rebuild.absorb(self.setup, self.ctx, chunk, |_, _| {});
+        let absorbing = rebuild.absorb(self.setup, chunk, |_, _| {});
         let absorbed = absorbing.instrument(span).await?;
-        progress.running();
         let position = rebuild.fold.position();
         progress.rebuilding(Some(position));
-        if let Absorbed::Failed(reason) = absorbed {
-            let name = progress.name.clone();
-            return self
-                .end_rebuild(RebuildError::Failed { name, reason })
-                .await;
+        match absorbed {
+            Absorbed::Failed(reason) => {
+                let name = progress.name.clone();
+                let error = RebuildError::Failed { name, reason };
+                self.end_rebuild(error).await
+            }
+            Absorbed::Again => {
+                self.count_set_aside();
+                Ok(())
+            }
+            Absorbed::All => self.switch_when_ready().await,
         }
-        if matches!(absorbed, Absorbed::All) && position >= self.main.fold.position() {
-            return self.switch().await;
+    }
+
+    /// Lets the rebuilt view take over when it shows as much as the main one, and nothing that failed on the way may still
+    /// work: no reader is to miss what the old one shows.
+    async fn switch_when_ready(&mut self) -> Result<(), RunError> {
+        let Some(rebuild) = &self.rebuild else {
+            return Ok(());
+        };
+        if rebuild.fold.position() < self.main.fold.position() {
+            return Ok(());
         }
-        Ok(())
+        self.caught_up.get_or_insert(rebuild.fold.position());
+        if self.rebuild_is_waiting() {
+            return Ok(());
+        }
+        self.switch().await
+    }
+
+    /// Whether the rebuild has come far enough once, and only waits for what may still work.
+    fn rebuild_is_waiting(&self) -> bool {
+        let (Some(rebuild), Some(caught_up)) = (&self.rebuild, self.caught_up) else {
+            return false;
+        };
+        rebuild.ledger.is_retrying_through(caught_up)
     }
 
     /// Puts the rebuilt view in the place of the old one, which no reader has seen further than this.
@@ -222,17 +341,22 @@ impl<F: Fold> Run<'_, F> {
         if rebuilt.fold.is_unwritten() {
             rebuilt.fold.flush().await?;
         }
+        rebuilt.record_all(self.setup).await?;
         let position = rebuilt.fold.position();
         rebuilt.fold.take_over();
         let old = std::mem::replace(&mut self.main, rebuilt);
         let progress = &self.setup.progress;
+        progress.facts_are(&self.main.facts);
+        progress.oldest_is(self.main.oldest());
         progress.publish(position, 0);
         progress.rebuilding(None);
         old.fold.discard().await?;
-        let ledger = Arc::make_mut(&mut self.main.ledger);
-        let resolved = ledger.resolved(Some(&old.ledger), position);
-        forget(self.setup, &resolved).await?;
+        self.setup.facts().keep_only(&self.main.facts).await?;
         self.count_set_aside();
+        // Whoever asked for retries of the old one got them with the rebuild.
+        for retries in std::mem::take(&mut self.orders) {
+            drop(retries.answer.send(Ok(retries.count)));
+        }
         self.setup.options.hooks.rebuilt(&progress.name, position);
         self.setup.control.answer(Ok(RebuildReport { position }));
         Ok(())
@@ -240,20 +364,83 @@ impl<F: Fold> Run<'_, F> {
 
     async fn end_rebuild(&mut self, error: RebuildError) -> Result<(), RunError> {
         self.setup.progress.rebuilding(None);
-        if let Some(rebuild) = self.rebuild.take() {
-            rebuild.fold.discard().await?;
-        }
+        self.discard_rebuild().await?;
+        self.count_set_aside();
         self.setup.control.answer(Err(error));
         Ok(())
     }
 
+    /// Removes what a rebuild has in the store and in the log.
+    async fn discard_rebuild(&mut self) -> Result<(), RunError> {
+        let Some(rebuild) = self.rebuild.take() else {
+            return Ok(());
+        };
+        let facts = rebuild.facts;
+        rebuild.fold.discard().await?;
+        self.setup.facts().forget_all(&facts).await
+    }
+
+    /// Carries out what is asked about what is set aside.
+    async fn carry_out(&mut self, order: Order) {
+        let Order {
+            verb,
+            selection,
+            answer,
+        } = order;
+        match verb {
+            Verb::Retry => {
+                let now = self.setup.clock.monotonic();
+                let ledger = Arc::make_mut(&mut self.main.ledger);
+                let keys = ledger.make_due(now, |event| selection.names(event));
+                let retries = Retries {
+                    count: keys.len(),
+                    keys: keys.into_iter().collect(),
+                    answer,
+                };
+                self.main.rests_until = None;
+                self.orders.push(retries);
+                self.answer_retries(&[]);
+            }
+            Verb::Drop => {
+                let events = self.main.ledger.selected(&selection);
+                let count = events.len();
+                let left_out = self.main.leave_out(self.setup, events).await;
+                self.count_set_aside();
+                let left_out = left_out.map(|()| count);
+                // Whoever asked may have gone; it is done all the same.
+                drop(
+                    answer.send(left_out.map_err(|error| ParkedError::NotRecorded {
+                        name: self.setup.progress.name.clone(),
+                        reason: error.to_string().into(),
+                    })),
+                );
+            }
+        }
+    }
+
+    /// Answers whoever waits until these keys were tried.
+    fn answer_retries(&mut self, tried: &[Arc<str>]) {
+        let (ledger, mut waiting) = (&self.main.ledger, Vec::new());
+        for mut retries in std::mem::take(&mut self.orders) {
+            for key in tried {
+                retries.keys.remove(key);
+            }
+            // A key may have been freed otherwise.
+            retries.keys.retain(|key| ledger.first(key).is_some());
+            if retries.keys.is_empty() {
+                drop(retries.answer.send(Ok(retries.count)));
+            } else {
+                waiting.push(retries);
+            }
+        }
+        self.orders = waiting;
+    }
+
     /// The end of the last run: writes what is published, and says how it ended.
     async fn finish(mut self, failed: Option<Arc<str>>) -> Result<(), RunError> {
-        let (progress, hooks) = (&self.setup.progress, &self.setup.options.hooks);
         self.setup.control.close();
-        if let Some(rebuild) = self.rebuild.take() {
-            rebuild.fold.discard().await?;
-        }
+        self.discard_rebuild().await?;
+        let (progress, hooks) = (&self.setup.progress, &self.setup.options.hooks);
         progress.rebuilding(None);
         if self.main.fold.is_unwritten() {
             self.main.fold.flush().await?;
@@ -273,19 +460,33 @@ impl<F: Fold> Run<'_, F> {
         Ok(())
     }
 
+    /// Says how much is set aside, and what is tried again.
     fn count_set_aside(&self) {
-        let (parked, skipped) = self.main.ledger.counts();
-        self.setup.progress.set_aside(parked, skipped);
+        let (ledger, progress) = (&self.main.ledger, &self.setup.progress);
+        let (parked, skipped) = ledger.counts();
+        progress.set_aside(parked, skipped);
+        match ledger.retrying() {
+            Some(event) => {
+                progress.retrying(event.position, event.tries, Arc::clone(&event.reason));
+            }
+            None if self.main.is_stopped() => {}
+            None => progress.running(),
+        }
     }
 }
 
 /// The next batch of a rebuild; for ever if there is none.
-async fn next_of<F: Fold>(
-    track: &mut Option<Track<F>>,
-    events_max: usize,
-) -> Result<Chunk, RunError> {
+async fn next_of<F: Fold>(track: &mut Option<Track<F>>, setup: &Setup) -> Result<Chunk, RunError> {
     match track {
-        Some(track) => Ok(track.next(events_max).await?),
+        Some(track) => Ok(track.next(setup, setup.options.batch_events_max).await?),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until something is taken up; for ever if nothing is.
+async fn until(setup: &Setup, due: Option<Instant>) {
+    match due {
+        Some(due) => setup.sleep_until(due).await,
         None => std::future::pending().await,
     }
 }
@@ -296,10 +497,4 @@ async fn idle(setup: &Setup, is_unwritten: bool) {
         return std::future::pending().await;
     }
     setup.clock.sleep(setup.options.flush.idle).await;
-}
-
-/// Removes the facts about events that are no longer set aside.
-async fn forget(setup: &Setup, resolved: &[GlobalPosition]) -> Result<(), RunError> {
-    let name = &setup.progress.name;
-    parked::forget(&*setup.store, &*setup.clock, name, resolved).await
 }

@@ -1,6 +1,7 @@
 //! What does not change from one run of a projection's worker to the next.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chronicler_domain::GlobalPosition;
 use chronicler_runtime::{
@@ -15,8 +16,12 @@ use super::run::run;
 use crate::error::RunError;
 use crate::fold::Fold;
 use crate::options::ProjectionOptions;
+use crate::parked::{Facts, facts_name};
 use crate::progress::Progress;
 use crate::waiting::Ended;
+
+/// A wait that nobody sees the end of: a hundred years.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Makes the view that a run begins with.
 pub(crate) type Open<F> =
@@ -41,6 +46,36 @@ impl Setup {
             after,
             filter: self.filter.clone(),
         })
+    }
+
+    /// The facts about what this projection has set aside.
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            store: &*self.store,
+            clock: &*self.clock,
+            projection: &self.progress.name,
+            fingerprint: self.fingerprint,
+        }
+    }
+
+    /// Under which name a view of this projection has its facts.
+    pub(super) fn facts_name(&self, generation: u64) -> Arc<str> {
+        facts_name(&self.progress.name, generation)
+    }
+
+    /// The time so long after now.
+    pub(super) fn after(&self, wait: Duration) -> Instant {
+        let now = self.clock.monotonic();
+        // One that no clock can show is as good as never.
+        now.checked_add(wait).unwrap_or(now + NEVER)
+    }
+
+    /// Waits until a time.
+    pub(super) async fn sleep_until(&self, at: Instant) {
+        let now = self.clock.monotonic();
+        if at > now {
+            self.clock.sleep(at.saturating_duration_since(now)).await;
+        }
     }
 
     /// Starts the worker, which is started again after an error or a panic, from where the view stands.

@@ -1,26 +1,25 @@
-//! One view on its way through the log: reads a batch, folds it as often as it takes, shows it.
+//! One view on its way through the log: reads a batch, folds it, shows it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
-use chronicler_domain::GlobalPosition;
-use chronicler_runtime::{ParkedEvent, SetAside, Subscription, WorkerContext, record_parked};
+use chronicler_domain::{GlobalPosition, Timestamp};
+use chronicler_runtime::Subscription;
 use chronicler_store::{ReadError, RecordedCommit};
 
 use super::setup::Setup;
 use crate::error::RunError;
-use crate::failure::{AfterRetries, EventFailure, Verdict};
-use crate::fold::{Commits, Fold, FoldEnd, HeldEvent, Scope};
-use crate::parked::{Ledger, PARKED_EVENTS_MAX};
+use crate::failure::{EventFailure, Verdict};
+use crate::fold::{Commits, Fold, FoldEnd, Scope};
+use crate::ledger::Ledger;
 
 /// What became of a batch.
 pub(super) enum Absorbed {
     /// It is folded and published.
     All,
-    /// The fold stands before the batch, which has to be read again.
+    /// Some of it has to be folded again.
     Again,
-    /// The worker is to stop, with the batch not folded.
-    Interrupted,
     /// The failure policy says that the view must not go on.
     Failed(Arc<str>),
 }
@@ -29,12 +28,19 @@ pub(super) enum Absorbed {
 pub(super) struct Track<F> {
     pub(super) fold: F,
     pub(super) ledger: Arc<Ledger>,
+    /// Under which name its facts are kept.
+    pub(super) facts: Arc<str>,
+    /// Whether what is set aside is recorded at once. A view in memory that nobody sees needs that only when it takes over.
+    pub(super) is_recorded: bool,
+    /// Before that time nothing is taken up, so that it does not cost the others more than a share.
+    pub(super) rests_until: Option<Instant>,
     subscription: Subscription,
     /// What was read and is not folded yet, and how far it reaches.
     pending: VecDeque<RecordedCommit>,
     pending_through: GlobalPosition,
-    /// How often each event that failed since the last publication was tried.
-    tries: BTreeMap<GlobalPosition, u32>,
+    /// The event in front of which the view stands until it is tried again, and how often it was.
+    stopped_at: Option<(GlobalPosition, u32)>,
+    resumes_at: Option<Instant>,
 }
 
 /// Commits with how far they reach.
@@ -43,23 +49,47 @@ pub(super) struct Chunk {
     pub(super) through: GlobalPosition,
 }
 
+impl Chunk {
+    /// The first event and when it happened; `None` if there is none.
+    pub(super) fn oldest(&self) -> Option<(GlobalPosition, Timestamp)> {
+        oldest(self.commits.first())
+    }
+}
+
+fn oldest(commit: Option<&RecordedCommit>) -> Option<(GlobalPosition, Timestamp)> {
+    commit.map(|commit| (commit.first_position(), commit.timestamp()))
+}
+
 impl<F: Fold> Track<F> {
-    pub(super) fn new(setup: &Setup, fold: F, ledger: Ledger) -> Self {
+    pub(super) fn new(setup: &Setup, fold: F, ledger: Ledger, is_visible: bool) -> Self {
         Self {
             subscription: setup.subscribe(fold.position()),
             pending: VecDeque::new(),
             pending_through: fold.position(),
+            facts: setup.facts_name(fold.generation()),
+            is_recorded: F::OUTLIVES || is_visible,
             fold,
             ledger: Arc::new(ledger),
-            tries: BTreeMap::new(),
+            rests_until: None,
+            stopped_at: None,
+            resumes_at: None,
         }
     }
 
-    /// The next batch, of at most so many events; waits until there is one.
+    /// The next batch, of at most so many events; waits until there is one, and until an event that failed may be tried
+    /// again.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub(super) async fn next(&mut self, events_max: usize) -> Result<Chunk, ReadError> {
+    pub(super) async fn next(
+        &mut self,
+        setup: &Setup,
+        events_max: usize,
+    ) -> Result<Chunk, ReadError> {
+        if let Some(at) = self.resumes_at {
+            setup.sleep_until(at).await;
+            self.resumes_at = None;
+        }
         if self.pending.is_empty() {
             let batch = self.subscription.next().await?;
             self.pending = batch.commits.into();
@@ -81,17 +111,26 @@ impl<F: Fold> Track<F> {
         Ok(Chunk { commits, through })
     }
 
+    /// Whether it waits until an event may be tried again after which nothing is folded.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped_at.is_some()
+    }
+
+    /// The first event that was read and is not folded, and when it happened.
+    pub(super) fn oldest(&self) -> Option<(GlobalPosition, Timestamp)> {
+        oldest(self.pending.front())
+    }
+
     /// Reads again, from where the fold stands.
     fn read_again(&mut self, setup: &Setup) {
         self.pending.clear();
         self.subscription = setup.subscribe(self.fold.position());
     }
 
-    /// Folds a batch and publishes it. A stop ends a wait between two tries.
+    /// Folds a batch and publishes it.
     pub(super) async fn absorb(
         &mut self,
         setup: &Setup,
-        ctx: &WorkerContext,
         chunk: Chunk,
         mut published: impl FnMut(&mut F, u64) + Send,
     ) -> Result<Absorbed, RunError> {
@@ -101,7 +140,8 @@ impl<F: Fold> Track<F> {
             let scope = self.scope(setup);
             let folded = self.fold.fold(&scope, &commits, chunk.through).await;
             drop(scope);
-            if let Some(reason) = self.hold(setup, folded.held).await? {
+            // Recorded before anything after them is published.
+            if let Some(reason) = self.set_aside(setup, folded.aside).await? {
                 return Ok(Absorbed::Failed(reason));
             }
             match folded.end {
@@ -111,27 +151,28 @@ impl<F: Fold> Track<F> {
                     published(&mut self.fold, newly);
                     self.fold.flush().await?;
                 }
+                FoldEnd::Back => {
+                    self.read_again(setup);
+                    return Ok(Absorbed::Again);
+                }
                 FoldEnd::Broken(error) => return Err(error),
                 FoldEnd::Failed(failure) => {
-                    let is_first = !self.tries.contains_key(&failure.position);
+                    let is_first = self.stopped_at.is_none_or(|(at, _)| at != failure.position);
                     if is_first && self.fold.position() >= from {
-                        let before = self.fold_before(setup, &commits, failure.position).await?;
-                        if let Some(before) = before {
-                            let newly = self.fold.publish(&before);
-                            published(&mut self.fold, newly);
+                        match self.fold_before(setup, &commits, failure.position).await? {
+                            Before::Nothing => {}
+                            Before::Folded(before) => {
+                                let newly = self.fold.publish(&before);
+                                published(&mut self.fold, newly);
+                            }
+                            Before::NoRoom(reason) => return Ok(Absorbed::Failed(reason)),
                         }
                     }
-                    if let Some(absorbed) = self.failed(setup, ctx, failure).await? {
-                        return Ok(absorbed);
-                    }
-                    if self.fold.position() < from {
-                        self.read_again(setup);
-                        return Ok(Absorbed::Again);
-                    }
+                    return Ok(self.stop_or_wait(setup, failure, from, &commits));
                 }
             }
         }
-        self.tries.clear();
+        self.stopped_at = None;
         let newly = self.fold.publish(&commits);
         published(&mut self.fold, newly);
         if self.fold.wants_flush() {
@@ -147,119 +188,76 @@ impl<F: Fold> Track<F> {
         setup: &Setup,
         commits: &[RecordedCommit],
         position: GlobalPosition,
-    ) -> Result<Option<Commits>, RunError> {
+    ) -> Result<Before, RunError> {
         let failed = commits
             .iter()
             .position(|commit| commit.last_position() >= position);
         let Some((whole, rest)) = failed.and_then(|at| commits.split_at_checked(at)) else {
-            return Ok(None);
+            return Ok(Before::Nothing);
         };
         let boundary = rest
             .first()
             .map(|commit| commit.first_position().previous());
         let Some(boundary) = boundary.filter(|at| self.fold.position() <= *at) else {
-            return Ok(None);
+            return Ok(Before::Nothing);
         };
         let whole: Commits = Arc::new(whole.to_vec());
         let scope = self.scope(setup);
         let folded = self.fold.fold(&scope, &whole, boundary).await;
-        self.hold(setup, folded.held).await?;
-        Ok(matches!(folded.end, FoldEnd::All).then_some(whole))
+        drop(scope);
+        if let Some(reason) = self.set_aside(setup, folded.aside).await? {
+            return Ok(Before::NoRoom(reason));
+        }
+        Ok(match folded.end {
+            FoldEnd::All => Before::Folded(whole),
+            _ => Before::Nothing,
+        })
     }
 
     fn scope(&self, setup: &Setup) -> Scope {
         Scope {
             ledger: self.ledger.clone(),
             order_key: setup.options.order_key.clone(),
+            failure: setup.options.failure.clone(),
         }
     }
 
-    /// Decides about an event that failed; `None` means: fold again.
-    async fn failed(
+    /// Decides about an event after which nothing may be folded: it is tried again later, or the view ends here.
+    fn stop_or_wait(
         &mut self,
         setup: &Setup,
-        ctx: &WorkerContext,
         failure: EventFailure,
-    ) -> Result<Option<Absorbed>, RunError> {
-        let tries = self.tries.entry(failure.position).or_insert(0);
-        *tries += 1;
-        let tries = *tries;
-        let reason: Arc<str> = failure.reason.to_string().into();
+        from: GlobalPosition,
+        commits: &[RecordedCommit],
+    ) -> Absorbed {
         let position = failure.position;
-        let name = &setup.progress.name;
-        let cause = match setup.options.failure.after(tries, &failure.reason) {
-            Verdict::RetryAfter(wait) => {
-                tracing::warn!(projection = %name, %position, tries, %reason, "an event failed and is tried again");
-                setup.progress.retrying(position, tries, reason);
-                let stopping = ctx.stopping();
-                let interrupted = tokio::select! {
-                    biased;
-                    () = setup.clock.sleep(ctx.jitter().shorten(wait)) => false,
-                    () = stopping.cancelled() => true,
-                };
-                if interrupted {
-                    return Ok(Some(Absorbed::Interrupted));
-                }
-                setup.progress.running();
-                return Ok(None);
-            }
-            Verdict::Done(AfterRetries::Stop) => {
-                let reason = format!("event {position} failed after {tries} tries: {reason}");
-                return Ok(Some(Absorbed::Failed(reason.into())));
-            }
-            Verdict::Done(AfterRetries::Park) => SetAside::Parked,
-            Verdict::Done(AfterRetries::Skip) => SetAside::Skipped,
+        let before = self.stopped_at.filter(|(at, _)| *at == position);
+        let tries = before.map_or(1, |(_, tries)| tries + 1);
+        let reason: Arc<str> = failure.reason.to_string().into();
+        let Verdict::RetryAfter(wait) = setup.options.failure.after(tries, &failure.reason) else {
+            let reason = format!("event {position} failed after {tries} tries: {reason}");
+            return Absorbed::Failed(reason.into());
         };
-        tracing::error!(projection = %name, %position, tries, %reason, ?cause, "an event is set aside");
-        let at = setup.clock.now();
-        let event = ParkedEvent::new(position, failure.stream_key, failure.key, cause, at);
-        let mut event = event.failed(&reason, tries, at);
-        event.fingerprint = setup.fingerprint;
-        let refused = self.set_aside(setup, vec![event]).await?;
-        Ok(refused.map(Absorbed::Failed))
-    }
-
-    /// Sets aside events that have to wait behind others.
-    async fn hold(
-        &mut self,
-        setup: &Setup,
-        held: Vec<HeldEvent>,
-    ) -> Result<Option<Arc<str>>, RunError> {
-        if held.is_empty() {
-            return Ok(None);
-        }
-        let at = setup.clock.now();
-        let events = held.into_iter().map(|held| {
-            let cause = SetAside::Held {
-                behind: held.behind,
-            };
-            let mut event = ParkedEvent::new(held.position, held.stream_key, held.key, cause, at);
-            event.fingerprint = setup.fingerprint;
-            event
-        });
-        let events = events.collect();
-        self.set_aside(setup, events).await
-    }
-
-    /// Records events as set aside, durably, before anything after them is published; a reason if there is no
-    /// room for them.
-    async fn set_aside(
-        &mut self,
-        setup: &Setup,
-        events: Vec<ParkedEvent>,
-    ) -> Result<Option<Arc<str>>, RunError> {
-        if !self.ledger.has_room(events.len()) {
-            let reason = format!(
-                "more than {PARKED_EVENTS_MAX} events would be set aside: mend the projection, raise its VERSION and start again"
-            );
-            return Ok(Some(reason.into()));
-        }
         let name = &setup.progress.name;
-        record_parked(&*setup.store, &*setup.clock, name, &events).await?;
-        let ledger = Arc::make_mut(&mut self.ledger);
-        for event in &events {
-            ledger.note(event);
+        tracing::warn!(projection = %name, %position, tries, %reason, "an event failed and is tried again; nothing after it is folded until then");
+        setup.progress.retrying(position, tries, reason);
+        self.stopped_at = Some((position, tries));
+        self.resumes_at = Some(setup.after(setup.runtime.jitter().shorten(wait)));
+        if self.fold.position() < from {
+            self.read_again(setup);
+        } else {
+            for commit in commits.iter().rev() {
+                self.pending.push_front(commit.clone());
+            }
         }
-        Ok(None)
+        Absorbed::Again
     }
+}
+
+/// What came before an event that failed.
+enum Before {
+    Nothing,
+    Folded(Commits),
+    /// It has to be set aside, and there is no room.
+    NoRoom(Arc<str>),
 }

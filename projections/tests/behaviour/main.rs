@@ -11,5 +11,6 @@ mod lifecycle;
 mod rebuilding;
 mod shapes;
 mod tables;
+mod taking_up;
 mod waiting;
 mod world;

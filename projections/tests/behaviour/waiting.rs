@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_projections::{AfterRetries, ProjectionsBuilder, WaitError};
+use chronicler_projections::{
+    AfterRetries, FailurePolicy, ProjectionOptions, ProjectionsBuilder, WaitError,
+};
 use chronicler_runtime::Clock;
 
 use crate::world::{BalanceRows, Balances, Trap, World, at_once, moved};
@@ -56,8 +58,9 @@ async fn p24_a_deadline_ends_the_wait_by_the_clock_of_the_runtime() {
         trap: Trap::new(1, 1),
         ..Balances::default()
     };
+    let options = ProjectionOptions::new().failure(FailurePolicy::new(AfterRetries::Stop));
     let projections = ProjectionsBuilder::new()
-        .memory(view)
+        .memory_with(view, options)
         .start_without_waiting(&world.runtime)
         .unwrap();
     let retrying = || projections.info("balances").unwrap().status;

@@ -183,7 +183,8 @@ impl Ledger {
 }
 
 impl Selection {
-    pub(super) fn names(&self, event: &ParkedEvent) -> bool {
+    /// Whether it is about this event.
+    pub fn names(&self, event: &ParkedEvent) -> bool {
         match self {
             Self::All => true,
             Self::Group(failure) => event.has_failed() && event.failure() == *failure,

@@ -1,0 +1,249 @@
+//! What a view has set aside: which events wait, behind which, and when the first of each key is tried again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chronicler_domain::{GlobalPosition, Timestamp};
+use chronicler_runtime::{ParkedEvent, Selection, SetAside};
+
+use crate::event_info::EventInfo;
+use crate::options::OrderKey;
+
+/// Keys that are looked at to say what is tried again: those that only wait for their turn are passed over.
+const LOOKED_AT: usize = 64;
+
+/// What is to be done with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Fold it.
+    Fold,
+    /// It is already set aside.
+    Aside,
+    /// It has to be set aside behind this one.
+    Behind(GlobalPosition),
+}
+
+/// What one view has set aside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    events: BTreeMap<GlobalPosition, ParkedEvent>,
+    /// The events that wait, by key; those that are left out for good are in none.
+    queues: HashMap<Arc<str>, Queue>,
+    /// The keys whose first event is tried at a time, by that.
+    schedule: BTreeSet<(Instant, Arc<str>)>,
+    skipped: usize,
+    /// When events were set aside of which nothing else is known any more: an earlier life of the view met them.
+    since: HashMap<GlobalPosition, Timestamp>,
+}
+
+/// The events of one key that wait, in order.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    positions: BTreeSet<GlobalPosition>,
+    /// When the first is tried. `None`: when a person or a start says so.
+    due: Option<Instant>,
+}
+
+impl Ledger {
+    /// Takes an event in, or what is now known of it.
+    pub(crate) fn note(&mut self, event: ParkedEvent) {
+        self.remove(event.position);
+        if event.cause == SetAside::Skipped {
+            self.skipped += 1;
+        } else {
+            let queue = self.queues.entry(Arc::clone(&event.key)).or_default();
+            queue.positions.insert(event.position);
+        }
+        self.events.insert(event.position, event);
+    }
+
+    /// Remembers when an event was set aside by an earlier life of the view.
+    pub(crate) fn remember(&mut self, position: GlobalPosition, at: Timestamp) {
+        self.since.insert(position, at);
+    }
+
+    /// When an event was first set aside, if an earlier life of the view did so.
+    pub(crate) fn since(&self, position: GlobalPosition) -> Option<Timestamp> {
+        self.since.get(&position).copied()
+    }
+
+    /// Forgets an event: it is folded now, or its place is taken.
+    pub(crate) fn remove(&mut self, position: GlobalPosition) {
+        let Some(event) = self.events.remove(&position) else {
+            return;
+        };
+        if event.cause == SetAside::Skipped {
+            self.skipped -= 1;
+        }
+        let Some(queue) = self.queues.get_mut(&event.key) else {
+            return;
+        };
+        queue.positions.remove(&position);
+        if queue.positions.is_empty() {
+            self.set_due(&event.key, None);
+            self.queues.remove(&event.key);
+        }
+    }
+
+    /// What is to be done with an event. Costs nothing while nothing is set aside.
+    pub(crate) fn place(&self, info: &EventInfo<'_>, order_key: &OrderKey) -> Place {
+        if self.events.is_empty() {
+            return Place::Fold;
+        }
+        let position = info.position();
+        if self.events.contains_key(&position) {
+            return Place::Aside;
+        }
+        if self.queues.is_empty() {
+            return Place::Fold;
+        }
+        match self.first(&order_key.of(info)) {
+            Some(first) if first < position => Place::Behind(first),
+            _ => Place::Fold,
+        }
+    }
+
+    /// The event behind which those of a key wait.
+    pub(crate) fn first(&self, key: &str) -> Option<GlobalPosition> {
+        self.queues.get(key)?.positions.first().copied()
+    }
+
+    /// How many events it holds: those that wait (held ones included), and those that are left out.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let waiting = self.events.len() - self.skipped;
+        (waiting as u64, self.skipped as u64)
+    }
+
+    /// Whether it can take `more` events where it may hold `most`.
+    pub(crate) fn has_room(&self, more: usize, most: usize) -> bool {
+        self.events.len().saturating_add(more) <= most
+    }
+
+    /// Everything that it holds, by position.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &ParkedEvent> {
+        self.events.values()
+    }
+
+    /// The events that wait and that a verb is about.
+    pub(crate) fn selected(&self, selection: &Selection) -> Vec<ParkedEvent> {
+        let waiting = |event: &&ParkedEvent| event.cause != SetAside::Skipped;
+        let chosen = self.events().filter(waiting);
+        chosen
+            .filter(|event| selection.names(event))
+            .cloned()
+            .collect()
+    }
+
+    /// Has the first event of keys tried now: those whose first event passes. Gives the keys.
+    pub(crate) fn make_due(
+        &mut self,
+        now: Instant,
+        which: impl Fn(&ParkedEvent) -> bool,
+    ) -> Vec<Arc<str>> {
+        let first_passes = |queue: &Queue| {
+            let first = queue.positions.first();
+            let first = first.and_then(|first| self.events.get(first));
+            first.is_some_and(&which)
+        };
+        let chosen = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| first_passes(queue))
+            .map(|(key, _)| Arc::clone(key));
+        let mut chosen: Vec<_> = chosen.collect();
+        // A map has no order, and a simulation must be able to run again.
+        chosen.sort();
+        for key in &chosen {
+            self.set_due(key, Some(now));
+        }
+        chosen
+    }
+
+    /// Notes when the first event of a key is tried; `None`: when somebody asks for it.
+    pub(crate) fn set_due(&mut self, key: &Arc<str>, due: Option<Instant>) {
+        let Some(queue) = self.queues.get_mut(key) else {
+            return;
+        };
+        if let Some(before) = std::mem::replace(&mut queue.due, due) {
+            self.schedule.remove(&(before, Arc::clone(key)));
+        }
+        if let Some(due) = due {
+            self.schedule.insert((due, Arc::clone(key)));
+        }
+    }
+
+    /// When the next key is tried.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.schedule.first().map(|(due, _)| *due)
+    }
+
+    /// The first events of the keys that are due: of at most `keys` keys and `each` events of one.
+    pub(crate) fn due(&self, now: Instant, keys: usize, each: usize) -> Vec<Vec<ParkedEvent>> {
+        let due = self.schedule.iter().take_while(|(due, _)| *due <= now);
+        let queues = due.take(keys).filter_map(|(_, key)| self.queues.get(key));
+        let events = queues.map(|queue| {
+            let positions = queue.positions.iter().take(each);
+            let events = positions.filter_map(|position| self.events.get(position));
+            events.cloned().collect()
+        });
+        events.collect()
+    }
+
+    /// The event that is tried again next, among the first that are due.
+    pub(crate) fn retrying(&self) -> Option<&ParkedEvent> {
+        let keys = self.schedule.iter().map(|(_, key)| key).take(LOOKED_AT);
+        let mut firsts = keys.filter_map(|key| self.events.get(&self.first(key)?));
+        firsts.find(|event| event.tries > 0)
+    }
+
+    /// Whether an event at or before this position is going to be tried without a person.
+    pub(crate) fn is_retrying_through(&self, position: GlobalPosition) -> bool {
+        let keys = self.schedule.iter().map(|(_, key)| key);
+        let mut firsts = keys.filter_map(|key| self.first(key));
+        firsts.any(|first| first <= position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn event(position: u64, key: &str, cause: SetAside) -> ParkedEvent {
+        let position = GlobalPosition::new(position);
+        ParkedEvent::new(position, key.into(), key.into(), cause, Timestamp::EPOCH)
+    }
+
+    #[test]
+    fn n12_a_key_is_tried_at_its_time_and_in_order_and_is_free_when_nothing_waits() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let mut ledger = Ledger::default();
+        let behind = GlobalPosition::new(2);
+        ledger.note(event(4, "a", SetAside::Held { behind }));
+        ledger.note(event(2, "a", SetAside::Retrying));
+        ledger.note(event(3, "b", SetAside::Parked));
+        ledger.note(event(5, "c", SetAside::Skipped));
+        assert_eq!(ledger.counts(), (3, 1));
+        assert!(ledger.due(later, 9, 9).is_empty(), "nobody asked");
+        ledger.set_due(&"a".into(), Some(later));
+        assert!(ledger.due(now, 9, 9).is_empty());
+        let due = ledger.due(later, 9, 9);
+        let positions: Vec<_> = due[0].iter().map(|event| event.position.get()).collect();
+        assert_eq!((due.len(), positions), (1, vec![2, 4]));
+        assert!(ledger.is_retrying_through(GlobalPosition::new(2)));
+        assert!(!ledger.is_retrying_through(GlobalPosition::new(1)));
+        // A verb about an event that waits for another one changes nothing.
+        let held = Selection::Event(GlobalPosition::new(4));
+        assert!(ledger.make_due(now, |event| held.names(event)).is_empty());
+        assert_eq!(ledger.make_due(now, |_| true).len(), 2);
+        assert_eq!(ledger.next_due(), Some(now));
+        ledger.remove(GlobalPosition::new(2));
+        ledger.remove(GlobalPosition::new(4));
+        ledger.remove(GlobalPosition::new(3));
+        assert_eq!(ledger.next_due(), None);
+        assert_eq!(ledger.counts(), (0, 1));
+        assert_eq!(ledger.first("a"), None);
+    }
+}
