@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use chronicler_domain::{GlobalPosition, Timestamp};
+use chronicler_domain::GlobalPosition;
 use chronicler_runtime::{ParkedEvent, Selection, SetAside};
 
 use crate::event_info::EventInfo;
@@ -33,8 +33,16 @@ pub(crate) struct Ledger {
     /// The keys whose first event is tried at a time, by that.
     schedule: BTreeSet<(Instant, Arc<str>)>,
     skipped: usize,
-    /// When events were set aside of which nothing else is known any more: an earlier life of the view met them.
-    since: HashMap<GlobalPosition, Timestamp>,
+    /// What an earlier life has set aside beyond where the view stands: it meets those events again.
+    earlier: BTreeMap<GlobalPosition, Earlier>,
+}
+
+/// An event that an earlier life of the view has set aside.
+#[derive(Clone, Debug)]
+struct Earlier {
+    event: ParkedEvent,
+    /// Whether there is a fact about it under the view's own name.
+    is_own: bool,
 }
 
 /// The events of one key that wait, in order.
@@ -58,14 +66,40 @@ impl Ledger {
         self.events.insert(event.position, event);
     }
 
-    /// Remembers when an event was set aside by an earlier life of the view.
-    pub(crate) fn remember(&mut self, position: GlobalPosition, at: Timestamp) {
-        self.since.insert(position, at);
+    /// Remembers what an earlier life of the view has set aside, and whether that is under the view's own name.
+    pub(crate) fn remember(&mut self, event: ParkedEvent, is_own: bool) {
+        if is_own || !self.earlier.contains_key(&event.position) {
+            let earlier = Earlier { event, is_own };
+            self.earlier.insert(earlier.event.position, earlier);
+        }
     }
 
-    /// When an event was first set aside, if an earlier life of the view did so.
-    pub(crate) fn since(&self, position: GlobalPosition) -> Option<Timestamp> {
-        self.since.get(&position).copied()
+    /// What an earlier life has set aside at a position.
+    pub(crate) fn earlier(&self, position: GlobalPosition) -> Option<&ParkedEvent> {
+        self.earlier.get(&position).map(|earlier| &earlier.event)
+    }
+
+    /// Whether the log says the same of an event already.
+    pub(crate) fn is_recorded(&self, event: &ParkedEvent) -> bool {
+        let earlier = self.earlier.get(&event.position);
+        earlier.is_some_and(|earlier| earlier.is_own && earlier.event == *event)
+    }
+
+    /// Whether an earlier life has set aside something up to a position of which nothing is known yet.
+    pub(crate) fn has_earlier(&self, through: GlobalPosition) -> bool {
+        let first = self.earlier.keys().next();
+        first.is_some_and(|first| *first <= through)
+    }
+
+    /// Forgets what an earlier life has set aside up to a position: those events were met. Gives those of the view's own
+    /// name that are not set aside any more.
+    pub(crate) fn met(&mut self, through: GlobalPosition) -> Vec<GlobalPosition> {
+        let later = self.earlier.split_off(&through.next());
+        let met = std::mem::replace(&mut self.earlier, later);
+        let own = met.into_iter().filter(|(_, earlier)| earlier.is_own);
+        own.map(|(position, _)| position)
+            .filter(|position| !self.events.contains_key(position))
+            .collect()
     }
 
     /// Forgets an event: it is folded now, or its place is taken.
@@ -208,6 +242,8 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use chronicler_domain::Timestamp;
 
     use super::*;
 

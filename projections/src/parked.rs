@@ -42,8 +42,8 @@ pub(crate) struct Facts<'a> {
 impl Facts<'_> {
     /// What the view that stands at `position` has set aside.
     ///
-    /// Facts about events beyond that are of a life that did not come so far with its view: the events come again. They
-    /// are removed before anything else is folded, since nobody could tell later whether they still hold.
+    /// Facts about events beyond that are of a life that did not come so far with its view: the events come again. Before
+    /// the view passes one that it folds then, the fact has to go.
     pub(crate) async fn load(
         &self,
         name: &str,
@@ -52,11 +52,12 @@ impl Facts<'_> {
         let mut ledger = Ledger::default();
         let mut gone = Vec::new();
         for event in parked_events(self.store, name).await? {
-            if event.fingerprint == self.fingerprint && holds(&event, position) {
+            if event.fingerprint != self.fingerprint {
+                gone.push(event.position);
+            } else if event.position <= position || event.cause == SetAside::Skipped {
                 ledger.note(event);
             } else {
-                ledger.remember(event.position, event.at);
-                gone.push(event.position);
+                ledger.remember(event, true);
             }
         }
         self.forget(name, &gone).await?;
@@ -66,19 +67,21 @@ impl Facts<'_> {
         Ok(ledger)
     }
 
-    /// Takes over what views before this one of the same shape leave out for good, and since when they had set aside what
-    /// they had.
+    /// Takes over what views before this one of the same shape leave out for good, and what is known of what they had set
+    /// aside.
     async fn inherit(&self, name: &str, ledger: &mut Ledger) -> Result<(), RunError> {
         let mut skipped = Vec::new();
         for other in self.names().await? {
             if *other == *name {
                 continue;
             }
-            for event in parked_events(self.store, &other).await? {
-                ledger.remember(event.position, event.at);
-                let is_ours = event.fingerprint == self.fingerprint;
-                if is_ours && event.cause == SetAside::Skipped {
+            let events = parked_events(self.store, &other).await?;
+            let ours = events.into_iter();
+            for event in ours.filter(|event| event.fingerprint == self.fingerprint) {
+                if event.cause == SetAside::Skipped {
                     skipped.push(event);
+                } else {
+                    ledger.remember(event, false);
                 }
             }
         }
@@ -177,9 +180,4 @@ impl Facts<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether a fact says something about a view that stands at this position.
-fn holds(event: &ParkedEvent, position: GlobalPosition) -> bool {
-    event.position <= position || event.cause == SetAside::Skipped
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use chronicler_domain::GlobalPosition;
+use chronicler_domain::{GlobalPosition, Timestamp};
 use chronicler_runtime::{ParkedEvent, SetAside};
 use chronicler_store::{AllQuery, ReadError, RecordedCommit, Start, Store};
 use futures::StreamExt;
@@ -43,11 +43,11 @@ impl<F: Fold> Track<F> {
         let mut due = Vec::new();
         for failure in aside.failed {
             let (position, is_certain) = (failure.position, failure.is_certain);
-            let since = self.ledger.since(position).unwrap_or(at);
+            let (since, before) = self.before(position, at);
             let (tries, cause, when) = match is_certain {
-                true => self.verdict(setup, 1, &failure.reason),
+                true => self.verdict(setup, before.saturating_add(1), &failure.reason),
                 // It did not meet a whole view, so this was no try.
-                false => (0, SetAside::Retrying, Some(setup.clock.monotonic())),
+                false => (before, SetAside::Retrying, Some(setup.clock.monotonic())),
             };
             due.push((Arc::clone(&failure.key), position, when));
             let event = ParkedEvent::new(position, failure.stream_key, failure.key, cause, since);
@@ -56,16 +56,11 @@ impl<F: Fold> Track<F> {
             events.push(event);
         }
         for held in aside.held {
-            let since = self.ledger.since(held.position).unwrap_or(at);
+            let (since, _) = self.before(held.position, at);
             let behind = held.behind;
             let cause = SetAside::Held { behind };
-            events.push(ParkedEvent::new(
-                held.position,
-                held.stream_key,
-                held.key,
-                cause,
-                since,
-            ));
+            let event = ParkedEvent::new(held.position, held.stream_key, held.key, cause, since);
+            events.push(event);
         }
         if events.is_empty() {
             return Ok(None);
@@ -91,10 +86,29 @@ impl<F: Fold> Track<F> {
         Ok(None)
     }
 
+    /// When an event was first set aside, and how often it was tried, as far as an earlier life of the view knew.
+    fn before(&self, position: GlobalPosition, now: Timestamp) -> (Timestamp, u32) {
+        let earlier = self.ledger.earlier(position);
+        earlier.map_or((now, 0), |event| (event.at, event.tries))
+    }
+
+    /// Has the log forget what an earlier life has set aside and this one has folded up to where it stands. Before that
+    /// shows, since the next life would take the events for set aside.
+    pub(super) async fn settle_earlier(&mut self, setup: &Setup) -> Result<(), RunError> {
+        let through = self.fold.position();
+        if !self.is_recorded || !self.ledger.has_earlier(through) {
+            return Ok(());
+        }
+        let ledger = Arc::make_mut(&mut self.ledger);
+        let folded = ledger.met(through);
+        setup.facts().forget(&self.facts, &folded).await
+    }
+
     /// Takes events into the ledger, durably if the view is.
     async fn note(&mut self, setup: &Setup, events: Vec<ParkedEvent>) -> Result<(), RunError> {
         if self.is_recorded {
-            setup.facts().record(&self.facts, &events).await?;
+            let new = self.unrecorded(&events);
+            setup.facts().record(&self.facts, &new).await?;
         }
         let ledger = Arc::make_mut(&mut self.ledger);
         for event in events {
@@ -128,10 +142,19 @@ impl<F: Fold> Track<F> {
     pub(super) async fn record_all(&mut self, setup: &Setup) -> Result<(), RunError> {
         if !self.is_recorded {
             let events: Vec<_> = self.ledger.events().cloned().collect();
-            setup.facts().record(&self.facts, &events).await?;
+            let new = self.unrecorded(&events);
+            setup.facts().record(&self.facts, &new).await?;
             self.is_recorded = true;
         }
-        Ok(())
+        self.settle_earlier(setup).await
+    }
+
+    /// Those of these events of which the log does not say the same already.
+    fn unrecorded(&self, events: &[ParkedEvent]) -> Vec<ParkedEvent> {
+        let new = events
+            .iter()
+            .filter(|event| !self.ledger.is_recorded(event));
+        new.cloned().collect()
     }
 
     /// When it takes something up next; `None` if nothing waits for a time.

@@ -147,6 +147,7 @@ impl<F: Fold> Track<F> {
             match folded.end {
                 FoldEnd::All => break,
                 FoldEnd::Full => {
+                    self.settle_earlier(setup).await?;
                     let newly = self.fold.publish(&commits);
                     published(&mut self.fold, newly);
                     self.fold.flush().await?;
@@ -162,6 +163,7 @@ impl<F: Fold> Track<F> {
                         match self.fold_before(setup, &commits, failure.position).await? {
                             Before::Nothing => {}
                             Before::Folded(before) => {
+                                self.settle_earlier(setup).await?;
                                 let newly = self.fold.publish(&before);
                                 published(&mut self.fold, newly);
                             }
@@ -173,6 +175,7 @@ impl<F: Fold> Track<F> {
             }
         }
         self.stopped_at = None;
+        self.settle_earlier(setup).await?;
         let newly = self.fold.publish(&commits);
         published(&mut self.fold, newly);
         if self.fold.wants_flush() {
