@@ -8,6 +8,7 @@ mod catch_up;
 mod child;
 mod disk;
 mod driver;
+mod failing_keys;
 mod hot;
 mod many;
 #[path = "../statistics/median.rs"]
@@ -93,6 +94,7 @@ async fn one(name: &str, folder: &Path, scale: &Scale) -> Measured<Figure> {
         "recovery" => recovery::measure(folder, scale).await,
         "open" => open::measure(folder, scale).await,
         "catch_up" => catch_up::measure(folder, scale).await,
+        "failing_keys" => failing_keys::measure(folder, scale).await,
         "disk" => disk::measure(folder, scale).await,
         other => Err(format!("there is no measure {other}").into()),
     }

@@ -6,8 +6,15 @@ use crate::Measured;
 use crate::rounds::Scale;
 
 /// The measures, in the order in which they are made.
-pub(crate) const NAMES: [&str; 7] = [
-    "many", "hot", "alone", "recovery", "open", "catch_up", "disk",
+pub(crate) const NAMES: [&str; 8] = [
+    "many",
+    "hot",
+    "alone",
+    "recovery",
+    "open",
+    "catch_up",
+    "failing_keys",
+    "disk",
 ];
 
 /// Which side of its bar a value must be on.

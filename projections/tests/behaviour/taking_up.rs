@@ -231,6 +231,54 @@ async fn n11_killed_at_every_write_what_is_taken_up_counts_once() {
     }
 }
 
+#[tokio::test]
+async fn n11_what_a_life_noted_that_died_before_its_view_was_written_is_no_more_than_that() {
+    let mut crashes = 0;
+    for write in 1.. {
+        let world = World::new().await;
+        let last = some_history(&world).await;
+        let faults = world.store.faults();
+        let durable = true;
+        faults.crash_at(CrashPoint { write, durable });
+        let projections = traces::<false>()
+            .start_without_waiting(&world.runtime)
+            .unwrap();
+        let info = || projections.info("traces").unwrap();
+        world
+            .turn_until(|| faults.is_dead() || info().position == last)
+            .await;
+        if !faults.is_dead() {
+            projections.stop().await;
+        }
+        if !faults.is_dead() {
+            assert!(crashes >= 8, "only {crashes} crashes");
+            return;
+        }
+        crashes += 1;
+        // The next release folds them in order. Wherever that dies, too, nothing is left to take up that it has folded.
+        for second in 1..=12 {
+            let world = World::over(faults.survivor().faults().survivor()).await;
+            let faults = world.store.faults();
+            let write = second;
+            faults.crash_at(CrashPoint { write, durable });
+            let projections = traces::<true>()
+                .start_without_waiting(&world.runtime)
+                .unwrap();
+            let info = || projections.info("traces").unwrap();
+            let reached = || info().status == ProjectionStatus::Running;
+            world.turn_until(|| faults.is_dead() || reached()).await;
+            if !faults.is_dead() {
+                projections.stop().await;
+            }
+            let world = World::over(faults.survivor()).await;
+            let projections = world.start(traces::<true>()).await;
+            let said = format!("killed at {crashes} and {second}");
+            assert_whole::<Traces<true>>(&projections, &said).await;
+            assert_eq!(facts(&world).await, 0, "{said}");
+        }
+    }
+}
+
 /// Fails while it is told to, for every event of an account that begins with `bad`.
 #[derive(Clone, Default)]
 struct Moody {
