@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chronicler_domain::{GlobalPosition, StreamId};
+use chronicler_projections::ParkedError;
 use chronicler_runtime::{FollowerError, FollowerHandle, ParkedEvent, Selection, group_parked};
 use serde_json::{Value, json};
 
@@ -13,7 +14,10 @@ use crate::app::App;
 const KEYS_SHOWN_MAX: usize = 10;
 
 pub(super) async fn list(app: &App, consumer: &str) -> Result<Value, OperatorError> {
-    let parked = find(app, consumer)?.parked().await;
+    let parked = match find(app, consumer)? {
+        Consumer::Follower(follower) => follower.parked().await,
+        Consumer::Projection => app.projections().parked(consumer).await,
+    };
     let parked = parked.map_err(|error| OperatorError::Failed(error.to_string()))?;
     let lines: Vec<_> = group_parked(&parked)
         .into_iter()
@@ -46,7 +50,13 @@ pub(super) async fn retry(
     consumer: &str,
     which: Selection,
 ) -> Result<Value, OperatorError> {
-    let keys = find(app, consumer)?.retry(which).await.map_err(refused)?;
+    let keys = match find(app, consumer)? {
+        Consumer::Follower(follower) => follower.retry(which).await.map_err(refused)?,
+        Consumer::Projection => {
+            let retried = app.projections().retry_parked(consumer, which).await;
+            retried.map_err(refused_by_projection)?
+        }
+    };
     Ok(json!({ "consumer": consumer, "keys": keys }))
 }
 
@@ -55,10 +65,13 @@ pub(super) async fn leave_out(
     consumer: &str,
     which: Selection,
 ) -> Result<Value, OperatorError> {
-    let events = find(app, consumer)?
-        .drop_parked(which)
-        .await
-        .map_err(refused)?;
+    let events = match find(app, consumer)? {
+        Consumer::Follower(follower) => follower.drop_parked(which).await.map_err(refused)?,
+        Consumer::Projection => {
+            let dropped = app.projections().drop_parked(consumer, which).await;
+            dropped.map_err(refused_by_projection)?
+        }
+    };
     Ok(json!({ "consumer": consumer, "events": events }))
 }
 
@@ -102,12 +115,21 @@ pub(super) fn lines(app: &App) -> Vec<FollowerLine> {
     app.sagas().followers().map(line).collect()
 }
 
-fn find<'a>(app: &'a App, consumer: &str) -> Result<&'a FollowerHandle, OperatorError> {
+/// Who has parked something.
+enum Consumer<'a> {
+    Follower(&'a FollowerHandle),
+    Projection,
+}
+
+fn find<'a>(app: &'a App, consumer: &str) -> Result<Consumer<'a>, OperatorError> {
+    if app.projections().info(consumer).is_some() {
+        return Ok(Consumer::Projection);
+    }
     let found = app
         .sagas()
         .followers()
         .find(|follower| follower.name() == consumer);
-    found.ok_or_else(|| {
+    found.map(Consumer::Follower).ok_or_else(|| {
         OperatorError::NotFound(format!(
             "there is no consumer {consumer:?}: `status` lists them"
         ))
@@ -117,6 +139,13 @@ fn find<'a>(app: &'a App, consumer: &str) -> Result<&'a FollowerHandle, Operator
 fn refused(error: FollowerError) -> OperatorError {
     match error {
         FollowerError::NotRunning { .. } => OperatorError::Refused(error.to_string()),
+        error => OperatorError::Failed(error.to_string()),
+    }
+}
+
+fn refused_by_projection(error: ParkedError) -> OperatorError {
+    match error {
+        ParkedError::NotRunning { .. } => OperatorError::Refused(error.to_string()),
         error => OperatorError::Failed(error.to_string()),
     }
 }

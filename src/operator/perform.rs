@@ -159,6 +159,8 @@ async fn status(app: &App) -> Result<Status, OperatorError> {
         position: info.position.get(),
         lag: info.lag_events,
         parked: info.parked_events,
+        lag_ms: info.lag.map(|lag| lag.as_millis() as u64),
+        unhealthy: info.unhealthy.map(|unhealthy| unhealthy.to_string()),
     });
     let subscriptions = runtime.durable_subscriptions().await?.into_iter();
     let subscriptions = subscriptions.map(|(name, position)| SubscriptionLine {

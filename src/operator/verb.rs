@@ -44,7 +44,7 @@ pub enum OperatorVerb {
     },
     /// Lists what a consumer has parked, in groups by what it failed with. Changes nothing, and is not journaled.
     Parked {
-        /// The consumer: `saga:name`.
+        /// The consumer: a projection, or `saga:name`.
         consumer: String,
     },
     /// Has what a consumer has parked tried again, in order within each key.
@@ -172,6 +172,12 @@ pub struct ProjectionLine {
     pub lag: u64,
     /// Events set aside.
     pub parked: u64,
+    /// For how many milliseconds the oldest event has waited that was read and is neither folded nor set aside.
+    #[serde(default)]
+    pub lag_ms: Option<u64>,
+    /// What holds it up, if it is behind and does not move.
+    #[serde(default)]
+    pub unhealthy: Option<String>,
 }
 
 /// One follower.

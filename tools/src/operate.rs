@@ -197,6 +197,9 @@ impl fmt::Display for Lines<'_> {
                 projection.lag,
                 projection.parked
             )?;
+            if let Some(unhealthy) = &projection.unhealthy {
+                write!(f, ", DOES NOT MOVE: {unhealthy}")?;
+            }
         }
         for subscription in &status.subscriptions {
             write!(

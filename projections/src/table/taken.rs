@@ -18,6 +18,9 @@ pub(super) const KEY: Bytes = Bytes::new();
 /// The layout of a mark.
 const LAYOUT: u8 = 1;
 
+/// The positions that were taken up, and the rows as they are since then.
+pub(super) type Mark = (Vec<GlobalPosition>, Vec<ViewRow>);
+
 /// The mark for these positions and rows, of a table whose checkpoint is at `position`.
 pub(super) fn mark(
     positions: &[GlobalPosition],
@@ -53,9 +56,7 @@ pub(super) fn cleared(position: GlobalPosition) -> ViewRow {
 }
 
 /// The positions and rows of a mark; `None` if there is none.
-pub(super) fn read(
-    stored: Option<ViewRow>,
-) -> Result<Option<(Vec<GlobalPosition>, Vec<ViewRow>)>, RunError> {
+pub(super) fn read(stored: Option<ViewRow>) -> Result<Option<Mark>, RunError> {
     let Some(value) = stored.and_then(|row| row.value) else {
         return Ok(None);
     };
@@ -63,7 +64,7 @@ pub(super) fn read(
     Ok(Some(read))
 }
 
-fn decode(value: Bytes) -> Option<(Vec<GlobalPosition>, Vec<ViewRow>)> {
+fn decode(value: Bytes) -> Option<Mark> {
     let mut rest = value;
     if take(&mut rest, 1)?.first() != Some(&LAYOUT) {
         return None;
