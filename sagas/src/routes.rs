@@ -1,6 +1,6 @@
 //! Which events concern which instances.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -83,6 +83,8 @@ type Decode = dyn Fn(&EventRef<'_>) -> Result<Vec<RoutedEvent>, CodecError> + Se
 type Find = dyn Fn(&(dyn Any + Send + Sync), &EventInfo) -> Route + Send + Sync;
 
 pub(crate) struct Entry {
+    /// The type of its events.
+    pub(crate) of: TypeId,
     pub(crate) decode: Box<Decode>,
     pub(crate) find: Box<Find>,
 }
@@ -154,6 +156,7 @@ impl<S: Saga> Routes<S> {
                 .map_or_else(Route::ignore, |event| find(event, info))
         };
         let entry = Entry {
+            of: TypeId::of::<A::Event>(),
             decode: Box::new(decode),
             find: Box::new(find),
         };

@@ -1,9 +1,10 @@
 //! One instance without a runtime, a store or a clock: what the test kit plays scripts with.
 
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chronicler_domain::{Event, GlobalPosition, LogSequence, Tenant, Timestamp};
+use chronicler_domain::{Event, GlobalPosition, LogSequence, StreamVersion, Tenant, Timestamp};
 use chronicler_store::NewEvent;
 use chronicler_store::codec::{EventDecoder, PayloadCodec, encode};
 
@@ -12,7 +13,7 @@ use crate::effect::Request;
 use crate::effect_view::EffectView;
 use crate::instance::InstanceState;
 use crate::journal::{Entry, OWN_PREFIX};
-use crate::routes::Delivery;
+use crate::routes::{Delivery, EventInfo, Routes};
 use crate::saga::{RoutedEvent, Saga};
 use crate::status::SagaStatus;
 use crate::step::{Part, SagaCommand, Step, Wish};
@@ -61,16 +62,17 @@ impl<S: Saga> Scripted<S> {
         }
     }
 
-    /// Brings it an event; the first starts it.
+    /// Brings it an event that happened to the aggregate of an id, if its routes do.
     ///
     /// # Errors
-    /// When the input, repeated or recovered from, makes a difference; in words.
-    pub fn event<E: Event>(&mut self, event: E) -> Result<(), String> {
+    /// When the routes bring it elsewhere; or when the input, repeated or recovered from, makes a difference. In words.
+    pub fn event<E: Event>(&mut self, id: &str, event: E) -> Result<(), String> {
         self.position = GlobalPosition::new(self.position.get() + 1);
+        let delivery = self.route(id, &event)?;
         let part = Part {
             place: 0,
             of: 1,
-            delivery: Delivery::StartOrResume,
+            delivery,
             event: RoutedEvent(Arc::new(event)),
         };
         self.take(SagaCommand::Deliver {
@@ -78,6 +80,41 @@ impl<S: Saga> Scripted<S> {
             parts: vec![part],
             is_late: false,
         })
+    }
+
+    /// Asks the routes how an event comes to this instance.
+    fn route<E: Event>(&self, id: &str, event: &E) -> Result<Delivery, String> {
+        let info = EventInfo {
+            tenant: self.state.tenant.clone(),
+            id: id.to_owned(),
+            version: StreamVersion::new(1),
+            position: self.position,
+            timestamp: self.now,
+        };
+        let type_name = std::any::type_name::<E>();
+        let routes = Routes::<S>::of_saga();
+        let entries = routes.entries.values();
+        let mut asked = entries
+            .filter(|entry| entry.of == TypeId::of::<E>())
+            .peekable();
+        if asked.peek().is_none() {
+            return Err(format!(
+                "its routes name no aggregate whose events are {type_name}: in an application it is never brought here"
+            ));
+        }
+        let mut elsewhere = Vec::new();
+        for entry in asked {
+            for (to, delivery) in (entry.find)(event, &info).0 {
+                if to == self.state.id {
+                    return Ok(delivery);
+                }
+                elsewhere.push(to);
+            }
+        }
+        Err(format!(
+            "its routes bring this {type_name} of aggregate {id:?} to {elsewhere:?}, and not to {:?}: say which aggregate it is of (`given_from`), or which instance is meant (`script_of`)",
+            self.state.id
+        ))
     }
 
     /// Has an operator's verb carried out.
@@ -137,6 +174,11 @@ impl<S: Saga> Scripted<S> {
         })?;
         self.now = next;
         Ok(())
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.state.id
     }
 
     /// Lets time pass; the timers that come due fire in order.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chronicler_domain::{Aggregate, Event, Timestamp};
 use chronicler_sagas::{Answer, Ending, Request, Saga, SagaStatus, SagaVerb, Scripted, Wanted};
-use chronicler_store::codec::{PayloadCodec, encode};
+use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 
 /// How something that a saga wants is answered.
@@ -84,7 +84,7 @@ fn answered<T: Serialize>(value: &T, answer: impl FnOnce(u8, Vec<u8>) -> Answer)
 /// # impl StepSaga for Sale {
 /// #     const NAME: &'static str = "sale";
 /// #     type Start = ();
-/// #     fn routes(_: &mut Routes<Steps<Self>>) {}
+/// #     fn routes(on: &mut Routes<Steps<Self>>) { on.event::<Shelf>(|_, info| Route::start(&info.id)); }
 /// #     fn begin(_: &Input) -> Option<()> { Some(()) }
 /// #     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
 /// #         steps
@@ -106,6 +106,7 @@ pub fn script<S: Saga>(saga: S) -> Script<S> {
     let now = Timestamp::from_millis(1_700_000_000_000);
     Script {
         instance: Scripted::new(saga, "saga", now),
+        is_left: false,
     }
 }
 
@@ -114,12 +115,72 @@ pub fn script_of<S: Saga>(saga: S, id: &str) -> Script<S> {
     let now = Timestamp::from_millis(1_700_000_000_000);
     Script {
         instance: Scripted::new(saga, id, now),
+        is_left: false,
     }
 }
 
 /// A script, as far as it was played.
+///
+/// # Panics
+/// When it ends, and something is wanted that nobody answered: say so with [`leave`](Self::leave).
 pub struct Script<S: Saga> {
     instance: Scripted<S>,
+    is_left: bool,
+}
+
+impl<S: Saga> Drop for Script<S> {
+    fn drop(&mut self) {
+        if self.is_left || std::thread::panicking() {
+            return;
+        }
+        let wanted = self.instance.wanted();
+        assert!(
+            wanted.is_empty(),
+            "the script ends, and {} still wants {}: answer it, or say `leave`",
+            S::NAME,
+            in_words(&wanted)
+        );
+    }
+}
+
+/// What is wanted, as people read it.
+fn in_words(wanted: &[Wanted]) -> String {
+    let one = |wanted: &Wanted| match &wanted.request {
+        Request::Command { category, id, .. } => {
+            format!("{:?}: a command to {category}/{id}", wanted.key)
+        }
+        Request::Call { service, .. } => format!("{:?}: a call of {service}", wanted.key),
+        request => format!("{:?}: {request:?}", wanted.key),
+    };
+    let all: Vec<_> = wanted.iter().map(one).collect();
+    match all.is_empty() {
+        true => "nothing".to_owned(),
+        false => all.join(", "),
+    }
+}
+
+/// The same, with the commands to one type of aggregate as JSON.
+fn with_commands<A: Aggregate>(wanted: &[Wanted]) -> String {
+    let said = wanted.iter().filter_map(|wanted| match &wanted.request {
+        Request::Command {
+            category,
+            id,
+            codec,
+            command,
+        } if category == A::CATEGORY => {
+            let codec = CodecId::new(*codec);
+            let command: A::Command = decode(codec, command).ok()?;
+            let command = encode(PayloadCodec::Json, &command).ok()?;
+            let command = String::from_utf8_lossy(&command).into_owned();
+            Some(format!("{:?}: {command} to {category}/{id}", wanted.key))
+        }
+        _ => None,
+    });
+    let said: Vec<_> = said.collect();
+    match said.is_empty() {
+        true => in_words(wanted),
+        false => format!("{}; in all {}", said.join(", "), in_words(wanted)),
+    }
 }
 
 /// Something that the saga wants, and that is to be answered.
@@ -138,13 +199,28 @@ impl<S: Saga> Script<S> {
         self
     }
 
-    /// An event comes; the first starts it.
+    /// An event happens to the aggregate whose id is the instance's own, and its routes bring it.
     ///
     /// # Panics
-    /// When, repeated or recovered from, it makes a difference.
+    /// When its routes do not bring the event to this instance; or when, repeated or recovered from, it makes a difference.
     #[track_caller]
     pub fn given<E: Event>(self, event: E) -> Self {
-        self.then(|instance| instance.event(event))
+        let id = self.instance.id().to_owned();
+        self.given_from(&id, event)
+    }
+
+    /// An event happens to the aggregate of this id, and its routes bring it.
+    ///
+    /// # Panics
+    /// As [`given`](Self::given).
+    #[track_caller]
+    pub fn given_from<E: Event>(self, id: &str, event: E) -> Self {
+        self.then(|instance| instance.event(id, event))
+    }
+
+    /// Ends the script although something is wanted that nobody answered.
+    pub fn leave(mut self) {
+        self.is_left = true;
     }
 
     /// Somebody says this.
@@ -209,15 +285,20 @@ impl<S: Saga> Script<S> {
     #[track_caller]
     pub fn expect<A: Aggregate>(self, id: &str, command: A::Command) -> Expected<S> {
         let codec = PayloadCodec::ByName;
-        let command = match encode(codec, &command) {
-            Ok(command) => command.to_vec(),
+        let encoded = match encode(codec, &command) {
+            Ok(encoded) => encoded.to_vec(),
             Err(error) => panic!("the command cannot be encoded: {error}"),
         };
-        self.expect_request(&Request::Command {
+        let request = Request::Command {
             category: A::CATEGORY.to_owned(),
             id: id.to_owned(),
             codec: codec.id().number(),
-            command,
+            command: encoded,
+        };
+        self.expect_request(&request, with_commands::<A>, || {
+            let json = encode(PayloadCodec::Json, &command).unwrap_or_default();
+            let json = String::from_utf8_lossy(&json).into_owned();
+            format!("{json} to {}/{id}", A::CATEGORY)
         })
     }
 
@@ -231,14 +312,23 @@ impl<S: Saga> Script<S> {
             Ok(request) => request.to_vec(),
             Err(error) => panic!("the request cannot be encoded: {error}"),
         };
-        self.expect_request(&Request::Call {
+        let bytes = request.len();
+        let request = Request::Call {
             service: service.to_owned(),
             request,
+        };
+        self.expect_request(&request, in_words, || {
+            format!("a call of {service} with just this request of {bytes} bytes")
         })
     }
 
     #[track_caller]
-    fn expect_request(self, request: &Request) -> Expected<S> {
+    fn expect_request(
+        self,
+        request: &Request,
+        in_words: impl FnOnce(&[Wanted]) -> String,
+        expected: impl FnOnce() -> String,
+    ) -> Expected<S> {
         let wanted = self.instance.wanted();
         let found = wanted.iter().find(|wanted| wanted.request == *request);
         match found.cloned() {
@@ -247,9 +337,11 @@ impl<S: Saga> Script<S> {
                 wanted,
             },
             None => panic!(
-                "{} does not want {request:?}. It is {:?}, and wants {wanted:#?}",
+                "{} does not want {}. It is {:?}, and wants {}",
                 S::NAME,
-                self.instance.status()
+                expected(),
+                self.instance.status(),
+                in_words(&wanted)
             ),
         }
     }
@@ -261,7 +353,7 @@ impl<S: Saga> Script<S> {
     #[track_caller]
     pub fn expect_nothing(self) -> Self {
         let wanted = self.instance.wanted();
-        assert!(wanted.is_empty(), "{} wants {wanted:#?}", S::NAME);
+        assert!(wanted.is_empty(), "{} wants {}", S::NAME, in_words(&wanted));
         self
     }
 
