@@ -233,7 +233,7 @@ fn m76_cancelled_before_it_is_confirmed_all_is_given_back_and_the_trip_told_who_
 fn m76_a_trip_that_was_approved_cannot_be_cancelled_any_more() {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let mut trip = Scripted::new(BOOKING, "t", now);
-    trip.event(TripEvent::Requested(plan("flight", "hotel")))
+    trip.event("t", TripEvent::Requested(plan("flight", "hotel")))
         .unwrap();
     for booked in trip.wanted() {
         let answer = Answer::Done {

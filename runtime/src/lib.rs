@@ -51,8 +51,8 @@ pub use error::{DispatchError, SendError};
 pub use failing::FailingInstance;
 pub use follow::{
     Consumer, FollowerError, FollowerHandle, FollowerSpec, FollowerStatus, PARKED_REASON_MAX,
-    ParkedEvent, ParkedGroup, Planned, Selection, SetAside, Trouble, forget_parked, group_parked,
-    parked_events, record_parked,
+    ParkedEvent, ParkedGroup, Plan, Planned, Selection, SetAside, Trouble, forget_parked,
+    group_parked, parked_events, record_parked,
 };
 pub use options::{RestartPolicy, RuntimeOptions};
 pub use quarantine::QuarantinedInstance;

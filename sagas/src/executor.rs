@@ -280,6 +280,8 @@ impl<S: Saga> Executor<S> {
         // Not counted among what is under way: it waits for that.
         let mut resuming = Arc::clone(&self).resume().boxed().fuse();
         let mut released = self.runtime.releases();
+        // Not counted either: a place for what was decided is never taken by what waits for one.
+        let mut resumed: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         loop {
             // What waits for a service that is away is in nobody's way.
             let at_work = under_way.len().saturating_sub(self.held.count());
@@ -290,10 +292,12 @@ impl<S: Saga> Executor<S> {
                 () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 () = &mut resuming => {}
-                released = released.recv() => {
+                Some(()) = resumed.next(), if !resumed.is_empty() => {}
+                released = released.recv(), if resumed.len() < RESUMED_AT_A_TIME => {
                     // What it had under way when it was quarantined is taken up.
-                    let resumed = Arc::clone(&self).resume_released(released.ok());
-                    under_way.push(resumed.boxed());
+                    let until_the_end = self.quiet.begin();
+                    let resuming = Arc::clone(&self).resume_released(released.ok());
+                    resumed.push(resuming.map(|()| drop(until_the_end)).boxed());
                 }
                 decided = self.backlog().next(), if room => {
                     if let Some(due) = decided.work.armed {

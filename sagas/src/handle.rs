@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant, Timestamp};
-use chronicler_runtime::{DispatchError, Entity, FollowerHandle, SubscriptionOptions};
+use chronicler_runtime::{DispatchError, Entity, FollowerHandle, Selection, SubscriptionOptions};
 use chronicler_store::codec::EventDecoder;
 use chronicler_store::{Filter, ReadError, StreamQuery};
 use futures::StreamExt;
@@ -394,6 +394,19 @@ impl<S: Saga> SagaHandle<S> {
         let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
         let released = self.executor.runtime.release(&stream).await;
         let released = released.map_err(CancelError::failed)?;
+        if released {
+            // Known to be under way by the time that this is answered.
+            let instance = Instance {
+                tenant: tenant.clone(),
+                id: id.clone(),
+            };
+            self.executor
+                .tell_for_a_person(&instance, SagaCommand::Resume)
+                .await?;
+            let key = Selection::Key(stream.key().into());
+            // Where the sagas are only looked at there is nobody to try.
+            _ = self.follower.retry(key).await;
+        }
         match self.operate(tenant, id, SagaVerb::Release, by, "").await {
             // It was not its own code that had failed.
             Err(error) if error.is_refusal() && released => self.take_up(tenant, id).await,

@@ -11,6 +11,9 @@ use crate::terms::Terms;
 /// Type names of the executor's own events begin with this; a saga's must not.
 pub(crate) const OWN_PREFIX: char = '$';
 
+/// The type name of the entry that says which event was consumed.
+pub(crate) const CONSUMED: &str = "$Consumed";
+
 /// The type name of the entry that tells a parent.
 pub(crate) const REPORTED: &str = "$Reported";
 

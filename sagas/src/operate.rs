@@ -199,6 +199,11 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         by: &'a str,
     ) -> BoxFuture<'a, Result<bool, CancelError>> {
         async move {
+            let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+            if self.executor.runtime.is_quarantined(&stream) {
+                SagaHandle::release(self, tenant, id, by).await?;
+                return Ok(true);
+            }
             let view = self.get(tenant, id).await;
             let view = view.map_err(CancelError::failed)?;
             if !matches!(view.status, SagaStatus::Quarantined { .. }) {

@@ -317,10 +317,7 @@ impl<S: Saga> AnySaga for Typed<S> {
             let executor = Executor::new(runtime.clone(), handle, shared, own, options);
             let executor = Arc::new(executor);
             let name = format!("saga:{}", S::NAME);
-            let router = Arc::new(Router {
-                executor: Arc::clone(&executor),
-                routes,
-            });
+            let router = Arc::new(Router::new(Arc::clone(&executor), routes));
             let mut spec = FollowerSpec::new(&name, router.filter());
             spec.lanes_max = options.deliveries_max;
             let follower = FollowerHandle::new(&runtime, spec);

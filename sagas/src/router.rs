@@ -4,16 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, GlobalPosition, StreamId, Tenant};
-use chronicler_runtime::{Consumer, DispatchError, Entity, Planned, SendOptions, Trouble};
+use chronicler_runtime::{Consumer, DispatchError, Entity, Plan, Planned, SendOptions, Trouble};
 use chronicler_store::codec::{CodecId, EventDecoder, PayloadCodec, decode, encode};
-use chronicler_store::{EventRef, Filter, panic_text};
-use futures::FutureExt;
+use chronicler_store::{EventRef, Filter, StreamQuery, panic_text};
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::CATEGORY_PREFIX;
 use crate::executor::{AskError, Executor, Instance};
-use crate::journal::{Entry, REPORTED};
+use crate::journal::{CONSUMED, Entry, REPORTED};
+use crate::quiet::UnderWay;
 use crate::routes::{Delivery, EventInfo, Route, Routes};
 use crate::saga::{RoutedEvent, Saga};
 use crate::step::{Part, SagaCommand};
@@ -28,6 +30,8 @@ const SHOWN_MAX: usize = 100;
 pub(crate) struct Router<S: Saga> {
     pub(crate) executor: Arc<Executor<S>>,
     pub(crate) routes: Arc<Routes<S>>,
+    /// While its follower tries again what it has parked.
+    busy: Mutex<Option<UnderWay>>,
 }
 
 /// One event on its way to one instance.
@@ -50,20 +54,26 @@ type Routed = Result<Vec<(Route, RoutedEvent)>, String>;
 impl<S: Saga> Consumer for Router<S> {
     type Item = Delivered;
 
-    fn plan(&self, event: &EventRef<'_>, is_late: bool) -> Result<Vec<Planned<Delivered>>, String> {
+    fn plan(&self, event: &EventRef<'_>, is_late: bool) -> Result<Plan<Delivered>, String> {
         if self.routes.is_of_a_child(event.part().category()) {
-            let report = self.report(event).into_iter();
-            let planned = report.map(|(parent, item)| Planned {
+            let planned = self.report(event)?.map(|(parent, item)| Planned {
                 key: self.key(&parent),
                 item,
             });
-            return Ok(planned.collect());
+            return Ok(Plan::of(planned.into_iter().collect()));
         }
         let routed = self.route(event)?;
         let of = u32::try_from(routed.len()).unwrap_or(u32::MAX);
         let mut parts: Vec<(Arc<str>, Vec<Part>)> = Vec::new();
+        let mut failed = None;
         for (place, (route, input)) in (0..).zip(routed) {
             for (id, delivery) in route.0 {
+                let Ok(id) = AggregateId::new(&id) else {
+                    let shown: String = id.chars().take(SHOWN_MAX).collect();
+                    let reason = format!("{shown:?} is no saga id");
+                    failed = Some((Arc::from(reason.as_str()), reason));
+                    continue;
+                };
                 let tenant = tenant_of(event);
                 let part = Part {
                     place,
@@ -71,11 +81,7 @@ impl<S: Saga> Consumer for Router<S> {
                     delivery,
                     event: input.clone(),
                 };
-                let key = match AggregateId::new(&id) {
-                    Ok(id) => self.key(&Instance { tenant, id }),
-                    // The others of this event are brought all the same.
-                    Err(_) => no_id(&id),
-                };
+                let key = self.key(&Instance { tenant, id });
                 // Those of one instance go together, so that they are one commit.
                 match parts.iter_mut().find(|(other, _)| *other == key) {
                     Some((_, parts)) => parts.push(part),
@@ -83,11 +89,14 @@ impl<S: Saga> Consumer for Router<S> {
                 }
             }
         }
-        let planned = parts.into_iter().map(|(key, parts)| Planned {
+        let items = parts.into_iter().map(|(key, parts)| Planned {
             key,
             item: delivered(event, parts, is_late),
         });
-        Ok(planned.collect())
+        Ok(Plan {
+            items: items.collect(),
+            failed,
+        })
     }
 
     fn keep(&self, item: &Delivered) -> Vec<u8> {
@@ -107,8 +116,8 @@ impl<S: Saga> Consumer for Router<S> {
 
     fn restore(&self, event: &EventRef<'_>, kept: &[u8]) -> Result<Delivered, String> {
         if kept.is_empty() {
-            let report = self.report(event).map(|(_, item)| item);
-            return report.ok_or_else(|| "the end of a child cannot be read".to_owned());
+            let report = self.report(event)?.map(|(_, item)| item);
+            return report.ok_or_else(|| "it is the end of no child of this saga".to_owned());
         }
         let (kept, is_late): (Vec<KeptPart>, bool) =
             decode(CodecId::BINCODE, kept).map_err(|error| error.to_string())?;
@@ -143,12 +152,24 @@ impl<S: Saga> Consumer for Router<S> {
     ) -> BoxFuture<'a, Result<(), Trouble>> {
         async move {
             let stream = StreamId::from_key(key);
-            let instance = stream.as_ref().and_then(Instance::of);
-            let Some(instance) = instance else {
-                return Err(Trouble::Lasting(key.to_string()));
+            let found = stream.and_then(|stream| Some((Instance::of(&stream)?, stream)));
+            let Some((instance, stream)) = found else {
+                return Err(Trouble::Lasting("it has no instance".to_owned()));
             };
             let Delivered { command, options } = item;
             let (command, options) = (command.clone(), options.clone());
+            if let SagaCommand::Deliver {
+                position,
+                is_late: true,
+                ..
+            } = &command
+            {
+                // Its state does not know each event that it ever took, and its journal does.
+                let taken = self.has_taken(&stream, *position).await;
+                if taken.map_err(|error| Trouble::Passing(error.to_string()))? {
+                    return Ok(());
+                }
+            }
             let told = self
                 .executor
                 .tell_at_most(DELIVERY_ATTEMPTS, &instance, command, options);
@@ -175,14 +196,51 @@ impl<S: Saga> Consumer for Router<S> {
     }
 
     fn progressed(&self, through: GlobalPosition, is_busy: bool) {
-        // What is about to be tried again without a person is on its way.
-        if !is_busy {
-            self.executor.quiet.routed(through);
+        // What is about to be tried again without a person is under way.
+        let mut busy = self.busy.lock();
+        match is_busy {
+            true => _ = busy.get_or_insert_with(|| self.executor.quiet.begin()),
+            false => *busy = None,
         }
+        self.executor.quiet.routed(through);
     }
 }
 
 impl<S: Saga> Router<S> {
+    pub(crate) fn new(executor: Arc<Executor<S>>, routes: Arc<Routes<S>>) -> Self {
+        Self {
+            executor,
+            routes,
+            busy: Mutex::default(),
+        }
+    }
+
+    /// Whether the journal of an instance says that it has consumed the event at a position.
+    async fn has_taken(
+        &self,
+        stream: &StreamId,
+        position: GlobalPosition,
+    ) -> Result<bool, DispatchError> {
+        let query = StreamQuery::new(stream.clone());
+        let mut commits = self.executor.runtime.store().read_stream(query);
+        let decoder = EventDecoder::<Entry>::new();
+        while let Some(batch) = commits.next().await {
+            for commit in batch? {
+                let consumed = commit
+                    .events()
+                    .filter(|event| event.event_type() == CONSUMED);
+                for event in consumed {
+                    let is_it =
+                        |entry| matches!(entry, Entry::Consumed { position: at } if at == position);
+                    if decoder.decode(&event)?.into_iter().any(is_it) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// The events that may concern instances.
     pub(crate) fn filter(&self) -> Filter {
         let children = self.routes.children.iter();
@@ -208,21 +266,25 @@ impl<S: Saga> Router<S> {
     }
 
     /// What the end of a child says to the instance that began it, if that is one of this saga.
-    fn report(&self, event: &EventRef<'_>) -> Option<(Instance, Delivered)> {
+    fn report(&self, event: &EventRef<'_>) -> Result<Option<(Instance, Delivered)>, String> {
         if event.event_type() != REPORTED {
-            return None;
+            return Ok(None);
         }
-        let decoded = EventDecoder::<Entry>::new().decode(event).ok()?;
+        let decoded = EventDecoder::<Entry>::new().decode(event);
+        let decoded = decoded.map_err(|error| error.to_string())?;
         let Some(Entry::Reported { parent, ending }) = decoded.into_iter().next() else {
-            return None;
+            return Ok(None);
         };
-        let stream = StreamId::from_key(&parent.stream)?;
-        let own = stream.category().strip_prefix(CATEGORY_PREFIX)?;
-        let instance = Instance::of(&stream).filter(|_| own == S::NAME)?;
+        let stream = StreamId::from_key(&parent.stream);
+        let own =
+            |stream: &StreamId| stream.category().strip_prefix(CATEGORY_PREFIX) == Some(S::NAME);
+        let Some(instance) = stream.filter(own).as_ref().and_then(Instance::of) else {
+            return Ok(None);
+        };
         let effect = parent.effect;
         let command = SagaCommand::ChildEnded { effect, ending };
         let options = options_of(event, parent.depth);
-        Some((instance, Delivered { command, options }))
+        Ok(Some((instance, Delivered { command, options })))
     }
 
     fn route(&self, event: &EventRef<'_>) -> Routed {
@@ -245,12 +307,6 @@ impl<S: Saga> Router<S> {
         };
         decoded.into_iter().map(find).collect()
     }
-}
-
-/// The key of events for what cannot be the id of an instance.
-fn no_id(id: &str) -> Arc<str> {
-    let shown: String = id.chars().take(SHOWN_MAX).collect();
-    format!("{shown:?} is no saga id").into()
 }
 
 fn tenant_of(event: &EventRef<'_>) -> Tenant {

@@ -121,7 +121,7 @@ impl<S: Saga> Routes<S> {
         let entry = entry.ok_or_else(|| CodecError::Undecodable {
             type_name: "an event that waits for a saga",
             reason: format!(
-                "the routes of {} do not name {category:?} any more: register them with it again, and release the instance",
+                "the routes of {} do not name {category:?} any more: register them with it again, and retry",
                 S::NAME
             ),
         })?;

@@ -90,9 +90,10 @@ pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Valu
 
 /// An instance can be set aside by the runtime, and one of a saga by the saga's own code; it is let go from both.
 async fn release(app: &App, stream: &StreamId, by: &str) -> Result<Value, OperatorError> {
-    let by_runtime = app.runtime().release(stream).await?;
     let released = app.sagas().release(stream, by).await;
-    let by_saga = match released.map_err(|error| OperatorError::Failed(error.to_string()))? {
+    let by_saga = released.map_err(|error| OperatorError::Failed(error.to_string()))?;
+    let by_runtime = app.runtime().release(stream).await?;
+    let by_saga = match by_saga {
         Some(released) => released,
         None => {
             let key = Bytes::copy_from_slice(stream.key().as_bytes());

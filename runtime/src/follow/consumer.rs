@@ -26,6 +26,31 @@ pub struct Planned<I> {
     pub item: I,
 }
 
+/// Whom an event concerns.
+#[derive(Clone, Debug)]
+pub struct Plan<I> {
+    /// One item for each key: those of one key belong together in one.
+    pub items: Vec<Planned<I>>,
+    /// That it also concerns somebody who cannot be: a key that names the case, and the reason. The event is parked under that
+    /// key, the items are brought, and later events of its stream are not held back.
+    pub failed: Option<(Arc<str>, String)>,
+}
+
+impl<I> Plan<I> {
+    /// Nobody.
+    pub fn nobody() -> Self {
+        Self::of(Vec::new())
+    }
+
+    /// Those of these items.
+    pub fn of(items: Vec<Planned<I>>) -> Self {
+        Self {
+            items,
+            failed: None,
+        }
+    }
+}
+
 /// Takes events from a follower.
 ///
 /// Every event comes at least once, and in order within its key: a crash between the taking and the record of that has it
@@ -34,13 +59,12 @@ pub trait Consumer: Send + Sync + 'static {
     /// What an event becomes for one key.
     type Item: Send + Sync + 'static;
 
-    /// Says whom an event concerns; nobody is fine. `is_late`: the event could not be planned when it came, and later ones
-    /// may have been taken since.
+    /// Says whom an event concerns; nobody is fine. `is_late`: the event could not be planned when it came, so that later
+    /// ones, and this one itself, may have been taken since.
     ///
     /// # Errors
     /// Why that cannot be said. The event is parked under its stream.
-    fn plan(&self, event: &EventRef<'_>, is_late: bool)
-    -> Result<Vec<Planned<Self::Item>>, String>;
+    fn plan(&self, event: &EventRef<'_>, is_late: bool) -> Result<Plan<Self::Item>, String>;
 
     /// What is kept of an item while it is parked, beside the place of its event. At most some hundred bytes.
     fn keep(&self, item: &Self::Item) -> Vec<u8>;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::consumer::Consumer;
-use super::parked::{ParkedEvent, ParkedGroup, Selection, group_parked, parked_events};
+use super::parked::{ParkedEvent, ParkedGroup, Selection, SetAside, group_parked, parked_events};
 use super::run::Run;
 use crate::backoff::Backoff;
 use crate::dispatch::Core;
@@ -23,7 +23,7 @@ const ORDERS_MAX: usize = 16;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FollowerSpec {
-    /// Names its cursor and what it has parked; without NUL. One follower of a name runs at a time.
+    /// Names its cursor and what it has parked; without NUL. Two followers of one name would overwrite each other's cursor.
     pub name: String,
     /// Which events.
     pub filter: Filter,
@@ -140,7 +140,12 @@ impl FollowerHandle {
         consumer: Arc<C>,
         context: WorkerContext,
     ) -> Result<(), WorkerError> {
-        Run::new(&self.0, consumer).await?.follow(context).await
+        // One run at a time: what another still wrote is read after it.
+        let mut orders = self.0.given.lock().await;
+        // What was asked of an earlier run is not for this one: who asked was told so.
+        while orders.try_recv().is_ok() {}
+        let run = Run::new(&self.0, consumer).await?;
+        run.follow(&mut orders, context).await
     }
 
     /// Its name.
@@ -158,7 +163,11 @@ impl FollowerHandle {
     /// # Errors
     /// When the log cannot be read.
     pub async fn parked(&self) -> Result<Vec<ParkedEvent>, ReadError> {
-        parked_events(self.0.core.store.as_ref(), &self.0.spec.name).await
+        let found = parked_events(self.0.core.store.as_ref(), &self.0.spec.name).await;
+        let mut found = found?;
+        // What is only known so that it does not come again is not parked.
+        found.retain(|event| event.cause != SetAside::Skipped);
+        Ok(found)
     }
 
     /// The same in groups, by what they failed with; the largest first.
@@ -207,16 +216,16 @@ impl FollowerHandle {
             selection,
             answer,
         };
-        let sent = self.0.orders.send(order).await;
-        sent.map_err(|_| not_running())?;
+        let asked = async {
+            let sent = self.0.orders.send(order).await;
+            sent.map_err(|_| not_running())?;
+            Ok(answered.await.map_err(|_| not_running())??)
+        };
         tokio::select! {
             biased;
-            answer = answered => Ok(answer.map_err(|_| not_running())??),
-            // It has ended meanwhile: what was asked is not for a later run.
-            mut given = self.0.given.lock() => {
-                while given.try_recv().is_ok() {}
-                Err(not_running())
-            }
+            answer = asked => answer,
+            // It has ended since.
+            _ = self.0.given.lock() => Err(not_running()),
         }
     }
 }

@@ -1,66 +1,86 @@
 //! What becomes of what a follower had under way, and what it is asked to do with what is parked.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chronicler_domain::StreamId;
-use chronicler_store::AppendError;
+use chronicler_domain::{GlobalPosition, StreamId};
 
-use super::consumer::{Consumer, Planned, Trouble};
+use super::consumer::{Consumer, Plan, Planned, Trouble};
 use super::handle::{Order, Verb};
 use super::ledger::Place;
-use super::parked::{ParkedEvent, SetAside, forget_parked, record_parked};
+use super::parked::{Fact, ParkedEvent, SetAside};
 use super::run::Run;
 use super::work::{Done, Origin, Task};
-use crate::workers::WorkerError;
 
 impl<C: Consumer> Run<C> {
     /// When a place is tried again after so many tries: what lasts only when somebody asks.
-    pub(super) fn again(&self, trouble: &Trouble, tries: u32) -> (SetAside, Option<Instant>) {
+    fn again(&self, trouble: &Trouble, tries: u32) -> (SetAside, Option<Instant>) {
         match trouble {
             Trouble::Lasting(_) => (SetAside::Parked, None),
             Trouble::Passing(_) => {
                 let core = &self.shared.core;
                 let wait = self.shared.spec.retry.wait(tries, &core.jitter);
-                (
-                    SetAside::Retrying,
-                    Some(crate::clock::after(core.clock.as_ref(), wait)),
-                )
+                let due = crate::clock::after(core.clock.as_ref(), wait);
+                (SetAside::Retrying, Some(due))
             }
         }
     }
 
     /// Takes in what became of something that was under way.
-    pub(super) async fn land(&mut self, done: Done<C::Item>) -> Result<(), WorkerError> {
+    pub(super) fn land(&mut self, done: Done<C::Item>) {
         match done {
             Done::Taken {
                 key,
                 tasks,
                 count,
                 trouble,
-            } => self.land_tasks(key, tasks, count, trouble).await,
+            } => self.land_tasks(key, &tasks, count, trouble),
             Done::TakenUp {
                 place,
                 taken,
                 failed,
-            } => self.land_parked(place, taken, failed).await,
+            } => {
+                for event in taken {
+                    self.forget(event);
+                }
+                let due = self.tried(&place, failed);
+                self.next_at(&place, due);
+            }
             Done::Planned {
                 place,
                 event,
                 planned,
-            } => self.land_plan(place, event, planned).await,
+            } => self.land_plan(place, event, planned),
         }
     }
 
-    pub(super) async fn land_tasks(
+    fn land_tasks(
         &mut self,
         key: Arc<str>,
-        tasks: Vec<Task<C::Item>>,
+        tasks: &[Task<C::Item>],
         count: usize,
         trouble: Option<Trouble>,
-    ) -> Result<(), WorkerError> {
+    ) {
         let place = Place::Key(Arc::clone(&key));
-        let mut due = Some(self.shared.core.clock.monotonic());
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        if lane.is_parked {
+            // It took so long that all of it is in the ledger by now.
+            self.lanes.remove(&key);
+            let (taken, left) = tasks.split_at_checked(count).unwrap_or((tasks, &[]));
+            for task in taken {
+                let event = self.parked_task(&key, task, SetAside::Retrying);
+                self.forget(event);
+            }
+            let failed = left
+                .first()
+                .zip(trouble)
+                .map(|(task, trouble)| (self.parked_task(&key, task, SetAside::Retrying), trouble));
+            let due = self.tried(&place, failed);
+            return self.next_at(&place, due);
+        }
         if let Some(trouble) = trouble {
             let lane = self.lanes.remove(&key);
             let waiting = lane.map(|lane| lane.waiting).unwrap_or_default();
@@ -69,211 +89,212 @@ impl<C: Consumer> Run<C> {
                 .unwrap_or_default()
                 .iter()
                 .chain(&waiting);
-            let mut aside = Vec::new();
+            let (cause, due) = self.again(&trouble, 1);
+            let mut first = None;
             for task in left {
-                let cause = match aside.first() {
-                    None => self.again(&trouble, 1).0,
-                    Some(ParkedEvent { position, .. }) => SetAside::Held { behind: *position },
+                let Some(behind) = first else {
+                    first = Some(task.position);
+                    let event = self.parked_task(&key, task, cause);
+                    let at = event.at;
+                    let event = event.failed(trouble.reason(), 1, at);
+                    trouble.log(&self.shared.spec.name, &key, Some(&event));
+                    self.park(event);
+                    continue;
                 };
-                let event = self.parked_task(&key, task, cause);
-                let at = event.at;
-                aside.push(match aside.is_empty() {
-                    true => event.failed(trouble.reason(), 1, at),
-                    false => event,
-                });
+                let event = self.parked_task(&key, task, SetAside::Held { behind });
+                self.park(event);
             }
-            trouble.log(&self.shared.spec.name, &key, aside.first());
-            due = self.again(&trouble, 1).1;
-            self.park(aside).await?;
-            for task in &waiting {
-                self.resolve(task).await?;
-            }
-        } else if let Some(lane) = self.lanes.get_mut(&key) {
+            self.resolve(&waiting);
+            self.next_at(&place, due);
+        } else if lane.waiting.is_empty() {
+            self.lanes.remove(&key);
+            self.woken.remove(&key);
+        } else {
             lane.since = None;
-            if lane.waiting.is_empty() {
-                self.lanes.remove(&key);
-            } else {
-                self.ready.push_back(Arc::clone(&key));
-            }
+            self.ready.push_back(key);
         }
-        for task in &tasks {
-            self.resolve(task).await?;
-        }
-        if !self.lanes.contains_key(&key) && !self.ledger.is_empty() {
-            self.ledger.next_at(&place, due);
-        }
-        Ok(())
+        self.resolve(tasks);
     }
 
-    /// Notes that an event needs nothing more under one of its keys.
-    pub(super) async fn resolve(&mut self, task: &Task<C::Item>) -> Result<(), WorkerError> {
-        let position = task.position;
-        match task.origin {
+    /// Notes that tasks need nothing more once the facts so far are durable.
+    fn resolve<'t>(&mut self, tasks: impl IntoIterator<Item = &'t Task<C::Item>>)
+    where
+        C::Item: 't,
+    {
+        let resolved = tasks.into_iter().map(|task| (task.position, task.origin));
+        self.resolved.extend(resolved);
+    }
+
+    /// Notes when a place is tried next; at once if its instance was released while it was tried.
+    fn next_at(&mut self, place: &Place, due: Option<Instant>) {
+        let (Place::Key(key) | Place::Stream(key)) = place;
+        let due = match self.woken.remove(key) {
+            true => Some(self.shared.core.clock.monotonic()),
+            false => due,
+        };
+        self.ledger.next_at(place, due);
+    }
+
+    /// An event needs nothing more under one of its keys, durably.
+    pub(super) fn is_resolved(&mut self, position: GlobalPosition, origin: Origin) {
+        match origin {
             Origin::Log => {
                 if let Some((count, _)) = self.outstanding.get_mut(&position) {
-                    *count -= 1;
+                    *count = count.saturating_sub(1);
                     if *count == 0 {
                         self.outstanding.remove(&position);
                     }
                 }
             }
             Origin::Late => {
-                if let Some((count, place)) = self.late.get_mut(&position) {
-                    *count -= 1;
-                    if *count == 0 {
-                        let place = place.clone();
-                        self.late.remove(&position);
-                        self.late_is_done(&place).await?;
+                if let Some((count, _)) = self.late.get_mut(&position) {
+                    *count = count.saturating_sub(1);
+                    if *count == 0
+                        && let Some((_, place)) = self.late.remove(&position)
+                    {
+                        self.late_is_done(&place, position);
                     }
                 }
             }
+            Origin::Beside => {}
         }
-        Ok(())
     }
 
-    /// The first event of a stream's place was taken by all whom it concerns, or is parked under their keys.
-    pub(super) async fn late_is_done(&mut self, place: &Place) -> Result<(), WorkerError> {
-        let first = self.ledger.head(place, 1);
-        self.forget(&first).await?;
+    /// An event that was parked under its stream was taken by all whom it concerns, or is parked under their keys.
+    fn late_is_done(&mut self, place: &Place, position: GlobalPosition) {
+        if let Some(event) = self.ledger.find(place, position).cloned() {
+            self.forget(event);
+        }
+        self.forget_dropped();
         let now = self.shared.core.clock.monotonic();
-        self.ledger.next_at(place, Some(now));
-        Ok(())
+        self.next_at(place, Some(now));
     }
 
-    pub(super) async fn land_parked(
-        &mut self,
-        place: Place,
-        taken: Vec<ParkedEvent>,
-        trouble: Option<(ParkedEvent, Trouble)>,
-    ) -> Result<(), WorkerError> {
-        self.forget(&taken).await?;
-        let due = self.tried(&place, trouble).await?;
-        self.ledger.next_at(&place, due);
-        Ok(())
-    }
-
-    /// Notes a failed try of a parked event, and when it is tried next.
-    pub(super) async fn tried(
-        &mut self,
-        place: &Place,
-        trouble: Option<(ParkedEvent, Trouble)>,
-    ) -> Result<Option<Instant>, WorkerError> {
+    /// Notes a failed try of a parked event; gives when its place is tried next.
+    fn tried(&mut self, place: &Place, failed: Option<(ParkedEvent, Trouble)>) -> Option<Instant> {
         let now = self.shared.core.clock.monotonic();
-        let Some((event, trouble)) = trouble else {
-            return Ok(Some(now));
+        let Some((event, trouble)) = failed else {
+            return Some(now);
         };
         // Somebody may have dropped it by now.
-        if !self.ledger.holds(place, event.position) {
-            return Ok(Some(now));
-        }
+        let Some(event) = self.ledger.find(place, event.position).cloned() else {
+            return Some(now);
+        };
         let tries = event.tries.saturating_add(1);
         let (cause, due) = self.again(&trouble, tries);
         let last = self.shared.core.clock.now();
         let mut event = event.failed(trouble.reason(), tries, last);
         event.cause = cause;
         trouble.log(&self.shared.spec.name, &event.key, Some(&event));
-        self.park(vec![event]).await?;
-        Ok(due)
+        self.park(event);
+        due
     }
 
-    pub(super) async fn land_plan(
+    fn land_plan(
         &mut self,
         place: Place,
         event: ParkedEvent,
-        planned: Result<Vec<Planned<C::Item>>, Trouble>,
-    ) -> Result<(), WorkerError> {
-        if !self.ledger.holds(&place, event.position) {
-            let now = self.shared.core.clock.monotonic();
-            self.ledger.next_at(&place, Some(now));
-            return Ok(());
-        }
-        let planned = match planned {
-            Ok(planned) => planned,
+        planned: Result<Plan<C::Item>, Trouble>,
+    ) {
+        let position = event.position;
+        let Plan { items, failed } = match planned {
+            Ok(plan) => plan,
             Err(trouble) => {
-                let due = self.tried(&place, Some((event, trouble))).await?;
-                self.ledger.next_at(&place, due);
-                return Ok(());
+                let due = self.tried(&place, Some((event, trouble)));
+                return self.next_at(&place, due);
             }
         };
-        let (mut aside, mut count) = (Vec::new(), 0);
-        for Planned { key, item } in planned {
+        // As long as it also concerns somebody who cannot be, it stays where it is.
+        let origin = match failed {
+            Some(_) => Origin::Beside,
+            None => Origin::Late,
+        };
+        let mut count = 0;
+        for Planned { key, item } in items {
             let task = Task {
                 item,
-                position: event.position,
+                position,
                 stream_key: Arc::clone(&event.stream_key),
-                origin: Origin::Late,
+                origin,
             };
-            count += usize::from(self.admit(key, task, &mut aside));
+            count += usize::from(self.admit(key, task));
         }
-        self.park(aside).await?;
-        match count {
-            0 => self.late_is_done(&place).await,
-            _ => {
-                self.late.insert(event.position, (count, place));
-                Ok(())
-            }
+        if let Some((_, reason)) = failed {
+            let due = self.tried(&place, Some((event, Trouble::Lasting(reason))));
+            return self.next_at(&place, due);
         }
+        if count == 0 {
+            return self.late_is_done(&place, position);
+        }
+        self.late.insert(position, (count, place));
     }
 
     /// An instance was released from quarantine; `None`: some were.
-    pub(super) fn release(&mut self, stream: Option<StreamId>) {
+    pub(super) fn release(&mut self, stream: Option<&StreamId>) {
         let now = self.shared.core.clock.monotonic();
-        let key = stream.as_ref().map(|stream| stream.key());
-        self.ledger
-            .make_due(now, |event| key.is_none_or(|key| *event.key == *key));
+        let Some(stream) = stream else {
+            self.ledger.make_due(now, |_| true);
+            self.woken.extend(self.ledger.being_tried());
+            return self.woken.extend(self.lanes.keys().cloned());
+        };
+        let key: Arc<str> = stream.key().into();
+        let is_idle = self.ledger.make_one_due(&Place::Key(Arc::clone(&key)), now);
+        if !is_idle || self.lanes.contains_key(&key) {
+            // Its try under way may have begun before the release, and what comes of that is of then.
+            self.woken.insert(key);
+        }
     }
 
-    pub(super) async fn heed(&mut self, order: Order) -> Result<(), WorkerError> {
+    pub(super) fn heed(&mut self, order: Order) {
         let now = self.shared.core.clock.monotonic();
         let selection = order.selection;
-        let answer = match order.verb {
-            Verb::Retry => Ok(self.ledger.make_due(now, |event| selection.names(event))),
+        let count = match order.verb {
+            Verb::Retry => {
+                let wanted = |event: &ParkedEvent| event.has_failed() && selection.names(event);
+                self.ledger.make_due(now, wanted)
+            }
             Verb::Drop => {
                 let chosen = self.ledger.selected(&selection);
-                let dropped = self.drop_parked(&chosen).await;
-                dropped.map(|()| chosen.len())
+                let count = chosen.len();
+                self.drop_parked(chosen);
+                count
             }
         };
-        // Whoever asked may have gone; it is done all the same.
-        drop(order.answer.send(answer));
-        Ok(())
+        self.answers.push((order.answer, count));
     }
 
-    /// Leaves parked events out for good. Those that the recorded cursor has not passed stay known until it has.
-    pub(super) async fn drop_parked(&mut self, chosen: &[ParkedEvent]) -> Result<(), AppendError> {
-        let (passed, later): (Vec<_>, Vec<_>) = chosen
-            .iter()
-            .cloned()
-            .partition(|event| event.position <= self.recorded);
-        let later: Vec<_> = later
-            .into_iter()
-            .map(|event| ParkedEvent {
-                cause: SetAside::Skipped,
-                ..event
-            })
-            .collect();
-        let core = &self.shared.core;
-        let (store, clock, name) = (
-            core.store.as_ref(),
-            core.clock.as_ref(),
-            &self.shared.spec.name,
-        );
-        record_parked(store, clock, name, &later).await?;
-        forget_parked(store, clock, name, &passed).await?;
-        let now = core.clock.monotonic();
+    /// Leaves parked events out for good. Those that may come again stay known until they cannot.
+    fn drop_parked(&mut self, chosen: Vec<ParkedEvent>) {
+        let mut keys = HashSet::new();
         for event in chosen {
-            tracing::warn!(follower = name, position = %event.position, key = &*event.key, "a parked event is dropped");
-            let place = Place::of(event);
-            self.ledger.remove(&place, std::iter::once(event.position));
+            let (follower, position, key) = (&self.shared.spec.name, event.position, &*event.key);
+            tracing::warn!(follower, %position, key, "a parked event is dropped");
+            let place = Place::of(&event);
+            keys.insert(Arc::clone(&event.key));
+            self.ledger.remove(&place, position);
+            let mut skipped = event;
+            skipped.cause = SetAside::Skipped;
+            self.facts.push(Fact::Set(skipped.clone()));
+            self.dropped.insert((position, place), skipped);
         }
-        self.dropped.extend(
-            later
-                .into_iter()
-                .map(|event| ((event.position, Place::of(&event)), event)),
-        );
-        let chosen_of = |event: &ParkedEvent| chosen.iter().any(|other| other.key == event.key);
-        self.ledger
-            .make_due(now, |event| !event.has_failed() && chosen_of(event));
-        Ok(())
+        self.forget_dropped();
+        let now = self.shared.core.clock.monotonic();
+        let waited = |event: &ParkedEvent| !event.has_failed() && keys.contains(&event.key);
+        self.ledger.make_due(now, waited);
+    }
+
+    /// Forgets dropped events that cannot come again: the recorded cursor has passed them, and they are not parked under
+    /// their streams, from where they would be planned once more.
+    pub(super) fn forget_dropped(&mut self) {
+        let gone = self.dropped.iter().filter(|((position, _), _)| {
+            *position <= self.recorded && !self.ledger.holds_unread(*position)
+        });
+        let gone: Vec<_> = gone
+            .map(|(place, event)| (place.clone(), event.clone()))
+            .collect();
+        for (place, event) in gone {
+            self.dropped.remove(&place);
+            self.facts.push(Fact::Removed(event));
+        }
     }
 }

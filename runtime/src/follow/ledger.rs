@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     queues: HashMap<Place, Queue>,
     /// The places that are tried at a time, by that.
     schedule: BTreeSet<(Instant, Place)>,
+    /// Events that are parked at places of streams: at how many.
+    unread: HashMap<GlobalPosition, usize>,
     under_way: usize,
     count: usize,
 }
@@ -68,10 +70,14 @@ impl Ledger {
         self.count
     }
 
-    /// Whether an event is parked at a place.
-    pub(super) fn holds(&self, place: &Place, position: GlobalPosition) -> bool {
-        let queue = self.queues.get(place);
-        queue.is_some_and(|queue| queue.events.contains_key(&position))
+    /// An event that is parked at a place.
+    pub(super) fn find(&self, place: &Place, position: GlobalPosition) -> Option<&ParkedEvent> {
+        self.queues.get(place)?.events.get(&position)
+    }
+
+    /// Whether the event at a position is parked without anybody's knowing whom it concerns.
+    pub(super) fn holds_unread(&self, position: GlobalPosition) -> bool {
+        self.unread.contains_key(&position)
     }
 
     /// The event behind which those of a place wait.
@@ -85,24 +91,33 @@ impl Ledger {
 
     /// Takes an event in, or what is now known of it.
     pub(super) fn insert(&mut self, event: ParkedEvent) {
-        let queue = self.queues.entry(Place::of(&event)).or_default();
-        let before = queue.events.insert(event.position, event);
-        self.count += usize::from(before.is_none());
+        let (place, position) = (Place::of(&event), event.position);
+        let is_unread = matches!(place, Place::Stream(_));
+        let queue = self.queues.entry(place).or_default();
+        if queue.events.insert(position, event).is_none() {
+            self.count += 1;
+            if is_unread {
+                *self.unread.entry(position).or_default() += 1;
+            }
+        }
     }
 
-    /// Removes events of a place; the place is free when none is left.
-    pub(super) fn remove(
-        &mut self,
-        place: &Place,
-        positions: impl Iterator<Item = GlobalPosition>,
-    ) {
+    /// Removes an event from a place; the place is free when none is left.
+    pub(super) fn remove(&mut self, place: &Place, position: GlobalPosition) {
         let Some(queue) = self.queues.get_mut(place) else {
             return;
         };
-        for position in positions {
-            self.count -= usize::from(queue.events.remove(&position).is_some());
+        let is_gone = queue.events.remove(&position).is_some();
+        let is_free = queue.events.is_empty();
+        self.count -= usize::from(is_gone);
+        if is_gone && matches!(place, Place::Stream(_)) {
+            let left = self.unread.get(&position).map_or(0, |count| count - 1);
+            match left {
+                0 => _ = self.unread.remove(&position),
+                left => _ = self.unread.insert(position, left),
+            }
         }
-        if queue.events.is_empty() {
+        if is_free {
             self.set(place, Next::Asked);
             self.queues.remove(place);
         }
@@ -127,16 +142,38 @@ impl Ledger {
         all
     }
 
-    /// Has the first event of places tried again now: those whose first event passes. Gives their number.
+    /// Has the first event of places tried again now: those with an event that passes. Gives their number.
     pub(super) fn make_due(&mut self, now: Instant, which: impl Fn(&ParkedEvent) -> bool) -> usize {
-        let chosen = self.queues.iter().filter(|(_, queue)| {
-            queue.next != Next::UnderWay && queue.events.values().next().is_some_and(&which)
-        });
+        let chosen = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.next != Next::UnderWay && queue.events.values().any(&which));
         let chosen: Vec<_> = chosen.map(|(place, _)| place.clone()).collect();
         for place in &chosen {
             self.set(place, Next::At(now));
         }
         chosen.len()
+    }
+
+    /// Has the first event of one place tried now; `false` if it is being tried.
+    pub(super) fn make_one_due(&mut self, place: &Place, now: Instant) -> bool {
+        let next = self.queues.get(place).map(|queue| queue.next);
+        if matches!(next, Some(Next::Asked | Next::At(_))) {
+            self.set(place, Next::At(now));
+        }
+        next != Some(Next::UnderWay)
+    }
+
+    /// The keys that are being tried.
+    pub(super) fn being_tried(&self) -> Vec<Arc<str>> {
+        let under_way = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.next == Next::UnderWay);
+        let keys = under_way.map(|(place, _)| match place {
+            Place::Key(key) | Place::Stream(key) => Arc::clone(key),
+        });
+        keys.collect()
     }
 
     /// Notes that a place is not under way any more, and when it is tried next if nobody asks for it.

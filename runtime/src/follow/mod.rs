@@ -13,7 +13,7 @@ mod read;
 mod run;
 mod work;
 
-pub use consumer::{Consumer, Planned, Trouble};
+pub use consumer::{Consumer, Plan, Planned, Trouble};
 pub use handle::{FollowerError, FollowerHandle, FollowerSpec, FollowerStatus};
 pub use parked::{
     PARKED_REASON_MAX, ParkedEvent, ParkedGroup, Selection, SetAside, forget_parked, group_parked,

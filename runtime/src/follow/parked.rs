@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use chronicler_domain::{GlobalPosition, Timestamp};
@@ -19,6 +20,8 @@ use crate::dispatch::Ids;
 pub const PARKED_REASON_MAX: usize = 1_024;
 /// Facts in one commit, and in one page when they are read. Each has at most a few KiB.
 const FACTS_PER_COMMIT: usize = 128;
+/// The wait before a commit is handed in again that the log had no room for.
+const NO_ROOM_WAIT: Duration = Duration::from_millis(10);
 /// The space of the names of keys within the keys of facts.
 const KEY_NAMES: Uuid = Uuid::from_u128(0x1f9a_54c2_7d31_4b0e_9c55_3e8a_6b7d_0214);
 /// The space of the names of failures.
@@ -281,18 +284,8 @@ pub async fn record_parked(
     name: &str,
     events: &[ParkedEvent],
 ) -> Result<(), AppendError> {
-    let encoded = |event: &ParkedEvent| -> Result<_, CodecError> {
-        let value = encode(PayloadCodec::Bincode, event)?;
-        Ok((key(name, event), Some(value)))
-    };
-    for chunk in events.chunks(FACTS_PER_COMMIT) {
-        let facts: Result<Vec<_>, _> = chunk.iter().map(encoded).collect();
-        let facts = facts.map_err(|error| AppendError::Invalid {
-            reason: error.to_string(),
-        })?;
-        commit(store, clock, facts).await?;
-    }
-    Ok(())
+    let facts: Vec<_> = events.iter().cloned().map(Fact::Set).collect();
+    write(store, clock, name, &facts).await
 }
 
 /// Removes the facts about these events. Durable when it returns.
@@ -305,29 +298,64 @@ pub async fn forget_parked(
     name: &str,
     events: &[ParkedEvent],
 ) -> Result<(), AppendError> {
-    for chunk in events.chunks(FACTS_PER_COMMIT) {
-        let facts = chunk.iter().map(|event| (key(name, event), None));
-        commit(store, clock, facts.collect()).await?;
+    let facts: Vec<_> = events.iter().cloned().map(Fact::Removed).collect();
+    write(store, clock, name, &facts).await
+}
+
+/// What is to be known of a parked event.
+#[derive(Clone, Debug)]
+pub(super) enum Fact {
+    Set(ParkedEvent),
+    Removed(ParkedEvent),
+}
+
+/// Writes facts, in order. Durable when it returns.
+pub(super) async fn write(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    name: &str,
+    facts: &[Fact],
+) -> Result<(), AppendError> {
+    for chunk in facts.chunks(FACTS_PER_COMMIT) {
+        let now = clock.now();
+        let mut append = Append::new(Ids::next(now), now);
+        for fact in chunk {
+            let (event, value) = match fact {
+                Fact::Removed(event) => (event, None),
+                Fact::Set(event) => {
+                    let value = encode(PayloadCodec::Bincode, event);
+                    let invalid = |error: CodecError| AppendError::Invalid {
+                        reason: error.to_string(),
+                    };
+                    (event, Some(value.map_err(invalid)?))
+                }
+            };
+            append = append.record(SideRecord::Fact {
+                kind: FactKind::PARKED,
+                key: key(name, event),
+                value,
+            });
+        }
+        append_with_patience(store, clock, append).await?;
     }
     Ok(())
 }
 
-async fn commit(
+/// Appends, and waits for as long as the log has no room.
+pub(super) async fn append_with_patience(
     store: &dyn Store,
     clock: &dyn Clock,
-    facts: Vec<(Bytes, Option<Bytes>)>,
+    append: Append,
 ) -> Result<(), AppendError> {
-    let now = clock.now();
-    let mut append = Append::new(Ids::next(now), now);
-    for (key, value) in facts {
-        append = append.record(SideRecord::Fact {
-            kind: FactKind::PARKED,
-            key,
-            value,
-        });
+    loop {
+        match store.append(append.clone()).await {
+            Err(AppendError::Overloaded { .. }) => {
+                store.room().await;
+                clock.sleep(NO_ROOM_WAIT).await;
+            }
+            answered => return answered.map(drop),
+        }
     }
-    store.append(append).await?;
-    Ok(())
 }
 
 fn prefix(name: &str) -> Bytes {

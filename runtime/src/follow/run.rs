@@ -1,6 +1,6 @@
 //! One run of a follower: from the cursor to the stop.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use chronicler_store::{Append, AppendError, FactKind, SideRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, future};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::consumer::Consumer;
-use super::handle::Shared;
+use super::handle::{Order, Shared};
 use super::ledger::{Ledger, Place};
-use super::parked::{ParkedEvent, SetAside, parked_events};
-use super::work::{Done, Task, plan_again, take_in_order, take_up};
+use super::parked::{Fact, ParkedEvent, SetAside, append_with_patience, parked_events, write};
+use super::work::{Done, Origin, Task, plan_again, take_in_order, take_up};
 use crate::dispatch::Ids;
 use crate::subscription::{Subscription, SubscriptionOptions};
 use crate::workers::{WorkerContext, WorkerError};
@@ -30,15 +30,40 @@ const CURSOR_WITHIN: Duration = Duration::from_secs(1);
 const TAKEN_UP_MAX: usize = 64;
 /// Events of one key that are taken in one go.
 const TAKEN_MAX: usize = 64;
-/// When no more may be read, keys that have been taking for so long count as slow, and what waits for them is parked.
-pub(super) const SLOW_AFTER: Duration = Duration::from_secs(5);
+/// Keys that have been taking for so long hold the cursor, and are parked while they go on.
+const SLOW_AFTER: Duration = Duration::from_secs(60);
+/// The same when no more may be read: they hold the others.
+const SLOW_AFTER_FULL: Duration = Duration::from_secs(5);
 
 /// The events of one key that are on their way.
 pub(super) struct Lane<I> {
     pub(super) waiting: VecDeque<Task<I>>,
-    /// Since when some of them are being taken; `None`: it waits for a place.
+    /// What is being taken, and since when; `None`: it waits for a place.
+    pub(super) taken: Arc<Vec<Task<I>>>,
     pub(super) since: Option<Instant>,
+    /// Whether it took so long that all of it was parked.
+    pub(super) is_parked: bool,
 }
+
+impl<I> Lane<I> {
+    pub(super) fn of(waiting: VecDeque<Task<I>>) -> Self {
+        Self {
+            waiting,
+            taken: Arc::default(),
+            since: None,
+            is_parked: false,
+        }
+    }
+}
+
+/// Facts that became durable, and what waited for that.
+pub(super) struct Written {
+    resolved: Vec<(GlobalPosition, Origin)>,
+    answers: Vec<Answer>,
+}
+
+/// Who asked for something, and what is answered when it is durable.
+type Answer = (oneshot::Sender<Result<usize, AppendError>>, usize);
 
 /// One run of a follower.
 pub(super) struct Run<C: Consumer> {
@@ -61,6 +86,13 @@ pub(super) struct Run<C: Consumer> {
     /// Until everything up to here was read, nothing parked is tried: events between the cursor and the last that was parked
     /// may come before those of their key that are parked.
     pub(super) reads_first: Option<GlobalPosition>,
+    /// Keys whose instances were released while they were being tried.
+    pub(super) woken: HashSet<Arc<str>>,
+    /// What the log is to hear of, and what waits for that.
+    pub(super) facts: Vec<Fact>,
+    pub(super) resolved: Vec<(GlobalPosition, Origin)>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) writing: Option<BoxFuture<'static, Result<Written, AppendError>>>,
     pub(super) recording: Option<BoxFuture<'static, Result<GlobalPosition, AppendError>>>,
     pub(super) due_to_record: Option<BoxFuture<'static, ()>>,
     pub(super) due_to_spill: Option<BoxFuture<'static, ()>>,
@@ -108,6 +140,11 @@ impl<C: Consumer> Run<C> {
                 .map(|event| ((event.position, Place::of(&event)), event))
                 .collect(),
             recorded,
+            woken: HashSet::new(),
+            facts: Vec::new(),
+            resolved: Vec::new(),
+            answers: Vec::new(),
+            writing: None,
             recording: None,
             due_to_record: None,
             due_to_spill: None,
@@ -118,53 +155,113 @@ impl<C: Consumer> Run<C> {
     }
 
     /// Follows until the worker is to stop.
-    pub(super) async fn follow(mut self, context: WorkerContext) -> Result<(), WorkerError> {
+    pub(super) async fn follow(
+        mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        context: WorkerContext,
+    ) -> Result<(), WorkerError> {
         let stopping = context.stopping();
-        let shared = Arc::clone(&self.shared);
-        let mut orders = shared.given.lock().await;
         loop {
+            // What is resolved at once may be more to begin and to write.
+            while self.write() {}
             self.begin_what_can();
-            self.tell();
+            self.publish();
             let has_room = self.has_room();
-            if !has_room && self.due_to_spill.is_none() {
-                self.due_to_spill = Some(shared.core.clock.sleep(SLOW_AFTER));
+            if self.due_to_spill.is_none() && !self.lanes.is_empty() {
+                self.due_to_spill = Some(self.shared.core.clock.sleep(SLOW_AFTER_FULL));
             }
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
                 Some(done) = self.under_way.next(), if !self.under_way.is_empty() => {
-                    self.land(done).await?;
-                    // What else has ended costs no further look at everything.
+                    self.land(done);
+                    // What else has ended costs no further look at everything, and shares a commit.
                     while let Some(Some(done)) = self.under_way.next().now_or_never() {
-                        self.land(done).await?;
+                        self.land(done);
                     }
                 }
-                recorded = until(&mut self.recording) => self.record_ended(recorded).await?,
-                Some(order) = orders.recv() => self.heed(order).await?,
-                released = self.released.recv() => self.release(released.ok()),
+                written = until(&mut self.writing) => self.written(written.map_err(failed)?),
+                recorded = until(&mut self.recording) => self.record_ended(recorded)?,
+                Some(order) = orders.recv() => self.heed(order),
+                released = self.released.recv() => self.release(released.ok().as_ref()),
                 () = until(&mut self.due_to_record) => {
                     self.due_to_record = None;
                     self.record();
                 }
                 () = until(&mut self.due_to_spill) => {
                     self.due_to_spill = None;
-                    self.spill().await?;
+                    self.spill();
                 }
                 () = until_due(&mut self.due_to_retry) => self.due_to_retry = None,
-                batch = self.subscription.next(), if has_room => self.give(&batch.map_err(failed)?).await?,
+                batch = self.subscription.next(), if has_room => self.give(&batch.map_err(failed)?),
             }
         }
         // What is under way ends where it is, and comes again.
         self.under_way.clear();
+        while self.write() || self.writing.is_some() {
+            if self.writing.is_some() {
+                let written = until(&mut self.writing).await;
+                self.written(written.map_err(failed)?);
+            }
+        }
         if let Some(recording) = self.recording.take() {
             self.recorded = recording.await.map_err(failed)?;
         }
         if self.through() > self.recorded {
             self.record();
             let recorded = until(&mut self.recording).await;
-            self.record_ended(recorded).await?;
+            self.record_ended(recorded)?;
         }
         Ok(())
+    }
+
+    /// Hands the log what it is to hear of, unless it is still busy with the last of that. `true` if it need not be waited
+    /// for.
+    fn write(&mut self) -> bool {
+        let is_idle = self.facts.is_empty() && self.resolved.is_empty() && self.answers.is_empty();
+        if is_idle || self.writing.is_some() {
+            return false;
+        }
+        let facts = std::mem::take(&mut self.facts);
+        let written = Written {
+            resolved: std::mem::take(&mut self.resolved),
+            answers: std::mem::take(&mut self.answers),
+        };
+        if facts.is_empty() {
+            self.written(written);
+            return true;
+        }
+        let shared = Arc::clone(&self.shared);
+        let writing = async move {
+            let core = &shared.core;
+            let (store, clock) = (core.store.as_ref(), core.clock.as_ref());
+            write(store, clock, &shared.spec.name, &facts).await?;
+            Ok(written)
+        };
+        self.writing = Some(writing.boxed());
+        false
+    }
+
+    /// Facts are durable: what waited for that goes on.
+    fn written(&mut self, written: Written) {
+        self.writing = None;
+        for (position, origin) in written.resolved {
+            self.is_resolved(position, origin);
+        }
+        // Whoever asked looks where it is after the answer.
+        self.publish();
+        for (answer, count) in written.answers {
+            // Whoever asked may have gone; it is done all the same.
+            drop(answer.send(Ok(count)));
+        }
+    }
+
+    /// How long a key may take before it counts as slow.
+    pub(super) fn slow_after(&self) -> Duration {
+        match self.has_room() {
+            true => SLOW_AFTER,
+            false => SLOW_AFTER_FULL,
+        }
     }
 
     /// Everything up to here was taken or is parked.
@@ -180,7 +277,7 @@ impl<C: Consumer> Run<C> {
     }
 
     /// Says where it is.
-    fn tell(&mut self) {
+    fn publish(&mut self) {
         let (through, is_busy) = (self.through(), self.ledger.is_busy());
         let is_busy = is_busy || self.reads_first.is_some();
         self.consumer.progressed(through, is_busy);
@@ -208,7 +305,8 @@ impl<C: Consumer> Run<C> {
         {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 let count = lane.waiting.len().min(TAKEN_MAX);
-                let tasks = lane.waiting.drain(..count).collect();
+                let tasks: Arc<Vec<_>> = Arc::new(lane.waiting.drain(..count).collect());
+                lane.taken = Arc::clone(&tasks);
                 lane.since = Some(self.shared.core.clock.monotonic());
                 let taking = take_in_order(Arc::clone(&self.consumer), key, tasks);
                 self.under_way.push(taking.boxed());
@@ -220,8 +318,10 @@ impl<C: Consumer> Run<C> {
             .is_some_and(|last| last <= self.subscription.through())
         {
             self.reads_first = None;
-            // The code may have been mended since they were parked.
-            self.ledger.make_due(now, |_| true);
+            // The code may have been mended since they were parked. Of those of an older release it is not known who has taken
+            // them: they wait for a person.
+            self.ledger
+                .make_due(now, |event| !event.stream_key.is_empty());
         }
         if self.reads_first.is_some() {
             return;
@@ -282,25 +382,21 @@ impl<C: Consumer> Run<C> {
         };
         let now = core.clock.now();
         let append = Append::new(Ids::next(now), now).record(record);
-        let store = Arc::clone(&core.store);
-        let recording = async move { store.append(append).await.map(|_| through) };
+        let (store, clock) = (Arc::clone(&core.store), Arc::clone(&core.clock));
+        let recording = async move {
+            let recorded = append_with_patience(store.as_ref(), clock.as_ref(), append).await;
+            recorded.map(|()| through)
+        };
         self.recording = Some(recording.boxed());
     }
 
-    async fn record_ended(
+    fn record_ended(
         &mut self,
         recorded: Result<GlobalPosition, AppendError>,
     ) -> Result<(), WorkerError> {
         self.recording = None;
         self.recorded = recorded.map_err(failed)?;
-        let later = self
-            .dropped
-            .iter()
-            .filter(|((position, _), _)| *position <= self.recorded);
-        let passed: Vec<_> = later.map(|(_, event)| event.clone()).collect();
-        self.forget(&passed).await?;
-        let recorded = self.recorded;
-        self.dropped.retain(|(position, _), _| *position > recorded);
+        self.forget_dropped();
         Ok(())
     }
 }

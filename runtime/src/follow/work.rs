@@ -7,7 +7,7 @@ use chronicler_domain::GlobalPosition;
 use chronicler_store::{Store, panic_text};
 use futures::FutureExt;
 
-use super::consumer::{Consumer, Planned, Trouble};
+use super::consumer::{Consumer, Plan, Trouble};
 use super::ledger::Place;
 use super::parked::ParkedEvent;
 use super::read::event_at;
@@ -26,8 +26,10 @@ pub(super) struct Task<I> {
 pub(super) enum Origin {
     /// The log: its event is outstanding.
     Log,
-    /// An event that was parked under its stream.
+    /// An event that was parked under its stream, and waits there until it is taken.
     Late,
+    /// An event that stays parked, whatever becomes of this.
+    Beside,
 }
 
 /// What became of something that was under way.
@@ -35,7 +37,7 @@ pub(super) enum Done<I> {
     /// The first `count` of these tasks were taken, and the next was not if there is a trouble.
     Taken {
         key: Arc<str>,
-        tasks: Vec<Task<I>>,
+        tasks: Arc<Vec<Task<I>>>,
         count: usize,
         trouble: Option<Trouble>,
     },
@@ -49,7 +51,7 @@ pub(super) enum Done<I> {
     Planned {
         place: Place,
         event: ParkedEvent,
-        planned: Result<Vec<Planned<I>>, Trouble>,
+        planned: Result<Plan<I>, Trouble>,
     },
 }
 
@@ -95,10 +97,10 @@ async fn take<C: Consumer>(consumer: &C, key: &Arc<str>, item: &C::Item) -> Resu
 pub(super) async fn take_in_order<C: Consumer>(
     consumer: Arc<C>,
     key: Arc<str>,
-    tasks: Vec<Task<C::Item>>,
+    tasks: Arc<Vec<Task<C::Item>>>,
 ) -> Done<C::Item> {
     let (mut count, mut trouble) = (0, None);
-    for task in &tasks {
+    for task in &*tasks {
         match take(&*consumer, &key, &task.item).await {
             Ok(()) => count += 1,
             Err(met) => {

@@ -1,11 +1,15 @@
 //! Nothing on its way is lost or overtaken: what cannot be routed or taken waits, is seen, and is taken up in order.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
-use chronicler_domain::{Event, StreamId, Tenant};
-use chronicler_runtime::{FollowerHandle, ParkedEvent, Selection, SetAside};
+use chronicler_domain::{Event, GlobalPosition, StreamId, Tenant, Timestamp};
+use chronicler_runtime::{FollowerHandle, ParkedEvent, Selection, SetAside, record_parked};
 use chronicler_sagas::{Input, Next, Route, Routes, Saga, SagaContext, SagaHandle, SagaStatus};
+use chronicler_store::{AllQuery, Append, EventLog, FactKind, SideRecord, Start};
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::fixture::{Fixture, fixture_with, id, next_life_with, settle};
 use crate::shop::{Charge, Order, OrderCommand, OrderEvent, Script};
@@ -18,6 +22,8 @@ thread_local! {
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Routes,
+    /// They name what is no id.
+    Ids,
     Evolve,
 }
 
@@ -43,6 +49,10 @@ impl Saga for Watcher {
                 info.position
             );
             let group = info.id.split('-').next().unwrap_or_default();
+            let group = match BROKEN.get() {
+                Some(Part::Ids) if group == "a" => "",
+                _ => group,
+            };
             match event {
                 OrderEvent::Touched | OrderEvent::Placed { .. } => Route::start_or_resume(group),
                 _ => Route::ignore(),
@@ -240,4 +250,68 @@ async fn n4_what_is_parked_is_grouped_by_its_cause_and_dropped_for_good() {
     let f = next_life_with(f, Watcher).await;
     settle().await;
     assert_eq!(seen(&f, "a").await, ["touched"]);
+}
+
+#[tokio::test]
+async fn n3_an_event_that_was_taken_is_not_taken_again_though_it_is_routed_late() {
+    let f = fixture_with(Watcher).await;
+    f.order("a-1", OrderCommand::Touch).await;
+    f.order("a-2", OrderCommand::Touch).await;
+    f.order("a-1", OrderCommand::Touch).await;
+    assert_eq!(seen(&f, "a").await.len(), 3);
+    // As after a crash between the taking of an event that was parked under its stream, and the record of that.
+    let (clock, at) = (f.clock.clone(), Timestamp::EPOCH);
+    let event = |position| {
+        let key = StreamId::of("order", "a-1").unwrap().key().into();
+        let position = GlobalPosition::new(position);
+        ParkedEvent::new(position, Arc::clone(&key), key, SetAside::Parked, at)
+    };
+    let first = f
+        .store
+        .read_all(AllQuery::from(Start::Position(GlobalPosition::new(1))))
+        .next()
+        .await;
+    let first = first.unwrap().unwrap()[0].first_position().get();
+    let parked_again = [event(first)];
+    record_parked(&f.store, &clock, "saga:watcher", &parked_again)
+        .await
+        .unwrap();
+    // And as an older release left it: nobody knows who has taken that one.
+    let older = SideRecord::Fact {
+        kind: FactKind::PARKED,
+        key: [b"saga:watcher\0".as_slice(), &2_u64.to_be_bytes()]
+            .concat()
+            .into(),
+        value: Some("no way".into()),
+    };
+    let append = Append::new(Uuid::from_u128(7), at).record(older);
+    f.store.append(append).await.unwrap();
+    let f = next_life_with(f, Watcher).await;
+    settle().await;
+    assert_eq!(seen(&f, "a").await.len(), 3);
+    let left = parked(&f).await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!((&*left[0].reason, left[0].position.get()), ("no way", 2));
+    assert_eq!(follower(&f).retry(Selection::All).await.unwrap(), 1);
+    settle().await;
+    assert_eq!(seen(&f, "a").await.len(), 3);
+    assert!(parked(&f).await.is_empty());
+}
+
+#[tokio::test]
+async fn n3_an_event_for_what_is_no_id_is_brought_when_its_route_is_mended() {
+    let f = fixture_with(Watcher).await;
+    BROKEN.set(Some(Part::Ids));
+    f.order("a-1", OrderCommand::Touch).await;
+    f.order("b-1", OrderCommand::Touch).await;
+    assert_eq!(seen(&f, "b").await, ["touched"]);
+    assert!(parked(&f).await[0].reason.contains("is no saga id"));
+    BROKEN.set(None);
+    // Its stream is not held back.
+    place(&f, "a-2", 2).await;
+    assert_eq!(seen(&f, "a").await, ["2"]);
+    assert_eq!(follower(&f).retry(Selection::All).await.unwrap(), 1);
+    settle().await;
+    assert_eq!(seen(&f, "a").await, ["2", "touched"]);
+    assert!(parked(&f).await.is_empty());
 }
