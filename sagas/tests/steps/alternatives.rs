@@ -178,7 +178,7 @@ fn rejected() -> Answer {
 fn charging() -> (Scripted<Steps<Sale>>, Wanted) {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let mut sale = Scripted::new(Steps::<Sale>::of(), "s", now);
-    sale.event(PartEvent::Did("begin".to_owned())).unwrap();
+    sale.event("s", PartEvent::Did("begin".to_owned())).unwrap();
     let wanted = sale.wanted().remove(0);
     assert_eq!(wanted.key, "charge");
     (sale, wanted)
