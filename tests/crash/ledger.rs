@@ -92,7 +92,7 @@ impl Ledger {
     pub(crate) fn check_but_for_a_tail(&mut self, driver: &mut Client) {
         let before = std::mem::take(self);
         self.check(driver, true);
-        let seen = (1..).zip(&before.seen).map(|(position, id)| (position, id));
+        let seen = (1..).zip(&before.seen);
         let promised = before.promised.iter().map(|(id, position)| (*position, id));
         let known: BTreeMap<u64, &String> = seen.chain(promised).collect();
         let is_there =
