@@ -168,6 +168,8 @@ fn power_cuts(disk: &LoopDisk, store: &str, durability: &str) {
         driver = open();
         if may_lose {
             ledger.check_but_for_a_tail(&mut driver);
+            // That they were opened may have been in the tail.
+            workload.begin(&mut driver);
         } else {
             ledger.check(&mut driver, cut == cuts);
         }

@@ -37,14 +37,14 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
+    /// Opens everything that is not open yet.
     pub(crate) fn begin(&mut self, driver: &mut Client) {
         for account in 0..ACCOUNTS {
             let open = json!({ "agg": "account", "aid": format!("a{account}"), "cid": format!("open {account}"),
                 "name": "Open", "args": { "cents": CENTS } });
             driver.call("cmd", open).unwrap();
         }
-        let stock =
-            json!({ "agg": "inventory", "aid": "pen", "name": "Open", "args": { "units": UNITS } });
+        let stock = json!({ "agg": "inventory", "aid": "pen", "cid": "open pen", "name": "Open", "args": { "units": UNITS } });
         driver.call("cmd", stock).unwrap();
     }
 
