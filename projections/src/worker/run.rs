@@ -486,7 +486,7 @@ async fn next_of<F: Fold>(track: &mut Option<Track<F>>, setup: &Setup) -> Result
 /// Waits until something is taken up; for ever if nothing is.
 async fn until(setup: &Setup, due: Option<Instant>) {
     match due {
-        Some(due) => setup.sleep_until(due).await,
+        Some(due) => setup.sleep_to(due).await,
         None => std::future::pending().await,
     }
 }

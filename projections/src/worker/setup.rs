@@ -71,7 +71,7 @@ impl Setup {
     }
 
     /// Waits until a time.
-    pub(super) async fn sleep_until(&self, at: Instant) {
+    pub(super) async fn sleep_to(&self, at: Instant) {
         let now = self.clock.monotonic();
         if at > now {
             self.clock.sleep(at.saturating_duration_since(now)).await;

@@ -87,7 +87,7 @@ impl<F: Fold> Track<F> {
         events_max: usize,
     ) -> Result<Chunk, ReadError> {
         if let Some(at) = self.resumes_at {
-            setup.sleep_until(at).await;
+            setup.sleep_to(at).await;
             self.resumes_at = None;
         }
         if self.pending.is_empty() {
