@@ -32,7 +32,7 @@ pub(crate) async fn measure(folder: &Path, arguments: &Arguments) -> Measured<Ve
     Ok(figures)
 }
 
-/// What a line of a long order costs against one of a short one.
+/// The cost of a line of a long order, as a multiple of that of a short one.
 async fn one<S: StepSaga>(
     name: &'static str,
     is_refused: bool,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shop::{Count, Counter};
 
-/// Says that an order of so many lines has come.
+/// An aggregate whose event is that an order of so many lines has come.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Desk;
 

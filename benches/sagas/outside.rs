@@ -25,7 +25,7 @@ use crate::shop::{Ticket, TicketCommand, TicketEvent};
 
 const IN_FLIGHT: usize = 512;
 
-/// What the service is asked.
+/// A request to the service.
 #[derive(Serialize, Deserialize)]
 enum Ask {
     Do { order: u64, is_last: bool },

@@ -1,4 +1,4 @@
-//! What keys that fail cost the others: a projection reads the same log with and without them, one after the other.
+//! The cost of failing keys for the others: a projection reads the same log with and without them, one after the other.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,7 +24,7 @@ const FAILING: u64 = 1_000;
 /// Every event whose number divides by this is of an account that fails.
 const ONE_IN: u64 = 200;
 
-/// Whether the accounts that may fail do so.
+/// Set while the accounts that may fail do so.
 static IS_FAILING: AtomicBool = AtomicBool::new(false);
 
 fn check(info: &EventInfo<'_>) -> Result<(), Refused> {

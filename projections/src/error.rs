@@ -215,7 +215,7 @@ pub enum ParkedError {
     NotRecorded {
         /// The projection.
         name: Arc<str>,
-        /// What the log said.
+        /// The error of the log.
         reason: Arc<str>,
     },
 }

@@ -30,7 +30,7 @@ pub struct FailurePolicy {
     then: AfterRetries,
 }
 
-/// What happens when the last retry has failed, too.
+/// The end of an event whose last retry has failed, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AfterRetries {
@@ -77,7 +77,7 @@ impl FailurePolicy {
         }
     }
 
-    /// What happens when the last retry has failed, too.
+    /// The end of an event whose last retry has failed, too.
     pub(crate) fn then(&self) -> AfterRetries {
         self.then
     }
@@ -124,7 +124,7 @@ impl FailureReason {
         Self::Panicked(shortened(panic_text(payload)))
     }
 
-    /// Whether the handler was not even asked, so that it cannot have left the view half changed.
+    /// True when the handler was not even asked, so that it cannot have left the view half changed.
     pub(crate) fn is_before_the_handler(&self) -> bool {
         matches!(self, Self::Undecodable(_))
     }

@@ -329,6 +329,7 @@ async fn r7_a_store_that_gives_commits_back_and_never_tells_of_room_is_not_asked
     world.gate.send_replace(Now::Full);
     let new = CommandId::from_uuid(world.runtime.new_id()).unwrap();
     let mut sent = Box::pin(world.send(new));
+    // The clock is paused: this takes no time.
     let enough = tokio::time::sleep(Duration::from_millis(200));
     tokio::select! {
         _ = &mut sent => panic!("there is no room"),

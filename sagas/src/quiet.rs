@@ -26,7 +26,8 @@ impl Quiet {
 
     /// Everything up to here was brought to its instances, and what they decided on it is under way.
     pub(crate) fn routed(&self, through: GlobalPosition) {
-        self.routed.send_replace(through);
+        self.routed
+            .send_if_modified(|routed| std::mem::replace(routed, through) != through);
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {

@@ -68,7 +68,7 @@ impl<C: Consumer> Run<C> {
         };
         if lane.is_parked {
             // It took so long that all of it is in the ledger by now.
-            self.lanes.remove(&key);
+            let lane = self.lanes.remove(&key);
             let (taken, left) = tasks.split_at_checked(count).unwrap_or((tasks, &[]));
             for task in taken {
                 let event = self.parked_task(&key, task, SetAside::Retrying);
@@ -79,7 +79,15 @@ impl<C: Consumer> Run<C> {
                 .zip(trouble)
                 .map(|(task, trouble)| (self.parked_task(&key, task, SetAside::Retrying), trouble));
             let due = self.tried(&place, failed);
-            return self.next_at(&place, due);
+            self.next_at(&place, due);
+            // What came after somebody had dropped all of that.
+            for task in lane.map(|lane| lane.waiting).unwrap_or_default() {
+                let resolved = (task.position, task.origin);
+                if !self.admit(Arc::clone(&key), task) {
+                    self.resolved.push(resolved);
+                }
+            }
+            return;
         }
         if let Some(trouble) = trouble {
             let lane = self.lanes.remove(&key);

@@ -10,9 +10,10 @@ use chronicler_runtime::{
     Trouble, WorkerHandle, WorkerSpec,
 };
 use chronicler_store::{Append, EventLog, EventRef, FactKind, Filter, SideRecord};
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, future};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::fixture::{Command, Fixture, fixture, with};
 
@@ -23,7 +24,7 @@ struct Books {
     /// Keys that cannot be taken at present.
     away: BTreeSet<String>,
     broken: BTreeSet<String>,
-    /// Keys whose events are never done.
+    /// Keys whose events are done when somebody says so.
     stuck: BTreeSet<String>,
     unplannable: BTreeSet<String>,
     tries: usize,
@@ -31,7 +32,7 @@ struct Books {
 
 /// Takes events by the id of their aggregate.
 #[derive(Clone, Default)]
-struct Taker(Arc<Mutex<Books>>);
+struct Taker(Arc<Mutex<Books>>, Arc<Notify>);
 
 impl Consumer for Taker {
     type Item = u64;
@@ -75,7 +76,10 @@ impl Consumer for Taker {
                     return Ok(());
                 }
             }
-            future::pending().await
+            self.1.notified().await;
+            let mut books = self.0.lock();
+            books.taken.entry(key.to_string()).or_default().push(*item);
+            Ok(())
         }
         .boxed()
     }
@@ -310,4 +314,27 @@ async fn n9_nothing_more_is_read_when_as_many_are_parked_as_may_be() {
     assert_eq!(taker.taken("a").len(), 8);
     assert_eq!(taker.taken("b").len(), 1);
     assert!(!following.handle.status().is_full);
+}
+
+#[tokio::test]
+async fn n8_what_comes_after_all_of_a_slow_key_was_dropped_is_taken() {
+    let (f, taker) = (fixture().await, Taker::default());
+    let following = follow(&f, &taker, |_| {});
+    taker.0.lock().stuck.insert("a".to_owned());
+    add(&f, &["a"]).await;
+    f.clock.advance(Duration::from_secs(60));
+    settle().await;
+    f.clock.advance(Duration::from_secs(60));
+    settle().await;
+    assert_eq!(causes(&following).await.len(), 1);
+    assert_eq!(
+        following.handle.drop_parked(Selection::All).await.unwrap(),
+        1
+    );
+    add(&f, &["a"]).await;
+    taker.0.lock().stuck.clear();
+    taker.1.notify_waiters();
+    settle().await;
+    assert_eq!(taker.taken("a"), [1, 2]);
+    assert_eq!(following.handle.status().outstanding, 0);
 }
