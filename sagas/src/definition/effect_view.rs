@@ -1,0 +1,126 @@
+//! Where one effect of an instance is, and its undo.
+
+use chronicler_domain::{LogSequence, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::definition::effect::{EffectSpec, Request};
+use crate::definition::terms::Terms;
+
+/// Where one effect is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EffectState {
+    /// Not answered yet.
+    Pending {
+        /// Attempts that failed.
+        attempt: u32,
+        /// Not to be tried again before this.
+        next: Timestamp,
+    },
+    /// Failed more often than its budget allows; waits for a person.
+    Parked {
+        /// Why it failed last.
+        reason: String,
+    },
+    /// Done.
+    Done,
+    /// Refused for good.
+    Rejected,
+    /// Whether it was done is not known.
+    Unknown,
+    /// The child was begun; its end is awaited.
+    Awaited,
+}
+
+/// Where the undo of one effect is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UndoState {
+    /// Not needed so far.
+    Idle,
+    /// Under way.
+    Pending {
+        /// Attempts that failed.
+        attempt: u32,
+        /// Not to be tried again before this.
+        next: Timestamp,
+    },
+    /// Done.
+    Undone,
+    /// Failed for good; waits for a person.
+    Stuck {
+        /// Why.
+        reason: String,
+        /// Whether the target refused it: then it is asked anew, not whether it was done.
+        rejected: bool,
+    },
+    /// A person gave it up.
+    Abandoned,
+}
+
+/// One effect of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectView {
+    /// What was decided.
+    pub spec: EffectSpec,
+    /// Where it is.
+    pub state: EffectState,
+    /// Where its undo is.
+    pub undo: UndoState,
+    /// How often its undo was refused and asked anew.
+    pub undo_round: u32,
+    /// The commit that decided it, if it is known: it is not while that commit is being written.
+    pub decided_at: Option<LogSequence>,
+    /// What governs it beyond the options of the application.
+    pub terms: Terms,
+    /// The first of those that were decided as one with it.
+    pub together: Option<u32>,
+    /// Whoever was asked says that it was done: what its own attempts are answered from then on does not change that.
+    pub found_done: bool,
+    /// A person said that it is not to be done, and what to go on with: then it is not taken back.
+    pub skipped: bool,
+}
+
+impl EffectView {
+    /// What is done to take it back, as far as that is known; `None` if it need not be.
+    pub fn undo_request(&self) -> Option<&Request> {
+        let undo = self.spec.undo.as_ref()?;
+        match self.state {
+            EffectState::Unknown => Some(undo.if_unknown.as_ref().unwrap_or(&undo.if_done)),
+            _ => Some(&undo.if_done),
+        }
+    }
+
+    /// Whether it is not answered yet, and is not a person's.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(
+            self.state,
+            EffectState::Pending { .. } | EffectState::Awaited
+        )
+    }
+
+    /// Whether its own answer may still change where it is.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_under_way() || matches!(self.state, EffectState::Parked { .. })
+    }
+
+    /// Whether nothing can come of it any more, once another effect has its key: it is settled, and was taken back, or
+    /// never will be.
+    pub(crate) fn is_of_no_account(&self) -> bool {
+        let is_settled = matches!(
+            self.state,
+            EffectState::Done | EffectState::Rejected | EffectState::Unknown
+        );
+        let is_through = match self.undo {
+            UndoState::Undone => true,
+            UndoState::Idle => self.spec.undo.is_none() || self.state == EffectState::Rejected,
+            _ => false,
+        };
+        is_settled && is_through
+    }
+
+    /// Whether it was done, or may have been, and is to be taken back.
+    pub(crate) fn is_to_be_undone(&self) -> bool {
+        self.spec.undo.is_some()
+            && self.undo == UndoState::Idle
+            && matches!(self.state, EffectState::Done | EffectState::Unknown)
+    }
+}

@@ -1,0 +1,468 @@
+//! What a saga decided to do next.
+
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use chronicler_domain::{Aggregate, AggregateId, Timestamp};
+use chronicler_store::codec::{PayloadCodec, encode, encode_certainly};
+use serde::Serialize;
+
+use crate::definition::effect::{EffectSpec, Request, Undo};
+use crate::definition::saga::Saga;
+use crate::definition::terms::{Orphan, Terms, Tries};
+
+/// What a saga decided to do next. All of it is committed together with the input, before any of it is done.
+#[must_use = "a decision that is not returned is not taken"]
+pub struct Next<S: Saga> {
+    pub(crate) actions: Vec<Action<S::Event>>,
+    /// What cannot be done as it was written; the instance is quarantined with it.
+    pub(crate) mistake: Option<String>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action<E> {
+    Record(E),
+    /// What it knew is forgotten; what it records next is the first that it knows.
+    ContinueAsNew,
+    Effect(Box<EffectSpec>),
+    /// The effect just added is the pivot, if it is done.
+    Pivoting,
+    /// What governs the effect just added.
+    Terms(Box<Terms>),
+    /// The latest effect under this key was done, as whoever was asked says.
+    FoundDone {
+        key: String,
+    },
+    /// So many effects, those just added, were decided as one.
+    Together(u32),
+    /// A person should look at it; or need not any more.
+    Escalate(Option<String>),
+    /// The latest effect under this key is taken back like this.
+    UndoOf {
+        key: String,
+        undo: Box<Undo>,
+    },
+    Arm {
+        key: String,
+        when: When,
+    },
+    Disarm {
+        key: String,
+    },
+    Pivot,
+    Compensate {
+        reason: String,
+    },
+    Complete,
+    Fail {
+        reason: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum When {
+    After(Duration),
+    At(Timestamp),
+}
+
+/// Equal decisions do the same, in the same order. For tests.
+impl<S: Saga> PartialEq for Next<S>
+where
+    S::Event: PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        self.actions == other.actions && self.mistake == other.mistake
+    }
+}
+
+impl<S: Saga> Debug for Next<S>
+where
+    S::Event: Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        list.entries(&self.actions);
+        if let Some(mistake) = &self.mistake {
+            list.entry(&format_args!("mistake: {mistake}"));
+        }
+        list.finish()
+    }
+}
+
+impl<S: Saga> Next<S> {
+    /// What is remembered, in order.
+    pub fn recorded(&self) -> impl Iterator<Item = &S::Event> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Record(event) => Some(event),
+            _ => None,
+        })
+    }
+
+    /// Nothing: the input was consumed.
+    pub fn stay() -> Self {
+        Self {
+            actions: Vec::new(),
+            mistake: None,
+        }
+    }
+
+    /// Remember this.
+    pub fn record(mut self, event: S::Event) -> Self {
+        self.actions.push(Action::Record(event));
+        self
+    }
+
+    /// Send a command to an aggregate of this application, under the saga's tenant. `key` is what its outcome
+    /// comes back under.
+    pub fn send<A: Aggregate>(
+        self,
+        key: impl Into<String>,
+        id: impl AsRef<str>,
+        command: A::Command,
+    ) -> Self {
+        let key = key.into();
+        let made = request::<A>(id.as_ref(), &command);
+        self.made(key, made, Self::effect)
+    }
+
+    /// How the command just added is taken back: by another command.
+    pub fn undo<A: Aggregate>(self, id: impl AsRef<str>, command: A::Command) -> Self {
+        match request::<A>(id.as_ref(), &command) {
+            Ok(request) => self.undone_by(Undo {
+                if_done: request,
+                if_unknown: None,
+            }),
+            Err(reason) => self.mistaken("undo", reason),
+        }
+    }
+
+    /// Call a service outside of the process. The effect's id is its idempotency key.
+    pub fn call<T: Serialize>(self, key: impl Into<String>, service: &str, request: &T) -> Self {
+        let key = key.into();
+        let made = call(service, request);
+        self.made(key, made, Self::effect)
+    }
+
+    /// How the call just added is taken back: by another call, which differs by whether the first is known to
+    /// have been done.
+    pub fn undo_call<T: Serialize>(self, service: &str, if_done: &T, if_unknown: &T) -> Self {
+        match (call(service, if_done), call(service, if_unknown)) {
+            (Ok(if_done), Ok(if_unknown)) => self.undone_by(Undo {
+                if_done,
+                if_unknown: Some(if_unknown),
+            }),
+            (Err(reason), _) | (_, Err(reason)) => self.mistaken("undo", reason),
+        }
+    }
+
+    /// Arm a timer, or move it if it is armed. The key must not contain NUL.
+    pub fn timer(self, key: impl Into<String>, after: Duration) -> Self {
+        self.arm(key.into(), When::After(after))
+    }
+
+    /// Arm a timer for a point in time, or move it if it is armed.
+    pub fn timer_at(self, key: impl Into<String>, at: Timestamp) -> Self {
+        self.arm(key.into(), When::At(at))
+    }
+
+    /// Disarm a timer; nothing happens if it is not armed.
+    pub fn cancel_timer(mut self, key: impl Into<String>) -> Self {
+        self.actions.push(Action::Disarm { key: key.into() });
+        self
+    }
+
+    /// How an effect that was decided earlier, the latest under this key, is taken back: by a command. Replaces
+    /// what was decided about it before; so an undo can use the outcome of what it undoes. If compensation can begin
+    /// before that outcome comes, say it in [`Saga::on_late`], too.
+    pub fn undo_of<A: Aggregate>(
+        self,
+        key: impl Into<String>,
+        id: impl AsRef<str>,
+        command: A::Command,
+    ) -> Self {
+        let key = key.into();
+        let made = request::<A>(id.as_ref(), &command);
+        self.made(key, made, Self::undone_later)
+    }
+
+    /// The same by a call, for an effect that is a call and is known to have been done.
+    pub fn undo_call_of<T: Serialize>(
+        self,
+        key: impl Into<String>,
+        service: &str,
+        request: &T,
+    ) -> Self {
+        let key = key.into();
+        let made = call(service, request);
+        self.made(key, made, Self::undone_later)
+    }
+
+    /// The effect just added decides whether the saga can still be undone. Until its outcome is known nobody can
+    /// cancel it. Return [`pivot`](Self::pivot) when it was done.
+    pub fn pivoting(mut self) -> Self {
+        self.actions.push(Action::Pivoting);
+        self
+    }
+
+    /// How often the effect just added is tried, instead of what [`SagaOptions`](crate::SagaOptions) says. For a call
+    /// this holds for unknown outcomes, too.
+    pub fn tries(self, tries: Tries) -> Self {
+        self.terms(|terms| terms.tries = Some(tries))
+    }
+
+    /// How often the undo of the effect just added is tried.
+    pub fn undo_tries(self, tries: Tries) -> Self {
+        self.terms(|terms| terms.undo_tries = Some(tries))
+    }
+
+    /// How long one attempt of the call just added may take; then its outcome is unknown.
+    pub fn patience(self, patience: Duration) -> Self {
+        self.terms(|terms| terms.patience = Some(patience))
+    }
+
+    /// At most so many effects that need this resource are under way at a time in this process, the effect just added
+    /// being one of them; the others wait. Who names the resource first says how many, at least 1.
+    pub fn at_most(self, count: u32, resource: impl Into<String>) -> Self {
+        let resource = (resource.into(), count.max(1));
+        self.terms(|terms| terms.resource = Some(resource))
+    }
+
+    /// The effect just added lies on this branch of this fork: its undo may run beside those of other branches.
+    pub fn on_branch(self, fork: u32, branch: u32) -> Self {
+        self.terms(|terms| terms.branch.push((fork, branch)))
+    }
+
+    /// Everything that these decide is decided as one: their effects are undone side by side.
+    pub fn together(self, all: impl IntoIterator<Item = Self>) -> Self {
+        let all = all.into_iter().fold(Self::stay(), Self::and);
+        let is_effect = |action: &&Action<S::Event>| matches!(action, Action::Effect(_));
+        let count = all.actions.iter().filter(is_effect).count();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.and(all).were_together(count)
+    }
+
+    /// So many effects, those just added, were decided as one.
+    pub(crate) fn were_together(mut self, count: u32) -> Self {
+        self.actions.push(Action::Together(count));
+        self
+    }
+
+    /// Begin an instance of another saga, as a child: a saga of steps with its [`Start`](crate::steps::StepSaga::Start), any
+    /// other with what it looks for in [`Input::Begin`](crate::Input::Begin). The effect is done when the child is
+    /// completed, and rejected with the reason, a text, when it was compensated. One that ended otherwise did things that
+    /// were not undone: the effect is parked, for a person. The saga has to say
+    /// [`Routes::child`](crate::Routes::child).
+    pub fn start<C: Saga>(
+        self,
+        key: impl Into<String>,
+        id: impl AsRef<str>,
+        start: &impl Serialize,
+    ) -> Self {
+        let key = key.into();
+        let made = child::<C>(id.as_ref(), start);
+        self.made(key, made, Self::effect)
+    }
+
+    /// What becomes of the child just added if this saga is compensated before the child has ended.
+    pub fn orphan(self, orphan: Orphan) -> Self {
+        self.terms(|terms| terms.orphan = orphan)
+    }
+
+    /// A person should look at it, for this reason; it goes on meanwhile.
+    pub fn escalate(mut self, reason: impl Into<String>) -> Self {
+        self.actions.push(Action::Escalate(Some(reason.into())));
+        self
+    }
+
+    /// Nobody need look at it any more.
+    pub fn deescalate(mut self) -> Self {
+        self.actions.push(Action::Escalate(None));
+        self
+    }
+
+    /// Continues the instance as new, under its id: it forgets what it knows, its state is the default one, and `start` is
+    /// the first event of its new life. For instances that live long: what they hold, and what a snapshot of them holds,
+    /// grows with what they decide.
+    ///
+    /// What was done is done: settled effects are forgotten with their undos, and no compensation of the new life takes
+    /// them back; a pivot of the old life counts no more. What is not settled is carried over: effects that are under way,
+    /// wait for an attempt or for a person, children whose end is awaited, timers, and inputs that wait. Their answers come
+    /// to the new life. Refused, as a mistake that quarantines the instance, while it is being compensated or its pivot is
+    /// under way, and together with an end or a compensation in one decision.
+    pub fn continue_as_new(mut self, start: S::Event) -> Self {
+        self.actions.push(Action::ContinueAsNew);
+        self.record(start)
+    }
+
+    /// From here on the saga only goes forward: neither it nor anybody else can compensate it.
+    pub fn pivot(mut self) -> Self {
+        self.actions.push(Action::Pivot);
+        self
+    }
+
+    /// Run the undos of everything that was done, the latest first. Refused after the pivot.
+    pub fn compensate(mut self, reason: impl Into<String>) -> Self {
+        self.actions.push(Action::Compensate {
+            reason: reason.into(),
+        });
+        self
+    }
+
+    /// It cannot take this input, for this reason, and decides nothing. Somebody who said it as a signal is refused;
+    /// after any other input the instance is quarantined.
+    pub fn refuse(reason: impl Into<String>) -> Self {
+        Self {
+            actions: Vec::new(),
+            mistake: Some(reason.into()),
+        }
+    }
+
+    /// The process has done what it was for.
+    pub fn complete(mut self) -> Self {
+        self.actions.push(Action::Complete);
+        self
+    }
+
+    /// The process ends without having done what it was for, and without undoing anything.
+    pub fn fail(mut self, reason: impl Into<String>) -> Self {
+        self.actions.push(Action::Fail {
+            reason: reason.into(),
+        });
+        self
+    }
+
+    /// This and then that.
+    pub fn and(mut self, other: Self) -> Self {
+        self.actions.extend(other.actions);
+        self.mistake = self.mistake.or(other.mistake);
+        self
+    }
+
+    pub(crate) fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        if let Some(Action::Terms(terms)) = self.actions.last_mut() {
+            change(terms);
+            return self;
+        }
+        if !matches!(self.actions.last(), Some(Action::Effect(_))) {
+            let reason = "there is no effect just before this that it could be said of";
+            return self.mistaken("terms", reason.to_owned());
+        }
+        let mut terms = Box::<Terms>::default();
+        change(&mut terms);
+        self.actions.push(Action::Terms(terms));
+        self
+    }
+
+    fn arm(mut self, key: String, when: When) -> Self {
+        if key.contains('\0') {
+            let reason = "a timer's key must not contain NUL".to_owned();
+            return self.mistaken(&key, reason);
+        }
+        self.actions.push(Action::Arm { key, when });
+        self
+    }
+
+    pub(crate) fn effect(mut self, key: String, request: Request) -> Self {
+        self.actions.push(Action::Effect(Box::new(EffectSpec {
+            key,
+            request,
+            undo: None,
+        })));
+        self
+    }
+
+    /// Adds what could be made, or the reason why it could not.
+    fn made(
+        self,
+        key: String,
+        made: Result<Request, String>,
+        add: impl FnOnce(Self, String, Request) -> Self,
+    ) -> Self {
+        match made {
+            Ok(request) => add(self, key, request),
+            Err(reason) => self.mistaken(&key, reason),
+        }
+    }
+
+    pub(crate) fn undone_later(mut self, key: String, request: Request) -> Self {
+        let undo = Box::new(Undo {
+            if_done: request,
+            if_unknown: None,
+        });
+        self.actions.push(Action::UndoOf { key, undo });
+        self
+    }
+
+    /// Whoever was asked says that the latest effect under this key was done.
+    pub(crate) fn found_done(mut self, key: String) -> Self {
+        self.actions.push(Action::FoundDone { key });
+        self
+    }
+
+    pub(crate) fn undone_by(mut self, undo: Undo) -> Self {
+        let latest = self
+            .actions
+            .iter_mut()
+            .rev()
+            .find_map(|action| match action {
+                Action::Effect(effect) => Some(effect),
+                _ => None,
+            });
+        match latest {
+            Some(effect)
+                if effect.undo.is_none()
+                    && effect.request.is_call() == undo.if_unknown.is_some() =>
+            {
+                effect.undo = Some(undo);
+                self
+            }
+            Some(effect) => {
+                let reason = "it has an undo already, or one of the other kind".to_owned();
+                let key = effect.key.clone();
+                self.mistaken(&key, reason)
+            }
+            None => self.mistaken("undo", "there is no effect that it belongs to".to_owned()),
+        }
+    }
+
+    pub(crate) fn mistaken(mut self, key: &str, reason: String) -> Self {
+        self.mistake
+            .get_or_insert(format!("effect {key:?}: {reason}"));
+        self
+    }
+}
+
+pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, String> {
+    AggregateId::new(id).map_err(|error| error.to_string())?;
+    let codec = PayloadCodec::ByName;
+    let command = encode_certainly(codec, command)
+        .map_err(|error| error.to_string())?
+        .to_vec();
+    let category = A::CATEGORY.to_owned();
+    Ok(Request::Command {
+        category,
+        id: id.to_owned(),
+        codec: codec.id().number(),
+        command,
+    })
+}
+
+pub(crate) fn child<C: Saga>(id: &str, start: &impl Serialize) -> Result<Request, String> {
+    AggregateId::new(id).map_err(|error| error.to_string())?;
+    let codec = PayloadCodec::ByName;
+    let start = encode(codec, start).map_err(|error| error.to_string())?;
+    Ok(Request::Start {
+        saga: C::NAME.to_owned(),
+        id: id.to_owned(),
+        codec: codec.id().number(),
+        start: start.to_vec(),
+    })
+}
+
+pub(crate) fn call<T: Serialize>(service: &str, request: &T) -> Result<Request, String> {
+    let request = encode(PayloadCodec::default(), request).map_err(|error| error.to_string())?;
+    Ok(Request::Call {
+        service: service.to_owned(),
+        request: request.to_vec(),
+    })
+}

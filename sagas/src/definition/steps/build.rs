@@ -1,0 +1,483 @@
+//! Writing a definition, step by step.
+
+use std::marker::PhantomData;
+
+use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::definition::LastWords;
+use super::key::StepKey;
+use super::last::{Begun, Called, CalledEach, Certainly, Decisive, Forked, Sent, Still};
+use super::list::{Nil, Perhaps, Ran, StepList};
+use super::node::{Encoded, Kind, Node, Plan, Told};
+use super::phase::{AfterPivot, BeforePivot, Compensable, MayPivot, Pivoted};
+use super::saga::StepSaga;
+use super::seen::{Attempt, Seen};
+use super::target::{CannotBeRefused, ToAggregate, ToChild, ToService};
+use crate::definition::effect::Request;
+use crate::definition::terms::Terms;
+
+/// A definition that is being written: `L` are the steps so far, `P` whether the pivot is behind them, and `T` what the
+/// step just written is.
+///
+/// Every function that a step is given is pure: it sees what is known by then and says what is to be done. It is
+/// called once for each instance, and what it said is journaled.
+#[must_use = "a definition ends with `build`"]
+pub struct Define<S: StepSaga, L, P, T = Still> {
+    pub(super) nodes: Vec<Node<S>>,
+    /// The steps that the next one comes right behind.
+    pub(super) tails: Vec<usize>,
+    pub(super) last_words: Option<LastWords<S>>,
+    /// What was said twice, and can be said once.
+    pub(super) twice: Vec<String>,
+    written: Written<L, P, T>,
+}
+
+type Written<L, P, T> = PhantomData<fn() -> (L, P, T)>;
+
+impl<S: StepSaga> Define<S, Nil, Compensable> {
+    pub(super) fn begin() -> Self {
+        Self {
+            nodes: Vec::new(),
+            tails: Vec::new(),
+            last_words: None,
+            twice: Vec::new(),
+            written: PhantomData,
+        }
+    }
+}
+
+impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
+    /// A command to an aggregate of this application, and the command that takes it back once it was done. If it is
+    /// rejected, the saga is compensated.
+    pub fn step<K, C, U>(
+        self,
+        key: K,
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, &K::Output) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
+    where
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        self.command::<K, C>(key, command, Kind::Step)
+            .undone(move |told, output| {
+                let output: K::Output = read(output)?;
+                undo(&Seen::new(told)?, &output).request()
+            })
+            .undo_may_be_refused(U::may_be_refused())
+            .next()
+    }
+
+    /// The same under a condition. If it does not hold, neither the command nor its undo is sent, and the steps behind
+    /// this one read its output as `None`.
+    pub fn step_if<K, C, U>(
+        self,
+        key: K,
+        condition: impl Fn(&Seen<'_, S, L>) -> bool + Send + Sync + 'static,
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, &K::Output) -> U + Send + Sync + 'static,
+    ) -> Define<S, Perhaps<K, L>, P, Sent<C::Rejection>>
+    where
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        self.step(key, command, undo).only_if(condition)
+    }
+
+    /// A command to an aggregate that leaves nothing to take back.
+    pub fn step_without_undo<K, C>(
+        self,
+        key: K,
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
+    where
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+        P: BeforePivot,
+    {
+        self.command::<K, C>(key, command, Kind::Step).next()
+    }
+
+    /// A command for each of a list, all at once, and what takes each of them back once it was done; that happens at
+    /// once as well. If one is rejected, the others are waited for, and the saga is compensated. The output are the
+    /// replies, in order.
+    pub fn each<K, C, U>(
+        self,
+        key: K,
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, usize, &C::Reply) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
+    where
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: ToAggregate,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        self.several::<K, C>(key, commands, Kind::Each)
+            .undone(move |told, reply| {
+                let reply: C::Reply = read(reply)?;
+                let item = told.place.item.unwrap_or_default();
+                undo(&Seen::new(told)?, item, &reply).request()
+            })
+            .undo_may_be_refused(U::may_be_refused())
+            .next()
+    }
+
+    /// The same one after the other, in the order of the list: if one is rejected, those behind it are not sent. They
+    /// are undone one after the other as well, the latest first. `commands` is asked when the step begins and once in each
+    /// later life of the instance, and has to say the same: it must not depend on the time, and a change of it is a change
+    /// of the step (raise [`StepKey::VERSION`](super::StepKey::VERSION)).
+    pub fn each_in_turn<K, C, U>(
+        self,
+        key: K,
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, usize, &C::Reply) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Sent<C::Rejection>>
+    where
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: ToAggregate,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        let defined = self.each(key, commands, undo);
+        defined.of_kind(Kind::Turns)
+    }
+
+    /// A call that leaves the process, and the call that takes it back: once it is known to have been done, and when
+    /// nobody knows whether it was. `R` is the service's reason for a refusal. If it is refused, or its outcome stays
+    /// unknown, the saga is compensated.
+    pub fn external<K, R>(
+        self,
+        _: K,
+        call: impl Fn(&Seen<'_, S, L>) -> ToService + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, Attempt<'_, K::Output>) -> ToService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> Define<S, Ran<K, L>, P, Called<R>>
+    where
+        K: StepKey,
+        R: DeserializeOwned + std::fmt::Display + 'static,
+        P: BeforePivot,
+    {
+        let before = undo.clone();
+        let mut node = Node::still::<K>(Kind::External, move |told| {
+            Ok(Plan::One(call(&Seen::new(told)?).request()?))
+        });
+        node.words = Box::new(words::<R>);
+        node.undo_unknown = Some(Box::new(move |told| {
+            before(&Seen::new(told)?, Attempt::Unknown).request()
+        }));
+        self.push(node)
+            .undone(move |told, output| {
+                let output: K::Output = read(output)?;
+                undo(&Seen::new(told)?, Attempt::Done(&output)).request()
+            })
+            .next()
+    }
+
+    /// Such a call for each of a list, all at once, with the place of each in its undo. The output are the replies, in
+    /// order.
+    pub fn external_each<K, O, R>(
+        self,
+        _: K,
+        calls: impl Fn(&Seen<'_, S, L>) -> Vec<ToService> + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>, usize, Attempt<'_, O>) -> ToService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> Define<S, Ran<K, L>, P, CalledEach<R>>
+    where
+        K: StepKey<Output = Vec<O>>,
+        O: Serialize + DeserializeOwned + 'static,
+        R: DeserializeOwned + std::fmt::Display + 'static,
+        P: BeforePivot,
+    {
+        let before = undo.clone();
+        let mut node = Node::still::<K>(Kind::ExternalEach, move |told| {
+            let calls = calls(&Seen::new(told)?).into_iter();
+            Ok(Plan::Many(
+                calls.map(ToService::request).collect::<Result<_, _>>()?,
+            ))
+        });
+        node.words = Box::new(words::<R>);
+        node.join = Some(Box::new(joined::<O>));
+        node.undo_unknown = Some(Box::new(move |told| {
+            let item = told.place.item.unwrap_or_default();
+            before(&Seen::new(told)?, item, Attempt::Unknown).request()
+        }));
+        self.push(node)
+            .undone(move |told, output| {
+                let output: O = read(output)?;
+                let item = told.place.item.unwrap_or_default();
+                undo(&Seen::new(told)?, item, Attempt::Done(&output)).request()
+            })
+            .next()
+    }
+
+    /// Another saga, which is begun and waited for; made by [`to_child`](super::to_child). The undo is for one that was
+    /// completed. If it ends otherwise, having undone what it did, this one is compensated. What becomes of one that is
+    /// under way when this is compensated says [`orphan`](Self::orphan). The saga's routes have to name it with
+    /// [`Routes::child`](crate::Routes::child).
+    pub fn child<K, U>(
+        self,
+        _: K,
+        begin: impl Fn(&Seen<'_, S, L>) -> ToChild + Send + Sync + 'static,
+        undo: impl Fn(&Seen<'_, S, L>) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Begun>
+    where
+        K: StepKey<Output = ()>,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        let mut node = Node::still::<K>(Kind::Child, move |told| {
+            Ok(Plan::One(begin(&Seen::new(told)?).request()?))
+        });
+        node.words = Box::new(words::<String>);
+        self.push(node)
+            .undone(move |told, _| undo(&Seen::new(told)?).request())
+            .undo_may_be_refused(U::may_be_refused())
+            .next()
+    }
+
+    /// Waits until an event says [`Heard::signal`](super::Heard::signal) under this key: an approval, an arrival. What was
+    /// said before the saga got here counts; what is said again does not. Limit it with [`within`](Self::within).
+    pub fn wait_for<K: StepKey>(self, _: K) -> Define<S, Ran<K, L>, P, Still> {
+        let plan = |told: Told<'_, S>| {
+            Ok(match told.state.signals.get(K::ID) {
+                Some(said) => Plan::Settled(written(&read::<K::Output>(said)?)?),
+                None => Plan::Wait,
+            })
+        };
+        self.push(Node::still::<K>(Kind::Wait, plan)).next()
+    }
+
+    /// A look at what is known: the saga goes on with its output, or is compensated for the reason it gives.
+    pub fn check<K, R>(
+        self,
+        _: K,
+        look: impl Fn(&Seen<'_, S, L>) -> Result<K::Output, R> + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Still>
+    where
+        K: StepKey,
+        R: std::fmt::Display,
+        P: BeforePivot,
+    {
+        let plan = move |told: Told<'_, S>| {
+            Ok(match look(&Seen::new(told)?) {
+                Ok(output) => Plan::Settled(written(&output)?),
+                Err(reason) => Plan::Refused(reason.to_string()),
+            })
+        };
+        self.push(Node::still::<K>(Kind::Check, plan)).next()
+    }
+
+    /// Nothing to do, only something to take back if the saga is compensated from here on: for what was done before the
+    /// saga began.
+    pub fn on_undo<K, U>(
+        self,
+        _: K,
+        undo: impl Fn(&Seen<'_, S, L>) -> U + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Still>
+    where
+        K: StepKey<Output = ()>,
+        U: ToAggregate,
+        P: BeforePivot,
+    {
+        let plan = move |told: Told<'_, S>| Ok(Plan::UndoOnly(undo(&Seen::new(told)?).request()?));
+        self.push(Node::still::<K>(Kind::Undo, plan))
+            .undo_may_be_refused(U::may_be_refused())
+            .next()
+    }
+
+    /// The command that decides: once it was done the saga only goes forward, and nobody can cancel it. While it is
+    /// under way nobody can either. If it is rejected, the saga is compensated.
+    pub fn pivot<K, C>(
+        self,
+        key: K,
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, Pivoted, Decisive>
+    where
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+        P: MayPivot,
+    {
+        self.command::<K, C>(key, command, Kind::Pivot).next()
+    }
+
+    /// From here on the saga only goes forward, and nobody can cancel it.
+    pub fn pivot_here<K>(self, _: K) -> Define<S, Ran<K, L>, Pivoted, Forked>
+    where
+        K: StepKey<Output = ()>,
+        P: MayPivot,
+    {
+        let plan = |_: Told<'_, S>| Ok(Plan::Settled(written(&())?));
+        self.push(Node::still::<K>(Kind::Mark, plan)).next()
+    }
+
+    /// A command behind the pivot. It cannot be rejected, as its aggregate rejects nothing, or says so of the command
+    /// ([`surely`](super::surely)). What else goes wrong is tried again, and then parked for a person.
+    pub fn then<K, C>(
+        self,
+        key: K,
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Certainly>
+    where
+        K: StepKey<Output = C::Reply>,
+        C: CannotBeRefused,
+        P: AfterPivot,
+    {
+        self.command::<K, C>(key, command, Kind::Then).next()
+    }
+
+    /// A command for each of a list behind the pivot, all at once.
+    pub fn then_each<K, C>(
+        self,
+        key: K,
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
+    ) -> Define<S, Ran<K, L>, P, Certainly>
+    where
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: CannotBeRefused,
+        P: AfterPivot,
+    {
+        self.several::<K, C>(key, commands, Kind::ThenEach).next()
+    }
+
+    fn command<K, C>(
+        self,
+        _: K,
+        command: impl Fn(&Seen<'_, S, L>) -> C + Send + Sync + 'static,
+        kind: Kind,
+    ) -> Self
+    where
+        K: StepKey<Output = C::Reply>,
+        C: ToAggregate,
+    {
+        let plan = move |told: Told<'_, S>| Ok(Plan::One(command(&Seen::new(told)?).request()?));
+        let mut node = Node::still::<K>(kind, plan);
+        node.words = Box::new(words::<C::Rejection>);
+        self.push(node)
+    }
+
+    fn several<K, C>(
+        self,
+        _: K,
+        commands: impl Fn(&Seen<'_, S, L>) -> Vec<C> + Send + Sync + 'static,
+        kind: Kind,
+    ) -> Self
+    where
+        K: StepKey<Output = Vec<C::Reply>>,
+        C: ToAggregate,
+    {
+        let plan = move |told: Told<'_, S>| {
+            let commands = commands(&Seen::new(told)?);
+            let requests = commands.into_iter().map(C::request);
+            Ok(Plan::Many(requests.collect::<Result<_, _>>()?))
+        };
+        let mut node = Node::still::<K>(kind, plan);
+        node.words = Box::new(words::<C::Rejection>);
+        node.join = Some(Box::new(joined::<C::Reply>));
+        self.push(node)
+    }
+
+    /// How the step just written is taken back.
+    fn undone(
+        mut self,
+        undo: impl Fn(Told<'_, S>, Encoded<'_>) -> Result<Request, String> + Send + Sync + 'static,
+    ) -> Self {
+        if let Some(last) = self.nodes.last_mut() {
+            last.undo = Some(Box::new(undo));
+        }
+        self
+    }
+
+    fn of_kind(mut self, kind: Kind) -> Self {
+        if let Some(last) = self.nodes.last_mut() {
+            last.kind = kind;
+        }
+        self
+    }
+
+    fn undo_may_be_refused(mut self, may_be: bool) -> Self {
+        if let Some(last) = self.nodes.last_mut() {
+            last.undo_may_be_refused = may_be;
+        }
+        self
+    }
+
+    fn push(mut self, mut node: Node<S>) -> Self {
+        node.after = std::mem::replace(&mut self.tails, vec![self.nodes.len()]);
+        self.nodes.push(node);
+        self
+    }
+
+    pub(super) fn next<M, Q, V>(self) -> Define<S, M, Q, V> {
+        Define {
+            nodes: self.nodes,
+            tails: self.tails,
+            last_words: self.last_words,
+            twice: self.twice,
+            written: PhantomData,
+        }
+    }
+}
+
+impl<S: StepSaga> Node<S> {
+    fn still<K: StepKey>(
+        kind: Kind,
+        plan: impl Fn(Told<'_, S>) -> Result<Plan, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            id: K::ID,
+            version: K::VERSION,
+            kind,
+            after: Vec::new(),
+            limit: None,
+            look_after: None,
+            terms: Terms::default(),
+            condition: None,
+            plan: Box::new(plan),
+            undo: None,
+            undo_unknown: None,
+            undo_may_be_refused: false,
+            join: None,
+            given: Box::new(|output| written(&read::<K::Output>(output)?)),
+            words: Box::new(|_| "it was rejected".to_owned()),
+            alternative: None,
+            probe: None,
+        }
+    }
+}
+
+/// The output of several from their replies.
+fn joined<O: Serialize + DeserializeOwned>(replies: &[Encoded<'_>]) -> Result<Vec<u8>, String> {
+    let replies = replies.iter().map(|reply| read::<O>(*reply));
+    written(&replies.collect::<Result<Vec<_>, _>>()?)
+}
+
+pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, String> {
+    decode(CodecId::new(codec), payload).map_err(|error| error.to_string())
+}
+
+/// How what steps give is written: a later release reads it, and it has no schema version.
+pub(super) const GIVEN: PayloadCodec = PayloadCodec::ByName;
+
+pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    let bytes = encode(GIVEN, value);
+    bytes
+        .map(|bytes| bytes.to_vec())
+        .map_err(|error| error.to_string())
+}
+
+fn words<R: DeserializeOwned + std::fmt::Display>(rejection: Encoded<'_>) -> String {
+    read::<R>(rejection).map_or_else(|error| error, |rejection| rejection.to_string())
+}

@@ -1,0 +1,122 @@
+//! What sagas decided, durably, and nobody has begun to carry out yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chronicler_domain::{LogSequence, StreamId};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::execution::entity::Work;
+use crate::execution::executor::Instance;
+use crate::execution::quiet::{Quiet, UnderWay};
+
+/// What was decided, durably, and is now to be carried out.
+pub(crate) struct Decided {
+    pub(crate) instance: Instance,
+    pub(crate) work: Work,
+    pub(crate) sequence: LogSequence,
+    pub(crate) under_way: UnderWay,
+}
+
+/// The decisions of one saga type that wait for its executor, in the order of their commits.
+///
+/// A decision comes here when its commit is durable, by the log itself: whoever asked for it may be gone by then. So
+/// nothing here can wait for room. Whoever is about to give an instance an input waits instead, before it does
+/// ([`below`](Self::below)); beyond that limit there are at most as many as inputs are given at a time.
+pub(crate) struct Backlog {
+    waiting: Mutex<VecDeque<Decided>>,
+    count: watch::Sender<usize>,
+    more: Notify,
+    /// Whether an executor takes from it, or will.
+    open: watch::Sender<bool>,
+    quiet: Arc<Quiet>,
+}
+
+impl Backlog {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            count: watch::Sender::new(0),
+            more: Notify::new(),
+            open: watch::Sender::new(false),
+            quiet: Quiet::new(),
+        }
+    }
+
+    pub(crate) fn quiet(&self) -> &Arc<Quiet> {
+        &self.quiet
+    }
+
+    /// From here on decisions are kept for an executor.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// No executor takes any more: what waits is in the journal, and is taken up at the next start.
+    pub(crate) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        self.open.send_replace(false);
+        self.count.send_replace(0);
+        waiting.clear();
+    }
+
+    /// Adds what a commit of this stream decided. Called on the log's own thread: it does not block.
+    pub(crate) fn push(&self, stream: &StreamId, work: &Work, sequence: LogSequence) {
+        if work.is_nothing() {
+            return;
+        }
+        let Some(instance) = Instance::of(stream) else {
+            return;
+        };
+        let mut waiting = self.waiting.lock();
+        if !*self.open.borrow() {
+            return;
+        }
+        waiting.push_back(Decided {
+            instance,
+            work: work.clone(),
+            sequence,
+            under_way: self.quiet.begin(),
+        });
+        self.count.send_replace(waiting.len());
+        self.more.notify_one();
+    }
+
+    /// The decision that waits longest.
+    ///
+    /// # Cancel safety
+    /// A wait that is dropped takes nothing.
+    pub(crate) async fn next(&self) -> Decided {
+        loop {
+            let more = self.more.notified();
+            {
+                let mut waiting = self.waiting.lock();
+                if let Some(decided) = waiting.pop_front() {
+                    self.count.send_replace(waiting.len());
+                    return decided;
+                }
+            }
+            more.await;
+        }
+    }
+
+    /// Whether so many decisions wait, or more.
+    pub(crate) fn is_full(&self, limit: usize) -> bool {
+        *self.count.borrow() >= limit.max(1)
+    }
+
+    /// Waits until fewer than so many decisions wait, or nobody takes any.
+    ///
+    /// # Cancel safety
+    /// Nothing changes when the wait is dropped.
+    pub(crate) async fn below(&self, limit: usize) {
+        let (mut count, mut open) = (self.count.subscribe(), self.open.subscribe());
+        // The senders live as long as this does, so the waits end with a value.
+        tokio::select! {
+            biased;
+            _ = count.wait_for(|count| *count < limit.max(1)) => {}
+            _ = open.wait_for(|open| !open) => {}
+        }
+    }
+}

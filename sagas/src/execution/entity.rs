@@ -1,0 +1,438 @@
+//! A saga instance as the runtime hosts it: journal entries and the saga's own events in one stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use chronicler_domain::{
+    Category, Context, InvalidId, LogSequence, Metadata, SchemaVersion, StreamId, Tenant, Timestamp,
+};
+use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, TimerWait, timer_key};
+use chronicler_store::codec::{
+    CodecError, CodecId, EventDecoder, PayloadCodec, decode_shaped, encode, encode_shaped,
+};
+use chronicler_store::test_points::{CrashPlace, reached};
+use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
+
+use crate::definition::effect::Request;
+use crate::definition::saga::Saga;
+use crate::definition::terms::{Orphan, Terms};
+use crate::execution::backlog::Backlog;
+use crate::instance::journal::{Entry, OWN_PREFIX};
+use crate::instance::open_fact::{OpenFact, waits_for};
+use crate::instance::state::{InstanceState, Phase};
+use crate::instance::transition::{SagaCommand, SagaRefusal, Step, Taken, Wish};
+use crate::instance::verb::SagaVerb;
+use crate::operation::undefined::Undefined;
+
+/// Everything that a saga type needs to be hosted.
+pub(crate) struct SagaEntity<S: Saga> {
+    saga: S,
+    category: Category,
+    owner: String,
+    entries: EventDecoder<Entry>,
+    /// `None`: they are passed over.
+    events: Option<EventDecoder<S::Event>>,
+    causation_depth_max: u16,
+    /// Where what was decided goes when it is durable.
+    backlog: Backlog,
+}
+
+/// What is to be carried out after a step is durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) armed: Option<Timestamp>,
+    /// Inputs that waited are to be taken up.
+    pub(crate) takes_up: bool,
+}
+
+impl Work {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.tasks.is_empty() && self.armed.is_none() && !self.takes_up
+    }
+}
+
+/// One effect or undo to be carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) effect: u32,
+    pub(crate) is_undo: bool,
+    pub(crate) undo_round: u32,
+    pub(crate) attempt: u32,
+    pub(crate) not_before: Timestamp,
+    pub(crate) request: Request,
+    pub(crate) terms: Terms,
+    /// For a child: it is to be cancelled, not begun.
+    pub(crate) is_to_end: bool,
+    pub(crate) decided_at: Option<LogSequence>,
+    pub(crate) metadata: Metadata,
+}
+
+/// The category of a saga's streams begins with this; its name follows.
+pub(crate) const CATEGORY_PREFIX: &str = "saga:";
+
+/// The category of a saga's streams.
+pub(crate) fn category<S: Saga>() -> Result<Category, InvalidId> {
+    Category::new(format!("{CATEGORY_PREFIX}{}", S::NAME))
+}
+
+impl SagaEntity<Undefined> {
+    /// Of a saga type that nothing defines, by the category of its streams.
+    pub(crate) fn of_undefined(category: Category) -> Self {
+        let owner = category.as_str().to_owned();
+        Self {
+            saga: Undefined,
+            category,
+            owner,
+            entries: EventDecoder::new(),
+            events: None,
+            causation_depth_max: u16::MAX,
+            backlog: Backlog::new(),
+        }
+    }
+}
+
+impl<S: Saga> SagaEntity<S> {
+    pub(crate) fn new(saga: S, causation_depth_max: u16) -> Result<Self, InvalidId> {
+        let category = category::<S>()?;
+        let owner = category.as_str().to_owned();
+        let (entries, events) = (EventDecoder::new(), Some(EventDecoder::new()));
+        Ok(Self {
+            saga,
+            category,
+            owner,
+            entries,
+            events,
+            causation_depth_max,
+            backlog: Backlog::new(),
+        })
+    }
+
+    pub(crate) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    pub(crate) fn saga(&self) -> &S {
+        &self.saga
+    }
+
+    fn listed(&self, state: &InstanceState<S::State>) -> Option<Box<OpenFact>> {
+        let open = state.open_fact(|| waits_for(&self.saga, state.user()));
+        open.map(Box::new)
+    }
+
+    /// The facts that change with a step. `open` is what the list of the open ones says so far, `moved` when each timer
+    /// was due that the step armed, moved or disarmed.
+    fn records(
+        &self,
+        stream: &StreamId,
+        open: Option<&OpenFact>,
+        moved: &BTreeMap<String, Option<Timestamp>>,
+        dated: &BTreeSet<String>,
+        state: &InstanceState<S::State>,
+    ) -> Vec<SideRecord> {
+        let mut records = Vec::new();
+        for (key, before) in moved {
+            if let Some(due) = before
+                && state.timers.get(key) != Some(due)
+            {
+                records.push(self.timer(stream, key, *due, None));
+            }
+        }
+        for (key, before) in moved {
+            if let Some(due) = state.timers.get(key)
+                && before.as_ref() != Some(due)
+            {
+                let wait = match dated.contains(key) {
+                    true => TimerWait::Date,
+                    false => TimerWait::Duration,
+                };
+                records.push(self.timer(stream, key, *due, Some(wait.value())));
+            }
+        }
+        let listed = state.listed.as_ref().and_then(Option::as_deref);
+        if listed != open {
+            let value = listed.and_then(|open| encode(PayloadCodec::default(), open).ok());
+            let key = Bytes::copy_from_slice(stream.key().as_bytes());
+            records.push(SideRecord::Fact {
+                kind: FactKind::OPEN_SAGA,
+                key,
+                value,
+            });
+        }
+        records
+    }
+
+    fn timer(
+        &self,
+        stream: &StreamId,
+        key: &str,
+        due: Timestamp,
+        value: Option<Bytes>,
+    ) -> SideRecord {
+        let mut name = Vec::with_capacity(stream.key().len() + key.len() + 1);
+        name.extend_from_slice(stream.key().as_bytes());
+        name.push(0);
+        name.extend_from_slice(key.as_bytes());
+        let key = timer_key(due, &self.owner, &name);
+        SideRecord::Fact {
+            kind: FactKind::TIMER,
+            key,
+            value,
+        }
+    }
+
+    /// With `again` these may have been sent before, by a commit that is not known: their targets look through
+    /// everything.
+    fn work(
+        &self,
+        state: &InstanceState<S::State>,
+        due: Vec<(u32, bool)>,
+        again: bool,
+        ctx: &Context,
+    ) -> Work {
+        let metadata = ctx.metadata().caused_by(ctx.command_id());
+        // Nothing new begins while it is paused; what it then wants is due when it is resumed.
+        let due = match state.paused {
+            Some(_) => Vec::new(),
+            None => due,
+        };
+        let task = |(effect, is_undo): (u32, bool)| {
+            let view = state.effect(effect)?;
+            let (attempt, not_before) = state.pending(effect, is_undo)?;
+            let request = state.request(effect, is_undo)?.clone();
+            let unknown = again.then_some(LogSequence::ZERO.next());
+            let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
+            let undo_round = view.undo_round;
+            let is_undone = matches!(state.phase, Phase::Compensating { .. });
+            let is_to_end = is_undone && view.terms.orphan == Orphan::Cancel;
+            Some(Task {
+                terms: view.terms.clone(),
+                is_to_end,
+                effect,
+                is_undo,
+                undo_round,
+                attempt,
+                not_before,
+                request,
+                decided_at,
+                metadata,
+            })
+        };
+        Work {
+            tasks: due.into_iter().filter_map(task).collect(),
+            armed: state.timers.first(),
+            takes_up: false,
+        }
+    }
+}
+
+impl<S: Saga> Entity for SagaEntity<S> {
+    type State = InstanceState<S::State>;
+    type Command = SagaCommand;
+    type Reply = Work;
+    type Rejection = SagaRefusal;
+
+    fn category(&self) -> &Category {
+        &self.category
+    }
+
+    fn initial(&self, stream: &StreamId) -> Self::State {
+        let tenant = Tenant::try_from(stream.tenant().to_owned()).unwrap_or_default();
+        InstanceState::new(tenant, stream.id().to_owned())
+    }
+
+    fn fold(
+        &self,
+        state: &mut Self::State,
+        commit: &RecordedCommit,
+        part: &PartRef<'_>,
+    ) -> Result<(), FoldError> {
+        if part.event_count() == 0 {
+            return Ok(());
+        }
+        let metadata = commit.metadata();
+        if !state.is_started() {
+            state.started_at = commit.timestamp();
+            state.correlation_id = metadata.correlation_id;
+        }
+        state.causation_depth = state.causation_depth.max(metadata.causation_depth);
+        state.moved_at = commit.timestamp();
+        for event in part.events() {
+            let unreadable = |error: CodecError| FoldError {
+                event_type: event.event_type().to_owned(),
+                version: event.version(),
+                reason: error.to_string(),
+            };
+            if event.event_type().starts_with(OWN_PREFIX) {
+                for entry in self.entries.decode(&event).map_err(unreadable)? {
+                    state.apply(&entry);
+                    if let (Entry::Decided(_), Some(last)) = (&entry, state.effects.last_mut()) {
+                        last.decided_at = Some(commit.sequence());
+                    }
+                }
+            } else if let Some(events) = &self.events {
+                for event in events.decode(&event).map_err(unreadable)? {
+                    S::evolve(&mut state.user, &event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &self,
+        state: &mut Self::State,
+        command: SagaCommand,
+        ctx: &Context,
+    ) -> Result<Draft<Work>, Refusal<SagaRefusal>> {
+        let stream = {
+            let id = chronicler_domain::AggregateId::new(&state.id);
+            let id = id.map_err(|error| {
+                Refusal::Failed(CodecError::Unencodable {
+                    type_name: "saga id",
+                    reason: error.to_string(),
+                })
+            })?;
+            StreamId::new(&state.tenant, &self.category, &id)
+        };
+        let span = tracing::debug_span!(
+            "saga step",
+            saga = S::NAME,
+            id = state.id,
+            correlation_id = %ctx.correlation_id(),
+        );
+        let _entered = span.entered();
+        let armed = state.timers.first();
+        // After a recovery it is not known; after a step it is as the step left it.
+        let open = match state.listed.take() {
+            Some(open) => open,
+            None => self.listed(state),
+        };
+        let resumed = matches!(command, SagaCommand::Resume);
+        let again = resumed
+            || matches!(
+                command,
+                SagaCommand::Operate(Wish {
+                    verb: SagaVerb::RetryNow | SagaVerb::Resume | SagaVerb::Edit { .. },
+                    ..
+                })
+            );
+        let releases = matches!(
+            command,
+            SagaCommand::Operate(Wish {
+                verb: SagaVerb::Release | SagaVerb::Resume | SagaVerb::Migrate,
+                ..
+            })
+        );
+        let fired = match &command {
+            SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
+            _ => None,
+        };
+        let started = state.is_started();
+        let quarantined_before = state.quarantined.clone();
+        let depth = ctx.metadata().causation_depth;
+        let mut step = Step::new(&self.saga, state, ctx.now());
+        step.too_deep = (depth > self.causation_depth_max).then_some(depth);
+        let Taken {
+            events,
+            mut due,
+            moved,
+            dated,
+        } = step.take(command)?;
+        if let Some(reason) = state.quarantined.as_ref()
+            && quarantined_before.as_ref() != Some(reason)
+        {
+            tracing::error!(reason, "saga instance quarantined");
+        }
+        // What is passed over leaves nothing in the journal, and so nothing in the state.
+        if !events.is_empty() {
+            if !started {
+                state.started_at = ctx.now();
+                state.correlation_id = ctx.correlation_id();
+            }
+            state.moved_at = ctx.now();
+        }
+        if resumed {
+            let effects = state.effects.indices().into_iter();
+            due.extend(effects.flat_map(|effect| [(effect, false), (effect, true)]));
+        }
+        let mut records = Vec::new();
+        if events.is_empty() {
+            state.listed = Some(open);
+        } else {
+            state.listed = Some(self.listed(state));
+            records = self.records(&stream, open.as_deref(), &moved, &dated, state);
+        }
+        if let Some((key, due)) = fired
+            && moved.get(&key) != Some(&Some(due))
+        {
+            // Nobody handles it any more; it must not come due again.
+            records.push(self.timer(&stream, &key, due, None));
+        }
+        let mut reply = self.work(state, due, again, ctx);
+        // A timer that was armed before was noticed then.
+        reply.armed = reply.armed.filter(|first| armed != Some(*first));
+        reply.takes_up = (releases || resumed) && state.takes_up();
+        reached(CrashPlace::SagaCommit);
+        Ok(Draft {
+            events,
+            records,
+            reply,
+        })
+    }
+
+    fn committed(&self, stream: &StreamId, work: &Work, sequence: LogSequence) {
+        reached(CrashPlace::SagaCommitted);
+        self.backlog.push(stream, work, sequence);
+    }
+
+    fn rests(&self, state: &Self::State) -> bool {
+        // Nothing is under way: the next thing that comes is an event, a timer or a person.
+        !state.has_work()
+    }
+
+    fn snapshot_version(&self) -> u32 {
+        // The executor's own shape in the upper half, the saga's in the lower.
+        (6 << 16) | (S::VERSION & 0xffff)
+    }
+
+    fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {
+        encode_shaped(state)
+    }
+
+    fn restore(&self, _: &StreamId, payload: &[u8]) -> Result<Self::State, CodecError> {
+        decode_shaped(payload)
+    }
+
+    fn decode_command(&self, _: CodecId, _: &[u8]) -> Result<SagaCommand, CodecError> {
+        Err(not_a_target())
+    }
+
+    fn encode_outcome(&self, _: Result<&Work, &SagaRefusal>) -> Result<EncodedOutcome, CodecError> {
+        // Inputs are recognised by position and effect, not by command id: nothing need be remembered.
+        let (type_name, schema_version) = (String::new(), SchemaVersion::FIRST);
+        Ok(EncodedOutcome {
+            type_name,
+            schema_version,
+            codec: CodecId::RAW,
+            payload: Bytes::new(),
+        })
+    }
+
+    fn decode_outcome(
+        &self,
+        _: OutcomeResult,
+        _: CodecId,
+        _: &[u8],
+    ) -> Result<Result<Work, SagaRefusal>, CodecError> {
+        Err(not_a_target())
+    }
+}
+
+fn not_a_target() -> CodecError {
+    CodecError::Undecodable {
+        type_name: "a saga's command",
+        reason: "sagas are told of events and outcomes, not sent commands".to_owned(),
+    }
+}

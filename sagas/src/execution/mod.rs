@@ -1,0 +1,14 @@
+//! Carrying out: events come to instances, and what they decide goes to aggregates, services and children.
+
+pub(crate) mod attempt;
+pub(crate) mod backlog;
+pub(crate) mod circuit;
+pub(crate) mod entity;
+pub(crate) mod executor;
+pub(crate) mod held;
+pub(crate) mod options;
+pub(crate) mod quiet;
+pub(crate) mod resources;
+pub(crate) mod router;
+pub(crate) mod take_up;
+pub(crate) mod turns;

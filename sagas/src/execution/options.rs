@@ -1,0 +1,59 @@
+//! Every limit of the saga executor, with its default.
+
+use std::time::Duration;
+
+use chronicler_runtime::RestartPolicy;
+
+use crate::execution::circuit::CircuitOptions;
+
+/// Every limit of the saga executor.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SagaOptions {
+    /// How an effect is tried again that failed for reasons that are not the domain's. Default: 10 attempts,
+    /// 100 ms to 30 s apart; then it is parked. A command whose target cannot take it at present (overload, a disk that
+    /// cannot be read) is tried again for as long as it takes.
+    pub effects: RestartPolicy,
+    /// The same for undos. Default: 10 attempts, 100 ms to 30 s apart; then the undo is stuck.
+    pub undos: RestartPolicy,
+    /// How a call is tried again whose outcome is unknown, under the same key. Default: 3 attempts, 50 ms to 1 s
+    /// apart; then the saga is told that it is unknown.
+    pub unknown_calls: RestartPolicy,
+    /// How long one call may take before its outcome is unknown. Default 30 s.
+    pub call_timeout: Duration,
+    /// When attempts at a service that takes no requests wait instead of being spent.
+    pub circuit: CircuitOptions,
+    /// Inputs that are delivered at a time. Default 1,024.
+    pub deliveries_max: usize,
+    /// Instances whose effects are under way at a time. Default 65,536.
+    pub under_way_max: usize,
+    /// Causes that may lie between a request from outside and an event or a beginning that an instance takes in; beyond
+    /// it a cycle is assumed, and the instance is quarantined with that input. Released, it takes it in, and the count
+    /// begins anew. A round through a saga and an aggregate is two causes, a child of a child one. Default 64.
+    pub causation_depth_max: u16,
+    /// Whether the sagas are only to be looked at: they take in nothing, carry out nothing and no timer fires.
+    /// Default false.
+    pub paused: bool,
+}
+
+impl Default for SagaOptions {
+    fn default() -> Self {
+        let tries = |budget, backoff_min, backoff_max| RestartPolicy {
+            budget,
+            backoff_min: Duration::from_millis(backoff_min),
+            backoff_max: Duration::from_millis(backoff_max),
+            ..RestartPolicy::default()
+        };
+        Self {
+            effects: tries(10, 100, 30_000),
+            undos: tries(10, 100, 30_000),
+            unknown_calls: tries(3, 50, 1_000),
+            call_timeout: Duration::from_secs(30),
+            circuit: CircuitOptions::default(),
+            deliveries_max: 1_024,
+            under_way_max: 65_536,
+            causation_depth_max: 64,
+            paused: false,
+        }
+    }
+}

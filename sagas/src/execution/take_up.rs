@@ -1,0 +1,89 @@
+//! Inputs that waited are taken up again: read once more, and given to their instance in order.
+
+use std::sync::Arc;
+
+use chronicler_domain::GlobalPosition;
+use chronicler_runtime::{DispatchError, SendOptions};
+use chronicler_store::codec::CodecError;
+use chronicler_store::{AllQuery, Start};
+use futures::StreamExt;
+
+use crate::definition::saga::{RoutedEvent, Saga};
+use crate::execution::executor::{AskError, Executor, Instance};
+use crate::instance::journal::StalledInput;
+use crate::instance::open_fact::waits_for;
+use crate::instance::status::SagaStatus;
+use crate::instance::transition::SagaCommand;
+
+impl<S: Saga> Executor<S> {
+    /// Takes up the inputs of an instance that wait, in order, as long as nothing keeps it from that, and says where it
+    /// then is. Two who do so at a time are in nobody's way: each input is taken once.
+    pub(crate) async fn take_up(
+        &self,
+        instance: &Instance,
+        attempts_max: u32,
+    ) -> Result<SagaStatus, AskError> {
+        loop {
+            let saga = Arc::clone(self.handle.entity());
+            let first = self.look_at_most(instance, attempts_max, move |state, _| {
+                let first = state.stalled.front().filter(|_| state.takes_up());
+                let status = state.status_with(|| waits_for(saga.saga(), state.user()));
+                (first.cloned(), status)
+            });
+            let (first, status) = first.await?;
+            let Some(input) = first else {
+                return Ok(status);
+            };
+            let events = self.events_of(&input).await.map_err(AskError::Failed)?;
+            let command = SagaCommand::Unstall { input, events };
+            let options = SendOptions::default();
+            self.ask_at_most(attempts_max, instance, command, options)
+                .await?;
+        }
+    }
+
+    /// Reads the events of an input that waits again: those that it was given, whatever the routes of today make of them.
+    async fn events_of(&self, input: &StalledInput) -> Result<Vec<RoutedEvent>, DispatchError> {
+        let (position, part) = match input {
+            StalledInput::Event(position) => (*position, None),
+            StalledInput::Part {
+                position,
+                place,
+                of,
+            } => (*position, Some((*place, *of))),
+            _ => return Ok(Vec::new()),
+        };
+        let found = self.events_at(position).await?;
+        let Some((place, of)) = part else {
+            return Ok(found);
+        };
+        let (count, wanted) = (found.len(), usize::try_from(place).unwrap_or(usize::MAX));
+        let chosen = found.into_iter().nth(wanted);
+        let chosen = chosen.filter(|_| usize::try_from(of) == Ok(count));
+        let chosen = chosen.ok_or_else(|| CodecError::Undecodable {
+            type_name: "an event that waits for a saga",
+            reason: format!(
+                "the event at position {position} was read as {of} events when it came, and is read as {count} now"
+            ),
+        })?;
+        Ok(vec![chosen])
+    }
+
+    /// Reads the event at a position again.
+    async fn events_at(&self, position: GlobalPosition) -> Result<Vec<RoutedEvent>, DispatchError> {
+        let query = AllQuery {
+            to: position,
+            ..AllQuery::from(Start::Position(position))
+        };
+        let mut commits = self.runtime.store().read_all(query);
+        let mut found = Vec::new();
+        while let Some(batch) = commits.next().await {
+            for commit in batch? {
+                for event in commit.events().filter(|event| event.position() == position) {
+                    found.extend(self.routes.read(&event)?);
+                }
+            }
+        }
+        Ok(found)
+    }
+}

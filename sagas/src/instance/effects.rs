@@ -1,0 +1,575 @@
+//! The effects of one instance: each by its index, and how many stand how, without a walk over all of them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chronicler_domain::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::instance::undo_order::UndoOrder;
+
+/// Up to so many effects the latest of a key is looked for one by one.
+const SCANNED_MAX: usize = 16;
+/// So many settled effects whose keys later ones took over are kept for people to see; there may be twice as many before
+/// some are forgotten.
+const SETTLED_SHOWN: usize = 64;
+
+/// The effects of one instance, in the order in which they were decided. An effect that nothing can come of any more is
+/// forgotten at some time; the others keep their indices.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Kept")]
+pub(crate) struct Effects {
+    all: Vec<EffectView>,
+    /// Their indices, from when one was forgotten; until then an index is a place.
+    indices: Vec<u32>,
+    /// How many were ever decided: the index of the next one.
+    decided: u32,
+    /// Effects whose keys later ones took over, and that were not forgotten yet.
+    superseded: Vec<u32>,
+    /// At how many of those it is looked which can be forgotten; 0 stands for the first time.
+    forget_at: usize,
+    #[serde(skip)]
+    tally: Tally,
+    /// Parked ones, and those that are tried again.
+    #[serde(skip)]
+    troubled: BTreeSet<u32>,
+    /// Children that were begun, and whose end is not known.
+    #[serde(skip)]
+    awaited: BTreeSet<u32>,
+    /// The latest of each key, once there are many.
+    #[serde(skip)]
+    latest: Option<HashMap<Box<str>, u32>>,
+    /// What is undone next, from when that is asked for the first time.
+    #[serde(skip)]
+    undo_order: Option<Box<UndoOrder>>,
+    /// Nothing is forgotten: for whoever compares two times in the life of an instance.
+    #[serde(skip)]
+    keeps_all: bool,
+}
+
+/// What of it is written.
+#[derive(Deserialize)]
+#[serde(rename = "Effects")]
+struct Kept {
+    all: Vec<EffectView>,
+    indices: Vec<u32>,
+    decided: u32,
+    superseded: Vec<u32>,
+    forget_at: usize,
+}
+
+impl From<Kept> for Effects {
+    fn from(kept: Kept) -> Self {
+        let mut effects = Self {
+            all: kept.all,
+            indices: kept.indices,
+            decided: kept.decided,
+            superseded: kept.superseded,
+            forget_at: kept.forget_at,
+            ..Self::default()
+        };
+        effects.count();
+        effects
+    }
+}
+
+/// How many effects stand how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    pending: u32,
+    undos_pending: u32,
+    parked: u32,
+    stuck: u32,
+    given_up: u32,
+}
+
+impl Tally {
+    fn of(effect: &EffectView) -> Self {
+        Self {
+            pending: u32::from(matches!(effect.state, EffectState::Pending { .. })),
+            undos_pending: u32::from(matches!(effect.undo, UndoState::Pending { .. })),
+            parked: u32::from(matches!(effect.state, EffectState::Parked { .. })),
+            stuck: u32::from(matches!(effect.undo, UndoState::Stuck { .. })),
+            given_up: u32::from(effect.undo == UndoState::Abandoned),
+        }
+    }
+
+    fn and(self, other: Self, add: impl Fn(u32, u32) -> u32) -> Self {
+        Self {
+            pending: add(self.pending, other.pending),
+            undos_pending: add(self.undos_pending, other.undos_pending),
+            parked: add(self.parked, other.parked),
+            stuck: add(self.stuck, other.stuck),
+            given_up: add(self.given_up, other.given_up),
+        }
+    }
+}
+
+/// Whether people see it before others: it is parked, or not tried for the first time.
+fn is_troubled(effect: &EffectView) -> bool {
+    match effect.state {
+        EffectState::Parked { .. } => true,
+        EffectState::Pending { attempt, next } => attempt > 0 || next > Timestamp::EPOCH,
+        _ => false,
+    }
+}
+
+impl Effects {
+    /// None yet, and none is ever forgotten.
+    pub(crate) fn kept_all() -> Self {
+        Self {
+            keeps_all: true,
+            ..Self::default()
+        }
+    }
+
+    /// Those that are kept, in order.
+    pub(crate) fn all(&self) -> &[EffectView] {
+        visits::add(self.all.len());
+        &self.all
+    }
+
+    /// How many were ever decided: the index of the next one.
+    pub(crate) fn decided(&self) -> u32 {
+        self.decided
+    }
+
+    /// The indices of those that are kept, in order.
+    pub(crate) fn indices(&self) -> Vec<u32> {
+        visits::add(self.all.len());
+        match self.is_whole() {
+            true => (0..self.decided).collect(),
+            false => self.indices.clone(),
+        }
+    }
+
+    /// Whether none was forgotten.
+    fn is_whole(&self) -> bool {
+        u32::try_from(self.all.len()) == Ok(self.decided)
+    }
+
+    fn place(&self, index: u32) -> Option<usize> {
+        match self.is_whole() {
+            true => usize::try_from(index).ok(),
+            false => self.indices.binary_search(&index).ok(),
+        }
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&EffectView> {
+        visits::add(1);
+        self.all.get(self.place(index)?)
+    }
+
+    /// One more, and its index.
+    pub(crate) fn push(&mut self, effect: EffectView) -> u32 {
+        let index = self.decided;
+        if let Some(before) = self.latest(&effect.spec.key) {
+            self.superseded.push(before);
+            self.forget_superseded();
+        }
+        if !self.is_whole() {
+            self.indices.push(index);
+        }
+        self.tally = self.tally.and(Tally::of(&effect), u32::saturating_add);
+        if let Some(latest) = &mut self.latest {
+            latest.insert(effect.spec.key.as_str().into(), index);
+        }
+        self.all.push(effect);
+        self.decided = self.decided.saturating_add(1);
+        if self.latest.is_none() && self.all.len() > SCANNED_MAX {
+            self.index_keys();
+        }
+        self.undo_order = None;
+        index
+    }
+
+    /// Changes one.
+    pub(crate) fn change(&mut self, index: u32, change: impl FnOnce(&mut EffectView)) {
+        let Some(place) = self.place(index) else {
+            return;
+        };
+        let Some(effect) = self.all.get_mut(place) else {
+            return;
+        };
+        let before = Tally::of(effect);
+        change(effect);
+        let after = Tally::of(effect);
+        if before != after {
+            let without = self.tally.and(before, u32::saturating_sub);
+            self.tally = without.and(after, u32::saturating_add);
+        }
+        match is_troubled(effect) {
+            true => self.troubled.insert(index),
+            false => self.troubled.remove(&index),
+        };
+        match effect.state == EffectState::Awaited {
+            true => self.awaited.insert(index),
+            false => self.awaited.remove(&index),
+        };
+        if let Some(order) = &mut self.undo_order {
+            order.changed(index, effect);
+        }
+    }
+
+    /// Those from this index on were decided as one.
+    pub(crate) fn together_from(&mut self, first: u32) {
+        let from = match self.is_whole() {
+            true => usize::try_from(first).unwrap_or(usize::MAX),
+            false => self.indices.partition_point(|index| *index < first),
+        };
+        for effect in self.all.iter_mut().skip(from) {
+            effect.together = Some(first);
+        }
+        self.undo_order = None;
+    }
+
+    /// The one that was decided last.
+    pub(crate) fn last_mut(&mut self) -> Option<&mut EffectView> {
+        self.all.last_mut()
+    }
+
+    /// The latest that was decided under a key.
+    pub(crate) fn latest(&self, key: &str) -> Option<u32> {
+        if let Some(latest) = &self.latest {
+            return latest.get(key).copied();
+        }
+        visits::add(self.all.len());
+        let place = self.all.iter().rposition(|effect| effect.spec.key == key)?;
+        self.index_at(place)
+    }
+
+    fn index_at(&self, place: usize) -> Option<u32> {
+        match self.is_whole() {
+            true => u32::try_from(place).ok(),
+            false => self.indices.get(place).copied(),
+        }
+    }
+
+    /// Whether effects or undos are to be carried out.
+    pub(crate) fn has_work(&self) -> bool {
+        self.tally.pending > 0 || self.tally.undos_pending > 0
+    }
+
+    /// Whether one is not answered yet, and is not a person's.
+    pub(crate) fn is_one_under_way(&self) -> bool {
+        self.tally.pending > 0 || self.awaits_a_child()
+    }
+
+    /// Whether a child was begun whose end is not known.
+    pub(crate) fn awaits_a_child(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Whether one waits for a person.
+    pub(crate) fn is_one_parked(&self) -> bool {
+        self.tally.parked > 0
+    }
+
+    /// Whether an undo waits for a person.
+    pub(crate) fn is_an_undo_stuck(&self) -> bool {
+        self.tally.stuck > 0
+    }
+
+    /// Whether an undo was given up.
+    pub(crate) fn is_an_undo_given_up(&self) -> bool {
+        self.tally.given_up > 0
+    }
+
+    /// Those that are parked or tried again, in order.
+    pub(crate) fn troubled(&self) -> impl Iterator<Item = &EffectView> {
+        self.troubled.iter().filter_map(|index| self.get(*index))
+    }
+
+    /// The children that were begun, and whose end is not known, in order.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &EffectView> {
+        self.awaited.iter().filter_map(|index| self.get(*index))
+    }
+
+    /// The effects whose undos are next, the latest first: of those that were done, or may have been, the latest, and
+    /// whatever may be undone beside it. None while an effect is still under way.
+    pub(crate) fn next_undos(&mut self) -> Vec<u32> {
+        if self.is_one_under_way() {
+            return Vec::new();
+        }
+        if self.undo_order.is_none() {
+            visits::add(self.all.len());
+            let mut order = Box::<UndoOrder>::default();
+            for (place, effect) in self.all.iter().enumerate() {
+                if let Some(index) = self.index_at(place) {
+                    order.changed(index, effect);
+                }
+            }
+            self.undo_order = Some(order);
+        }
+        self.undo_order
+            .as_mut()
+            .map(|order| order.next())
+            .unwrap_or_default()
+    }
+
+    /// Forgets all that are settled: whatever they did stays done.
+    pub(crate) fn forget_settled(&mut self) {
+        self.keep(|_, effect| effect.is_open() || matches!(effect.undo, UndoState::Pending { .. }));
+        self.superseded.clear();
+        self.forget_at = 0;
+    }
+
+    /// An effect of which nothing can come any more is settled, not the latest of its key, and was not done or has no undo.
+    /// Some of them are kept for people, and for a while: looking at all of them is worth it only for many.
+    fn forget_superseded(&mut self) {
+        if self.superseded.len() < self.forget_at.max(2 * SETTLED_SHOWN) {
+            return;
+        }
+        let older = self.superseded.len().saturating_sub(SETTLED_SHOWN);
+        let mut forgotten = BTreeSet::new();
+        for index in self.superseded.iter().take(older) {
+            if self.get(*index).is_some_and(EffectView::is_of_no_account) {
+                forgotten.insert(*index);
+            }
+        }
+        self.keep(|index, _| !forgotten.contains(&index));
+        if !self.keeps_all {
+            self.superseded.retain(|index| !forgotten.contains(index));
+        }
+        // Half as many again as there are: each is then looked at a few times in all.
+        let left = self.superseded.len();
+        self.forget_at = left + SETTLED_SHOWN.max(self.all.len() / 2);
+    }
+
+    fn keep(&mut self, keep: impl Fn(u32, &EffectView) -> bool) {
+        if self.keeps_all {
+            return;
+        }
+        let indices = self.indices();
+        let (all, kept) = (std::mem::take(&mut self.all), &mut self.indices);
+        kept.clear();
+        for (index, effect) in indices.into_iter().zip(all) {
+            if keep(index, &effect) {
+                kept.push(index);
+                self.all.push(effect);
+            }
+        }
+        if self.is_whole() {
+            self.indices.clear();
+        }
+        self.count();
+    }
+
+    /// Counts anew.
+    fn count(&mut self) {
+        visits::add(self.all.len());
+        let add = |tally: Tally, effect| tally.and(Tally::of(effect), u32::saturating_add);
+        self.tally = self.all.iter().fold(Tally::default(), add);
+        let those = |is: fn(&EffectView) -> bool| {
+            let found = self.all.iter().enumerate();
+            let found = found.filter(|(_, effect)| is(effect));
+            found
+                .filter_map(|(place, _)| self.index_at(place))
+                .collect()
+        };
+        let is_awaited = |effect: &EffectView| effect.state == EffectState::Awaited;
+        (self.troubled, self.awaited) = (those(is_troubled), those(is_awaited));
+        (self.latest, self.undo_order) = (None, None);
+        if self.all.len() > SCANNED_MAX {
+            self.index_keys();
+        }
+    }
+
+    fn index_keys(&mut self) {
+        visits::add(self.all.len());
+        let keys = self.all.iter().enumerate();
+        let keys = keys.filter_map(|(place, effect)| {
+            Some((effect.spec.key.as_str().into(), self.index_at(place)?))
+        });
+        self.latest = Some(keys.collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::effect::{EffectSpec, Request, Undo};
+    use crate::definition::terms::Terms;
+
+    fn effect(key: &str, has_undo: bool, state: EffectState) -> EffectView {
+        let undo = has_undo.then_some(Undo {
+            if_done: Request::Nothing,
+            if_unknown: None,
+        });
+        EffectView {
+            spec: EffectSpec {
+                key: key.to_owned(),
+                request: Request::Nothing,
+                undo,
+            },
+            state,
+            undo: UndoState::Idle,
+            undo_round: 0,
+            decided_at: None,
+            terms: Terms::default(),
+            together: None,
+            found_done: false,
+            skipped: false,
+        }
+    }
+
+    #[test]
+    fn what_can_still_matter_is_kept_under_its_index_whatever_is_forgotten() {
+        let mut effects = Effects::default();
+        let pending = EffectState::Pending {
+            attempt: 0,
+            next: Timestamp::EPOCH,
+        };
+        let kept = [
+            effects.push(effect("a", true, EffectState::Done)),
+            effects.push(effect("a", false, pending.clone())),
+            effects.push(effect("other", false, EffectState::Done)),
+        ];
+        for _ in 0..1_000 {
+            effects.push(effect("a", false, EffectState::Done));
+        }
+        assert!(effects.all().len() < 200, "{}", effects.all().len());
+        assert_eq!(effects.decided(), 1_003);
+        assert!(kept.iter().all(|index| effects.get(*index).is_some()));
+        assert_eq!(effects.latest("a"), Some(1_002));
+        assert_eq!(effects.latest("other"), Some(kept[2]));
+        assert!(effects.has_work());
+        effects.change(kept[1], |effect| effect.state = EffectState::Done);
+        assert!(!effects.has_work());
+        // Read back it counts the same.
+        let bytes = chronicler_store::codec::encode_shaped(&effects).unwrap();
+        let again: Effects = chronicler_store::codec::decode_shaped(&bytes).unwrap();
+        assert_eq!(again.all(), effects.all());
+        assert_eq!(again.indices(), effects.indices());
+        assert_eq!(again.tally, effects.tally);
+        effects.forget_settled();
+        assert_eq!(effects.all(), []);
+        let next = effects.push(effect("a", true, pending));
+        assert_eq!(next, 1_003);
+        assert!(effects.get(next).is_some() && effects.has_work());
+        effects.change(next, |effect| effect.state = EffectState::Done);
+        assert_eq!(effects.next_undos(), [next]);
+    }
+
+    /// The undos that are next as a walk over all effects finds them.
+    fn walked(effects: &Effects) -> Vec<u32> {
+        let is_beside = |one: &EffectView, other: &EffectView| {
+            (one.together.is_some() && one.together == other.together)
+                || Terms::are_apart(&one.terms.branch, &other.terms.branch)
+        };
+        let (mut next, mut later) = (Vec::new(), Vec::<&EffectView>::new());
+        for index in effects.indices().into_iter().rev() {
+            let effect = effects.get(index).unwrap();
+            let is_due = effect.is_to_be_undone();
+            let is_undone_now = matches!(effect.undo, UndoState::Pending { .. });
+            let is_parked = matches!(effect.state, EffectState::Parked { .. });
+            if !is_due && !is_undone_now && !is_parked {
+                continue;
+            }
+            if is_due && later.iter().all(|other| is_beside(other, effect)) {
+                next.push(index);
+            }
+            later.push(effect);
+        }
+        next
+    }
+
+    #[test]
+    fn the_undos_that_are_next_are_those_that_a_walk_over_all_finds() {
+        let mut seed = 7_u64;
+        let mut chance = move |of: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % of
+        };
+        for _ in 0..500 {
+            let mut effects = Effects::default();
+            for _ in 0..chance(12) + 1 {
+                let first = effects.decided();
+                let branch = match chance(3) {
+                    0 => Vec::new(),
+                    branch => vec![(1, u32::try_from(branch).unwrap())],
+                };
+                let count = chance(4) + 1;
+                for _ in 0..count {
+                    let state = match chance(8) {
+                        0 => EffectState::Rejected,
+                        1 => EffectState::Parked {
+                            reason: String::new(),
+                        },
+                        2 => EffectState::Unknown,
+                        _ => EffectState::Done,
+                    };
+                    let mut one = effect("k", chance(5) > 0, state);
+                    one.terms.branch.clone_from(&branch);
+                    effects.push(one);
+                }
+                if count > 1 && chance(2) == 0 {
+                    effects.together_from(first);
+                }
+            }
+            let mut under_way = Vec::new();
+            loop {
+                let expected = walked(&effects);
+                let next = effects.next_undos();
+                assert_eq!(next, expected);
+                for index in next {
+                    let (attempt, next) = (0, Timestamp::EPOCH);
+                    effects.change(index, |effect| {
+                        effect.undo = UndoState::Pending { attempt, next };
+                    });
+                    under_way.push(index);
+                }
+                let parked = effects.indices().into_iter().find(|index| {
+                    matches!(
+                        effects.get(*index).unwrap().state,
+                        EffectState::Parked { .. }
+                    )
+                });
+                if !under_way.is_empty() {
+                    let place = usize::try_from(chance(under_way.len() as u64)).unwrap();
+                    let index = under_way.swap_remove(place);
+                    let is_stuck = chance(6) == 0;
+                    effects.change(index, |effect| {
+                        effect.undo = match is_stuck {
+                            true => UndoState::Stuck {
+                                reason: String::new(),
+                                rejected: true,
+                            },
+                            false => UndoState::Undone,
+                        };
+                    });
+                } else if let Some(index) = parked {
+                    effects.change(index, |effect| effect.state = EffectState::Done);
+                } else {
+                    break;
+                }
+            }
+            let left = effects
+                .all()
+                .iter()
+                .filter(|effect| effect.is_to_be_undone());
+            assert_eq!(left.count(), 0);
+        }
+    }
+}
+
+/// How many effects were looked at: what tests hold the cost of an input by. Nothing outside of tests.
+pub(crate) mod visits {
+    #[cfg(test)]
+    thread_local! {
+        static COUNT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count() -> usize {
+        COUNT.get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn add(more: usize) {
+        COUNT.set(COUNT.get() + more);
+    }
+
+    #[cfg(not(test))]
+    pub(super) fn add(_: usize) {}
+}

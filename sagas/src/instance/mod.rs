@@ -1,0 +1,13 @@
+//! One instance, without a runtime: what its stream holds, what it is by that, and the transition that an input is.
+
+pub(crate) mod armed;
+pub(crate) mod effects;
+pub(crate) mod journal;
+pub(crate) mod open_fact;
+pub(crate) mod scripted;
+pub(crate) mod standing;
+pub(crate) mod state;
+pub(crate) mod status;
+pub(crate) mod transition;
+pub(crate) mod undo_order;
+pub(crate) mod verb;

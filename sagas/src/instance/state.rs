@@ -1,0 +1,387 @@
+//! What an instance is: a fold over its journal. Pure, and the same whether it was just decided or recovered.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use chronicler_domain::{GlobalPosition, LogSequence, Tenant, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::definition::answer::Answer;
+use crate::definition::effect::Request;
+use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::definition::terms::Terms;
+use crate::instance::armed::Armed;
+use crate::instance::effects::Effects;
+use crate::instance::journal::{Entry, Parent, StalledInput};
+use crate::instance::open_fact::OpenFact;
+use crate::instance::status::Ending;
+
+/// Which way an instance goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    #[default]
+    Forward,
+    Compensating {
+        reason: String,
+    },
+    /// All undos were run; what the saga sent last is awaited.
+    Closing {
+        reason: String,
+    },
+}
+
+/// Everything that an instance is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstanceState<S> {
+    pub(crate) tenant: Tenant,
+    pub(crate) id: String,
+    pub(crate) saga_version: Option<u32>,
+    pub(crate) user: S,
+    /// Events up to here were consumed.
+    pub(crate) consumed: GlobalPosition,
+    /// Those among them that were consumed after later ones, since they could not be routed when they came.
+    pub(crate) late: BTreeSet<GlobalPosition>,
+    pub(crate) effects: Effects,
+    pub(crate) timers: Armed,
+    pub(crate) pivoted: bool,
+    /// The effect whose outcome decides whether it can still be undone, while that is not known.
+    pub(crate) pivoting: Option<u32>,
+    pub(crate) phase: Phase,
+    pub(crate) quarantined: Option<String>,
+    pub(crate) stalled: VecDeque<StalledInput>,
+    pub(crate) ended: Option<Ending>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) moved_at: Timestamp,
+    pub(crate) correlation_id: Uuid,
+    pub(crate) causation_depth: u16,
+    pub(crate) paused: Option<String>,
+    /// Why a person should look at it.
+    pub(crate) escalated: Option<String>,
+    pub(crate) parent: Option<Parent>,
+    /// Which instance went on with what it did.
+    pub(crate) forked_to: Option<String>,
+    /// How it ends once nothing is under way any more.
+    pub(crate) concluded: Option<Ending>,
+    /// Which instance it began with what it did, and before which effect.
+    pub(crate) forked_from: Option<(String, String)>,
+    /// What the list of the open ones says of it, if that is known.
+    #[serde(skip)]
+    pub(crate) listed: Option<Option<Box<OpenFact>>>,
+}
+
+impl<S: Default> InstanceState<S> {
+    pub(crate) fn new(tenant: Tenant, id: String) -> Self {
+        Self {
+            tenant,
+            id,
+            saga_version: None,
+            user: S::default(),
+            consumed: GlobalPosition::ZERO,
+            late: BTreeSet::new(),
+            effects: Effects::default(),
+            timers: Armed::default(),
+            pivoted: false,
+            pivoting: None,
+            phase: Phase::Forward,
+            quarantined: None,
+            stalled: VecDeque::new(),
+            ended: None,
+            started_at: Timestamp::EPOCH,
+            moved_at: Timestamp::EPOCH,
+            correlation_id: Uuid::nil(),
+            causation_depth: 0,
+            paused: None,
+            escalated: None,
+            parent: None,
+            forked_to: None,
+            concluded: None,
+            forked_from: None,
+            listed: None,
+        }
+    }
+}
+
+impl<S> InstanceState<S> {
+    /// What the saga itself knows.
+    pub fn user(&self) -> &S {
+        &self.user
+    }
+
+    /// Its effects, in the order in which they were decided: all that can still matter, and some of the others. Those
+    /// that are settled, need not be taken back, and whose keys later ones took over are forgotten at some time, when
+    /// there are more than 128 of them.
+    pub fn effects(&self) -> &[EffectView] {
+        self.effects.all()
+    }
+
+    /// Whether the event at a position was consumed; `is_late`: it was not routed when its turn was.
+    pub(crate) fn has_consumed(&self, position: GlobalPosition, is_late: bool) -> bool {
+        if is_late {
+            return position == self.consumed || self.late.contains(&position);
+        }
+        position <= self.consumed
+    }
+
+    /// Whether it was started.
+    pub fn is_started(&self) -> bool {
+        self.saga_version.is_some()
+    }
+
+    /// Whether it is under way: started, and not over.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_started() && self.ended.is_none()
+    }
+
+    /// Whether inputs wait, and nothing keeps them from being taken up.
+    pub(crate) fn takes_up(&self) -> bool {
+        let stands = self.quarantined.is_some() || self.paused.is_some();
+        !stands && self.ended.is_none() && !self.stalled.is_empty()
+    }
+
+    /// Whether effects or undos are to be carried out.
+    pub(crate) fn has_work(&self) -> bool {
+        self.effects.has_work()
+    }
+
+    pub(crate) fn effect(&self, index: u32) -> Option<&EffectView> {
+        self.effects.get(index)
+    }
+
+    /// How many attempts failed and when the next is due, for an effect or undo that is to be carried out.
+    pub(crate) fn pending(&self, index: u32, is_undo: bool) -> Option<(u32, Timestamp)> {
+        let effect = self.effect(index).filter(|_| self.ended.is_none())?;
+        match (is_undo, &effect.state, &effect.undo) {
+            (false, EffectState::Pending { attempt, next }, _) => Some((*attempt, *next)),
+            (true, _, UndoState::Pending { attempt, next }) => Some((*attempt, *next)),
+            _ => None,
+        }
+    }
+
+    /// Learns which commit decided an effect, or an earlier one, if that is not known yet: it is not while the commit is
+    /// written. A recovery finds the commit itself.
+    pub(crate) fn know_decided_at(&mut self, index: u32, sequence: LogSequence) {
+        self.effects.change(index, |effect| {
+            effect.decided_at.get_or_insert(sequence);
+        });
+    }
+
+    /// What is to be sent for an effect, or for its undo.
+    pub(crate) fn request(&self, index: u32, is_undo: bool) -> Option<&Request> {
+        let effect = self.effect(index)?;
+        match is_undo {
+            false => Some(&effect.spec.request),
+            true => effect.undo_request(),
+        }
+    }
+
+    /// Whether something was decided whose end is not known, and which no person has to see to.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.effects.has_work() || self.effects.is_one_under_way()
+    }
+}
+
+impl<S: Default> InstanceState<S> {
+    /// Changes the state as an entry of its journal says.
+    pub(crate) fn apply(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Started { saga_version } => self.saga_version = Some(*saga_version),
+            Entry::Consumed { position } if *position < self.consumed => {
+                self.late.insert(*position);
+            }
+            Entry::Consumed { position } => self.consumed = *position,
+            Entry::Decided(spec) => self.decided(EffectView {
+                spec: spec.as_ref().clone(),
+                state: EffectState::Pending {
+                    attempt: 0,
+                    next: Timestamp::EPOCH,
+                },
+                undo: UndoState::Idle,
+                undo_round: 0,
+                decided_at: None,
+                terms: Terms::default(),
+                together: None,
+                found_done: false,
+                skipped: false,
+            }),
+            Entry::Answered { effect, answer } => {
+                self.effects.change(*effect, |effect| {
+                    effect.state = match answer {
+                        _ if effect.found_done => EffectState::Done,
+                        Answer::Done { .. } => EffectState::Done,
+                        Answer::Rejected { .. } => EffectState::Rejected,
+                        Answer::Unknown { .. } => EffectState::Unknown,
+                    };
+                });
+                if self.pivoting == Some(*effect) {
+                    self.pivoting = None;
+                    self.pivoted |= matches!(answer, Answer::Done { .. });
+                }
+            }
+            Entry::UndoDecided { effect, undo } => {
+                self.effects.change(*effect, |effect| {
+                    effect.spec.undo = (!effect.skipped).then(|| undo.as_ref().clone());
+                });
+            }
+            Entry::Pivoting { effect } => self.pivoting = Some(*effect),
+            Entry::Retrying {
+                effect,
+                is_undo,
+                attempt,
+                next,
+                ..
+            } => {
+                let (attempt, next) = (*attempt, *next);
+                self.effects.change(*effect, |effect| {
+                    if *is_undo {
+                        effect.undo = UndoState::Pending { attempt, next };
+                    } else {
+                        effect.state = EffectState::Pending { attempt, next };
+                    }
+                });
+            }
+            Entry::FoundDone { effect } => self
+                .effects
+                .change(*effect, |effect| effect.found_done = true),
+            Entry::Parked { effect, reason } => self.effects.change(*effect, |effect| {
+                effect.state = EffectState::Parked {
+                    reason: reason.clone(),
+                };
+            }),
+            Entry::Unparked {
+                effect, is_undo, ..
+            } => {
+                let (attempt, next) = (0, Timestamp::EPOCH);
+                self.effects.change(*effect, |effect| {
+                    if *is_undo {
+                        if matches!(effect.undo, UndoState::Stuck { rejected: true, .. }) {
+                            effect.undo_round += 1;
+                        }
+                        effect.undo = UndoState::Pending { attempt, next };
+                    } else {
+                        effect.state = EffectState::Pending { attempt, next };
+                    }
+                });
+            }
+            Entry::Armed { key, due } => {
+                self.timers.insert(key.clone(), *due);
+            }
+            Entry::Disarmed { key } | Entry::Fired { key } => {
+                self.timers.remove(key);
+            }
+            Entry::Dropped { key } => {
+                // The others keep their places: each is taken off the front when its turn has come.
+                let dropped = StalledInput::Timer(key.clone());
+                for input in self.stalled.iter_mut().filter(|input| **input == dropped) {
+                    *input = StalledInput::Dropped;
+                }
+            }
+            Entry::Pivoted => self.pivoted = true,
+            Entry::Compensating { reason, .. } => {
+                self.phase = Phase::Compensating {
+                    reason: reason.clone(),
+                };
+            }
+            Entry::Undone { effect } => self
+                .effects
+                .change(*effect, |effect| effect.undo = UndoState::Undone),
+            Entry::UndoStuck {
+                effect,
+                reason,
+                rejected,
+            } => self.effects.change(*effect, |effect| {
+                effect.undo = UndoState::Stuck {
+                    reason: reason.clone(),
+                    rejected: *rejected,
+                };
+            }),
+            Entry::Closing => {
+                if let Phase::Compensating { reason } = &self.phase {
+                    self.phase = Phase::Closing {
+                        reason: reason.clone(),
+                    };
+                }
+            }
+            Entry::Quarantined { reason } => self.quarantined = Some(reason.clone()),
+            Entry::Stalled(input) => self.stalled.push_back(input.clone()),
+            Entry::Released { .. } => self.quarantined = None,
+            Entry::Settled { .. } => {}
+            Entry::Unstalled => {
+                self.stalled.pop_front();
+            }
+            Entry::Ended(ending) => {
+                self.ended = Some(ending.clone());
+                self.timers.clear();
+                self.escalated = None;
+            }
+            Entry::Terms { effect, terms } => self.effects.change(*effect, |effect| {
+                effect.terms = terms.as_ref().clone();
+            }),
+            Entry::Together { first } => self.effects.together_from(*first),
+            Entry::Held {
+                effect, is_undo, ..
+            } => {
+                let never = Timestamp::MAX;
+                self.effects
+                    .change(*effect, |effect| match (is_undo, &mut effect.undo) {
+                        (true, UndoState::Pending { next, .. }) => *next = never,
+                        (true, _) => {}
+                        (false, _) => {
+                            if let EffectState::Pending { next, .. } = &mut effect.state {
+                                *next = never;
+                            }
+                        }
+                    });
+            }
+            Entry::Escalated { reason } => self.escalated.clone_from(reason),
+            Entry::Operated { .. }
+            | Entry::Reported { .. }
+            | Entry::Parts { .. }
+            | Entry::Outcomes { .. } => {}
+            Entry::Forked { from, before } => {
+                self.forked_from = Some((from.clone(), before.clone()));
+            }
+            Entry::Paused { reason } => self.paused = Some(reason.clone()),
+            Entry::Resumed => self.paused = None,
+            Entry::Edited {
+                effect,
+                is_undo,
+                request,
+            } => self.effects.change(*effect, |effect| {
+                let request = request.as_ref().clone();
+                match (*is_undo, &mut effect.spec.undo) {
+                    (false, _) => effect.spec.request = request,
+                    (true, Some(undo)) => {
+                        undo.if_unknown = undo.if_unknown.as_ref().map(|_| request.clone());
+                        undo.if_done = request;
+                    }
+                    (true, None) => {}
+                }
+            }),
+            Entry::Abandoned { effect } => {
+                self.effects
+                    .change(*effect, |effect| effect.undo = UndoState::Abandoned);
+            }
+            Entry::Skipped { effect } => self.effects.change(*effect, |effect| {
+                (effect.skipped, effect.spec.undo) = (true, None);
+            }),
+            Entry::Child { parent, .. } => self.parent = Some(parent.clone()),
+            Entry::Begun { effect } => {
+                self.effects
+                    .change(*effect, |effect| effect.state = EffectState::Awaited);
+            }
+            Entry::ForkedTo { id } => self.forked_to = Some(id.clone()),
+            Entry::Concluded(ending) => self.concluded = Some(ending.clone()),
+            Entry::Migrated { saga_version } => self.saga_version = Some(*saga_version),
+            Entry::ContinuedAsNew { saga_version } => {
+                self.saga_version = Some(*saga_version);
+                self.user = S::default();
+                self.pivoted = false;
+                self.effects.forget_settled();
+            }
+        }
+    }
+
+    fn decided(&mut self, effect: EffectView) {
+        self.effects.push(effect);
+    }
+}

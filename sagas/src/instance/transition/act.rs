@@ -1,0 +1,236 @@
+//! A decision becomes entries of the journal, and what follows from them by itself.
+
+use chronicler_domain::Timestamp;
+use chronicler_store::NewEvent;
+
+use super::Step;
+use crate::definition::answer::Answer;
+use crate::definition::effect::Request;
+use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::definition::next::{Action, When};
+use crate::definition::saga::{Input, Saga};
+use crate::definition::terms::Orphan;
+use crate::instance::journal::{Entry, StalledInput};
+use crate::instance::state::Phase;
+use crate::instance::status::Ending;
+
+impl<S: Saga> Step<'_, S> {
+    /// Carries out one part of a decision that was looked through and tried before: nothing of it can fail. `recorded` are
+    /// the decision's own events, encoded, in order.
+    pub(super) fn act(
+        &mut self,
+        action: Action<S::Event>,
+        recorded: &mut impl Iterator<Item = NewEvent>,
+    ) {
+        match action {
+            Action::Record(_) => self.events.extend(recorded.next()),
+            Action::ContinueAsNew => self.enter(Entry::ContinuedAsNew {
+                saga_version: S::VERSION,
+            }),
+            Action::Effect(spec) => {
+                let index = self.state.effects.decided();
+                let is_done = spec.request == Request::Nothing;
+                self.enter(Entry::Decided(spec));
+                if is_done {
+                    let (effect, answer) = (index, Answer::nothing());
+                    self.enter(Entry::Answered { effect, answer });
+                } else {
+                    self.due.push((index, false));
+                }
+            }
+            Action::Pivoting => {
+                if let Some(effect) = self.last_effect() {
+                    self.enter(Entry::Pivoting { effect });
+                }
+            }
+            Action::Terms(terms) => {
+                if let Some(effect) = self.last_effect() {
+                    self.enter(Entry::Terms { effect, terms });
+                }
+            }
+            Action::Together(count) => {
+                let all = self.state.effects.decided();
+                if count > 1 {
+                    let first = all.saturating_sub(count);
+                    self.enter(Entry::Together { first });
+                }
+            }
+            Action::Escalate(reason) => {
+                if self.state.escalated != reason {
+                    self.enter(Entry::Escalated { reason });
+                }
+            }
+            Action::UndoOf { key, undo } => {
+                if let Some(effect) = self.state.effects.latest(&key) {
+                    self.enter(Entry::UndoDecided { effect, undo });
+                }
+            }
+            Action::Arm { key, when } => {
+                let due = match when {
+                    When::After(after) => {
+                        self.dated.remove(&key);
+                        self.now.plus(after)
+                    }
+                    When::At(at) => {
+                        self.dated.insert(key.clone());
+                        at
+                    }
+                };
+                self.drop_fired(&key);
+                self.enter(Entry::Armed { key, due });
+            }
+            Action::Disarm { key } => {
+                self.drop_fired(&key);
+                if self.state.timers.contains_key(&key) {
+                    self.enter(Entry::Disarmed { key });
+                }
+            }
+            Action::FoundDone { key } => {
+                let index = self.state.effects.latest(&key);
+                let effect = index.and_then(|index| self.state.effect(index));
+                if let (Some(effect), true) = (index, effect.is_some_and(EffectView::is_open)) {
+                    self.enter(Entry::FoundDone { effect });
+                }
+            }
+            Action::Pivot if self.state.pivoted => {}
+            Action::Pivot => self.enter(Entry::Pivoted),
+            Action::Compensate { reason } => self.compensate(reason, None),
+            Action::Complete => self.end(Ending::Completed),
+            Action::Fail { reason } => self.end(Ending::Failed { reason }),
+        }
+    }
+
+    /// A timer that came due and waits to be taken in is disarmed or moved before its turn: it is not taken in any more.
+    pub(super) fn drop_fired(&mut self, key: &str) -> bool {
+        let is_this =
+            |input: &StalledInput| matches!(input, StalledInput::Timer(fired) if fired == key);
+        let waits = self.state.stalled.iter().any(is_this);
+        if waits {
+            let key = key.to_owned();
+            self.enter(Entry::Dropped { key });
+        }
+        waits
+    }
+
+    fn last_effect(&self) -> Option<u32> {
+        self.state.effects.decided().checked_sub(1)
+    }
+
+    pub(super) fn compensate(&mut self, reason: String, by: Option<String>) {
+        if self.state.phase != Phase::Forward {
+            return;
+        }
+        self.enter(Entry::Compensating { reason, by });
+        // What is under way is waited for: an undo that overtakes it would find nothing to undo. A call that is parked, or
+        // waits for its next attempt, may or may not have been done, and is not tried again. A parked command is tried
+        // once more; if that does not help, it is for a person. A child is cancelled, awaited or left alone, as its terms
+        // say.
+        let now = self.now.max(self.state.moved_at);
+        for index in self.state.effects.indices() {
+            let Some(effect) = self.state.effect(index) else {
+                continue;
+            };
+            let is_parked = matches!(effect.state, EffectState::Parked { .. });
+            // Who waits asks before the attempt (`SagaCommand::Attempt`): either it is asked after this and refused, or
+            // it was asked before, and then its time had come.
+            let waits = matches!(effect.state, EffectState::Pending { next, .. } if next > now);
+            let is_call = effect.spec.request.is_call();
+            match (&effect.state, effect.terms.orphan) {
+                (EffectState::Awaited, Orphan::Wait) => {}
+                (EffectState::Awaited, Orphan::Abandon) => {
+                    let answer = Answer::rejected(&"it was left alone");
+                    let effect = index;
+                    self.enter(Entry::Answered { effect, answer });
+                }
+                (EffectState::Awaited, Orphan::Cancel) => self.end_effect(index),
+                _ if is_call && (is_parked || waits) => {
+                    let reason = "compensation began before it was answered".to_owned();
+                    self.enter(Entry::Answered {
+                        effect: index,
+                        answer: Answer::Unknown { reason },
+                    });
+                }
+                _ if is_parked => self.end_effect(index),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn end(&mut self, ending: Ending) {
+        let given_up = |effect: &&EffectView| effect.undo == UndoState::Abandoned;
+        let left: Vec<_> = match self.state.effects.is_an_undo_given_up() {
+            true => {
+                let left = self.state.effects().iter().filter(given_up);
+                left.map(|effect| effect.spec.key.clone()).collect()
+            }
+            false => Vec::new(),
+        };
+        let ending = match (&self.state.phase, ending) {
+            (
+                Phase::Compensating { reason } | Phase::Closing { reason },
+                Ending::Completed | Ending::Compensated { .. },
+            ) if !left.is_empty() => Ending::Abandoned {
+                reason: reason.clone(),
+                left,
+            },
+            // A saga that says it is done after it was undone has been undone.
+            (Phase::Compensating { reason } | Phase::Closing { reason }, Ending::Completed) => {
+                Ending::Compensated {
+                    reason: reason.clone(),
+                }
+            }
+            (_, ending) => ending,
+        };
+        if self.state.is_stuck() {
+            return;
+        }
+        if self.state.is_under_way() || self.state.effects.is_one_parked() {
+            // What it decided last is still carried out.
+            if self.state.phase == Phase::Forward && self.state.concluded.is_none() {
+                self.enter(Entry::Concluded(ending));
+            }
+            return;
+        }
+        self.finish(ending);
+    }
+
+    /// What follows by itself: the next undo, the end of compensation.
+    pub(super) fn move_on(&mut self) {
+        if self.state.ended.is_some() || self.must_wait() {
+            return;
+        }
+        if let (Phase::Forward, Some(ending)) = (&self.state.phase, self.state.concluded.clone()) {
+            return self.end(ending);
+        }
+        if let Phase::Compensating { reason } = self.state.phase.clone() {
+            for effect in self.state.effects.next_undos() {
+                let (attempt, next) = (0, Timestamp::EPOCH);
+                let reason = "undo begins".to_owned();
+                self.enter(Entry::Retrying {
+                    effect,
+                    is_undo: true,
+                    attempt,
+                    next,
+                    reason,
+                });
+                self.due.push((effect, true));
+            }
+            // A parked effect may have been done: a person finds it out before this ends.
+            if self.state.is_under_way() || self.state.is_stuck() {
+                return;
+            }
+            self.enter(Entry::Closing);
+            let input = Input::Compensated {
+                reason: reason.clone(),
+            };
+            self.input(input, StalledInput::Compensated { reason });
+        }
+        if let Phase::Closing { reason } = self.state.phase.clone()
+            && !self.must_wait()
+            && !self.state.is_under_way()
+            && self.state.ended.is_none()
+        {
+            self.end(Ending::Compensated { reason });
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Children: how an instance is begun by another, and what that other hears of it. And what waits for a service that takes no requests.
+
+use chronicler_domain::Timestamp;
+
+use super::{SagaRefusal, Step};
+use crate::definition::answer::Answer;
+use crate::definition::effect_view::EffectState;
+use crate::definition::saga::{Input, Saga, Said};
+use crate::definition::terms::Orphan;
+use crate::instance::journal::{Entry, Parent, StalledInput};
+use crate::instance::state::Phase;
+use crate::instance::status::Ending;
+
+impl<S: Saga> Step<'_, S> {
+    /// Begins it as the child of another. Begun before by the same, it goes on as it is.
+    pub(super) fn begin(
+        &mut self,
+        parent: Parent,
+        codec: u8,
+        start: Vec<u8>,
+    ) -> Result<(), SagaRefusal> {
+        if self.state.is_started() {
+            return self.is_child_of(&parent);
+        }
+        self.enter_child(parent, codec, start.clone());
+        self.cut_cycle();
+        let said = Said {
+            name: String::new(),
+            codec,
+            payload: start.clone(),
+        };
+        self.input(Input::Begin(said), StalledInput::Begin { codec, start });
+        Ok(())
+    }
+
+    /// Who began it wants it undone. If its beginning has not come yet, it never will have.
+    pub(super) fn end_child(&mut self, parent: Parent, reason: String) -> Result<(), SagaRefusal> {
+        if !self.state.is_started() {
+            self.enter_child(parent, 0, Vec::new());
+            self.finish(Ending::Compensated { reason });
+            return Ok(());
+        }
+        self.is_child_of(&parent)?;
+        match self.cancel(reason, parent.stream) {
+            // It ends, or goes on to its end: whichever it is, it is reported.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn enter_child(&mut self, parent: Parent, codec: u8, start: Vec<u8>) {
+        let saga_version = S::VERSION;
+        self.enter(Entry::Started { saga_version });
+        self.enter(Entry::Child {
+            parent,
+            codec,
+            start,
+        });
+    }
+
+    fn is_child_of(&self, parent: &Parent) -> Result<(), SagaRefusal> {
+        match &self.state.parent {
+            Some(own) if own.stream == parent.stream && own.effect == parent.effect => Ok(()),
+            _ => Err(SagaRefusal::StartedBefore),
+        }
+    }
+
+    /// The child of an effect goes its way.
+    pub(super) fn begun(&mut self, effect: u32, was_to_end: bool) {
+        if self.state.pending(effect, false).is_none() {
+            return;
+        }
+        self.enter(Entry::Begun { effect });
+        if was_to_end || !matches!(self.state.phase, Phase::Compensating { .. }) {
+            return;
+        }
+        // It was begun while this began to be compensated.
+        let orphan = self.state.effect(effect).map(|view| view.terms.orphan);
+        match orphan.unwrap_or_default() {
+            Orphan::Wait => {}
+            Orphan::Abandon => {
+                let answer = Answer::rejected(&"it was left alone");
+                self.enter(Entry::Answered { effect, answer });
+            }
+            Orphan::Cancel => self.end_effect(effect),
+        }
+    }
+
+    /// Has the child of an effect told to end.
+    pub(super) fn end_effect(&mut self, effect: u32) {
+        let by = "compensation".to_owned();
+        self.enter(Entry::Unparked {
+            effect,
+            is_undo: false,
+            by,
+        });
+        self.due.push((effect, false));
+    }
+
+    /// Has the children that are awaited asked whether they have ended.
+    pub(super) fn ask_children(&mut self) {
+        for effect in self.state.effects.indices() {
+            let state = self.state.effect(effect).map(|effect| &effect.state);
+            if state == Some(&EffectState::Awaited) && self.state.paused.is_none() {
+                let by = "a start".to_owned();
+                self.enter(Entry::Unparked {
+                    effect,
+                    is_undo: false,
+                    by,
+                });
+            }
+        }
+    }
+
+    /// What its end means for the saga that began it. One that did things and did not undo them is for a person.
+    pub(crate) fn reported(ending: &Ending) -> Result<Answer, String> {
+        match ending {
+            Ending::Completed => Ok(Answer::done(&())),
+            Ending::Compensated { reason } => Ok(Answer::rejected(reason)),
+            other => Err(format!(
+                "its child {}: {}; what it did was not undone",
+                other.word(),
+                other.reason().unwrap_or_default()
+            )),
+        }
+    }
+
+    /// A child has ended.
+    pub(super) fn child_ended(&mut self, effect: u32, ending: &Ending) {
+        match Self::reported(ending) {
+            Ok(answer) => self.answer(effect, false, answer),
+            Err(reason) => {
+                let state = self.state.effect(effect).map(|effect| &effect.state);
+                if matches!(
+                    state,
+                    Some(EffectState::Pending { .. } | EffectState::Awaited)
+                ) {
+                    self.enter(Entry::Parked { effect, reason });
+                }
+            }
+        }
+    }
+
+    /// An attempt waits for a service that takes no requests.
+    pub(super) fn held(&mut self, effect: u32, is_undo: bool, attempt: u32, reason: String) {
+        let Some((failed, next)) = self.state.pending(effect, is_undo) else {
+            return;
+        };
+        if failed + 1 != attempt {
+            return;
+        }
+        let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
+        if is_undone && !is_undo {
+            // It is not tried again: it would only have to be taken back.
+            let answer = Answer::Unknown { reason };
+            return self.enter(Entry::Answered { effect, answer });
+        }
+        if next != Timestamp::MAX {
+            self.enter(Entry::Held {
+                effect,
+                is_undo,
+                reason,
+            });
+        }
+        self.due.push((effect, is_undo));
+    }
+}

@@ -1,0 +1,192 @@
+//! What an instance is told: events, answers, failures, timers.
+
+use chronicler_domain::{GlobalPosition, Timestamp};
+
+use super::{Part, Step};
+use crate::definition::answer::{Answer, Outcome};
+use crate::definition::effect_view::{EffectState, UndoState};
+use crate::definition::routes::Delivery;
+use crate::definition::saga::{Input, Saga};
+use crate::instance::journal::{Entry, StalledInput};
+use crate::instance::state::Phase;
+use crate::instance::status::Ending;
+
+impl<S: Saga> Step<'_, S> {
+    pub(super) fn deliver(&mut self, position: GlobalPosition, parts: Vec<Part>, is_late: bool) {
+        if self.state.has_consumed(position, is_late) || self.state.ended.is_some() {
+            return;
+        }
+        // Which of them pass depends on what those before them begin.
+        let mut started = self.state.is_started();
+        let passes = |part: &Part| {
+            let passes = match part.delivery {
+                Delivery::Start => !started,
+                Delivery::Resume => started,
+                Delivery::StartOrResume => true,
+            };
+            started |= passes;
+            passes
+        };
+        let passing: Vec<_> = parts.into_iter().filter(passes).collect();
+        let Some(of) = passing.first().map(|part| part.of) else {
+            return;
+        };
+        if !self.state.is_started() {
+            self.enter(Entry::Started {
+                saga_version: S::VERSION,
+            });
+        }
+        self.enter(Entry::Consumed { position });
+        if of > 1 {
+            let places = passing.iter().map(|part| part.place).collect();
+            self.enter(Entry::Parts { places, of });
+        }
+        if self.state.phase != Phase::Forward {
+            // It is noted, and changes nothing any more.
+            return;
+        }
+        self.cut_cycle();
+        for Part {
+            place, of, event, ..
+        } in passing
+        {
+            if self.state.ended.is_some() {
+                break;
+            }
+            // Each part waits by itself: what was decided on those before it stays decided.
+            let stalled = match of {
+                1 => StalledInput::Event(position),
+                of => StalledInput::Part {
+                    position,
+                    place,
+                    of,
+                },
+            };
+            self.input(Input::Event(event), stalled);
+        }
+    }
+
+    pub(super) fn answer(&mut self, index: u32, is_undo: bool, answer: Answer) {
+        let Some(effect) = self.state.effect(index) else {
+            return;
+        };
+        if is_undo {
+            if !matches!(effect.undo, UndoState::Pending { .. }) {
+                return;
+            }
+            return match answer {
+                Answer::Done { .. } => self.enter(Entry::Undone { effect: index }),
+                Answer::Rejected { .. } | Answer::Unknown { .. } => {
+                    let reason = format!("the undo was answered {}", answer.word());
+                    self.enter(Entry::UndoStuck {
+                        effect: index,
+                        reason,
+                        rejected: true,
+                    });
+                }
+            };
+        }
+        if !matches!(
+            effect.state,
+            EffectState::Pending { .. } | EffectState::Parked { .. } | EffectState::Awaited
+        ) {
+            return;
+        }
+        let key = effect.spec.key.clone();
+        if let (Answer::Unknown { reason }, true) = (&answer, self.state.pivoting == Some(index)) {
+            // Whether the saga can be undone depends on it: a person finds it out.
+            let (effect, reason) = (index, reason.clone());
+            return self.enter(Entry::Parked { effect, reason });
+        }
+        self.enter(Entry::Answered {
+            effect: index,
+            answer: answer.clone(),
+        });
+        self.conclude_otherwise(&key, &answer);
+        let is_late = matches!(self.state.phase, Phase::Compensating { .. })
+            && matches!(answer, Answer::Done { .. });
+        if self.state.ended.is_some() || (self.state.phase != Phase::Forward && !is_late) {
+            return;
+        }
+        let stalled = StalledInput::Outcome {
+            effect: index,
+            answer: answer.clone(),
+        };
+        self.input(Input::Outcome(Outcome::new(key, answer)), stalled);
+    }
+
+    /// A saga that decided to be complete, and whose last effects were not all done, does not read as completed.
+    fn conclude_otherwise(&mut self, key: &str, answer: &Answer) {
+        let how = match answer {
+            Answer::Done { .. } => return,
+            Answer::Rejected { .. } => "was refused".to_owned(),
+            Answer::Unknown { reason } => format!("may not have been done: {reason}"),
+        };
+        if self.state.phase == Phase::Forward && self.state.concluded == Some(Ending::Completed) {
+            let reason = format!("effect {key:?}, decided with or before its end, {how}");
+            self.enter(Entry::Concluded(Ending::Failed { reason }));
+        }
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        index: u32,
+        is_undo: bool,
+        attempt: u32,
+        next: Option<Timestamp>,
+        reason: String,
+    ) {
+        let Some(effect) = self.state.effect(index) else {
+            return;
+        };
+        // An attempt of another time: somebody had it tried anew meanwhile.
+        let is_this = |(failed, _): (u32, Timestamp)| failed + 1 == attempt;
+        if !self.state.pending(index, is_undo).is_some_and(is_this) {
+            return;
+        }
+        let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
+        if !is_undo && is_undone && effect.spec.request.is_call() {
+            // It is not tried again: it would only have to be taken back.
+            let answer = Answer::Unknown { reason };
+            return self.enter(Entry::Answered {
+                effect: index,
+                answer,
+            });
+        }
+        if !is_undo && effect.found_done && next.is_none() {
+            // Nobody need look at it: it was done, though it never said so itself.
+            let (effect, answer) = (index, Answer::nothing());
+            return self.enter(Entry::Answered { effect, answer });
+        }
+        let effect = index;
+        self.enter(match next {
+            Some(next) => Entry::Retrying {
+                effect,
+                is_undo,
+                attempt,
+                next,
+                reason,
+            },
+            None if is_undo => Entry::UndoStuck {
+                effect,
+                reason,
+                rejected: false,
+            },
+            None => Entry::Parked { effect, reason },
+        });
+        if next.is_some() {
+            self.due.push((index, is_undo));
+        }
+    }
+
+    pub(super) fn fire(&mut self, key: String, due: Timestamp) {
+        // Of another time than this: it was moved, disarmed or fired meanwhile.
+        if self.state.timers.get(&key) != Some(&due) || self.state.ended.is_some() {
+            return;
+        }
+        self.enter(Entry::Fired { key: key.clone() });
+        if self.state.phase == Phase::Forward {
+            self.input(Input::Timer(key.clone()), StalledInput::Timer(key));
+        }
+    }
+}

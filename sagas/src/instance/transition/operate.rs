@@ -1,0 +1,420 @@
+//! What operators change in one instance: each change stands behind an entry that says who wanted it and why.
+
+use chronicler_domain::Timestamp;
+use chronicler_store::codec::CodecId;
+
+use super::{SagaRefusal, Step};
+use crate::definition::answer::{Answer, Outcome};
+use crate::definition::effect::Request;
+use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::definition::saga::{Input, Saga, Said};
+use crate::instance::journal::{Entry, StalledInput};
+use crate::instance::state::Phase;
+use crate::instance::status::Ending;
+use crate::instance::verb::{SagaVerb, Settled};
+
+/// A verb, who wants it, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) verb: SagaVerb,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+}
+
+fn json(payload: &str) -> (u8, Vec<u8>) {
+    (CodecId::JSON.number(), payload.as_bytes().to_vec())
+}
+
+/// Text as it is, and bytes as `0x` and their digits.
+fn as_the_service_takes_it(payload: &str) -> Result<Vec<u8>, SagaRefusal> {
+    let Some(digits) = payload.strip_prefix("0x") else {
+        return Ok(payload.as_bytes().to_vec());
+    };
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    bytes
+        .filter(|_| rest.is_empty())
+        .ok_or(SagaRefusal::NoBytes)
+}
+
+impl<S: Saga> Step<'_, S> {
+    pub(super) fn operate(&mut self, wish: Wish) -> Result<(), SagaRefusal> {
+        if let (SagaVerb::Terminate, Some(Ending::Terminated { .. })) =
+            (&wish.verb, &self.state.ended)
+        {
+            return Ok(());
+        }
+        if let SagaVerb::Fork { id, .. } = &wish.verb {
+            return self.forked_to(id.clone(), &wish);
+        }
+        self.open()?;
+        let Wish { verb, by, reason } = wish.clone();
+        match verb {
+            SagaVerb::RetryNow => self.retry_now(&by)?,
+            SagaVerb::Cancel => self.cancel(reason, by)?,
+            SagaVerb::Release => {
+                if self.state.quarantined.is_some() {
+                    self.enter(Entry::Released { by });
+                }
+            }
+            SagaVerb::Settle { key, outcome } => {
+                let answer = match outcome {
+                    Settled::Done(reply) => {
+                        let (codec, payload) = json(&reply);
+                        Answer::Done { codec, payload }
+                    }
+                    Settled::Rejected(why) => {
+                        let (codec, payload) = json(&why);
+                        Answer::Rejected { codec, payload }
+                    }
+                    Settled::Unknown(reason) => Answer::Unknown { reason },
+                };
+                self.settle(&key, answer, by, reason)?;
+            }
+            SagaVerb::Pause if self.state.paused.is_none() => {
+                self.operated(&wish);
+                self.enter(Entry::Paused { reason });
+                self.hold_what_waits();
+            }
+            SagaVerb::Resume if self.state.paused.is_some() => {
+                self.operated(&wish);
+                self.enter(Entry::Resumed);
+                let all = self.state.effects.indices().into_iter();
+                self.due
+                    .extend(all.flat_map(|effect| [(effect, false), (effect, true)]));
+            }
+            SagaVerb::Pause | SagaVerb::Resume => {}
+            SagaVerb::Terminate => {
+                self.operated(&wish);
+                self.finish(Ending::Terminated { by, reason });
+            }
+            SagaVerb::Abandon { key } => self.abandon(&key, &wish)?,
+            SagaVerb::Skip { key, output } => self.skip(&key, &output, &wish)?,
+            SagaVerb::Edit { key, payload } => self.edit(&key, &payload, &wish)?,
+            SagaVerb::MoveTimer { key, due } => {
+                if self.state.timers.get(&key) != Some(&due) {
+                    self.timer_of(&key)?;
+                    self.operated(&wish);
+                    self.drop_fired(&key);
+                    self.dated.insert(key.clone());
+                    self.enter(Entry::Armed { key, due });
+                }
+            }
+            SagaVerb::CancelTimer { key } => {
+                let is_armed = self.timer_of(&key)?;
+                self.operated(&wish);
+                self.drop_fired(&key);
+                if is_armed {
+                    self.enter(Entry::Disarmed { key });
+                }
+            }
+            SagaVerb::Signal { .. } if self.state.phase != Phase::Forward => {
+                return Err(SagaRefusal::Compensating);
+            }
+            SagaVerb::Signal { .. } if self.state.concluded.is_some() => {
+                return Err(SagaRefusal::Concluded);
+            }
+            SagaVerb::Signal { name, payload } => {
+                let (codec, payload) = json(&payload);
+                let input = Input::Signal(Said {
+                    name: name.clone(),
+                    codec,
+                    payload: payload.clone(),
+                });
+                // What waits is not to find out later that it cannot be taken.
+                if let Err(reason) = self.would_take(&input) {
+                    let what = "the signal";
+                    return Err(SagaRefusal::NotTaken { what, reason });
+                }
+                self.operated(&wish);
+                let stalled = StalledInput::Signal {
+                    name,
+                    codec,
+                    payload,
+                };
+                self.input(input, stalled);
+            }
+            SagaVerb::Migrate => self.migrate(&wish)?,
+            // The other instance is asked, not this one.
+            SagaVerb::Fork { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a timer is armed; else it came due and waits to be taken in, as while the instance is paused.
+    fn timer_of(&self, key: &str) -> Result<bool, SagaRefusal> {
+        let is_this =
+            |input: &StalledInput| matches!(input, StalledInput::Timer(fired) if fired == key);
+        match self.state.timers.contains_key(key) {
+            true => Ok(true),
+            false if self.state.stalled.iter().any(is_this) => Ok(false),
+            false => Err(SagaRefusal::NoTimer),
+        }
+    }
+
+    fn operated(&mut self, wish: &Wish) {
+        self.enter(Entry::Operated {
+            verb: wish.verb.name().to_owned(),
+            about: wish.verb.about().to_owned(),
+            by: wish.by.clone(),
+            reason: wish.reason.clone(),
+        });
+    }
+
+    /// The latest effect of this key for which `is` holds.
+    fn find(&self, key: &str, is: impl Fn(&EffectState, &UndoState) -> bool) -> Option<u32> {
+        let all = self.state.effects.indices().into_iter();
+        all.rev().find(|index| {
+            let effect = self.state.effect(*index);
+            effect.is_some_and(|effect| effect.spec.key == key && is(&effect.state, &effect.undo))
+        })
+    }
+
+    fn abandon(&mut self, key: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+        if self
+            .find(key, |_, undo| *undo == UndoState::Abandoned)
+            .is_some()
+        {
+            return Ok(());
+        }
+        let is_stuck = |_: &_, undo: &UndoState| match undo {
+            UndoState::Stuck { .. } => true,
+            UndoState::Pending { next, .. } => *next == Timestamp::MAX,
+            _ => false,
+        };
+        let effect = self
+            .find(key, is_stuck)
+            .ok_or(SagaRefusal::NothingToSettle)?;
+        self.operated(wish);
+        self.enter(Entry::Abandoned { effect });
+        Ok(())
+    }
+
+    fn skip(&mut self, key: &str, output: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+        let latest = self.state.effects.latest(key);
+        let latest = latest.and_then(|index| self.state.effect(index));
+        if latest.is_some_and(|effect| effect.skipped) {
+            return Ok(());
+        }
+        let now = self.now;
+        let waits = |state: &EffectState, _: &_| match state {
+            EffectState::Parked { .. } | EffectState::Awaited => true,
+            EffectState::Pending { next, .. } => *next > now,
+            _ => false,
+        };
+        let Some(effect) = self.find(key, waits) else {
+            let is_pending =
+                |state: &EffectState, _: &_| matches!(state, EffectState::Pending { .. });
+            return Err(match self.find(key, is_pending) {
+                Some(_) => SagaRefusal::AttemptUnderWay,
+                None => SagaRefusal::NothingToSettle,
+            });
+        };
+        let (codec, payload) = json(output);
+        let (answer, what) = (
+            Answer::Done { codec, payload },
+            "the output that it goes on with",
+        );
+        self.would_take_answer(effect, &answer, what)?;
+        let was_quarantined = self.state.quarantined.is_some();
+        self.operated(wish);
+        self.enter(Entry::Skipped { effect });
+        self.answer(effect, false, answer);
+        self.taken(was_quarantined, what);
+        Ok(())
+    }
+
+    /// What waits is not to find out later that it cannot be taken. The code of a quarantined one is to be mended first.
+    pub(super) fn would_take_answer(
+        &self,
+        effect: u32,
+        answer: &Answer,
+        what: &'static str,
+    ) -> Result<(), SagaRefusal> {
+        let is_heard = self.state.phase == Phase::Forward && self.state.quarantined.is_none();
+        let Some(effect) = self.state.effect(effect).filter(|_| is_heard) else {
+            return Ok(());
+        };
+        if matches!(answer, Answer::Unknown { .. }) {
+            return Ok(());
+        }
+        let outcome = Outcome::new(effect.spec.key.clone(), answer.clone());
+        let taken = self.would_take(&Input::Outcome(outcome));
+        taken.map_err(|reason| SagaRefusal::NotTaken { what, reason })
+    }
+
+    fn edit(&mut self, key: &str, payload: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+        let waits = |state: &EffectState, undo: &UndoState| {
+            matches!(undo, UndoState::Stuck { .. }) || matches!(state, EffectState::Parked { .. })
+        };
+        let effect = self.find(key, waits).ok_or(SagaRefusal::NothingToSettle)?;
+        let is_undo = self
+            .state
+            .effect(effect)
+            .is_some_and(|effect| matches!(effect.undo, UndoState::Stuck { .. }));
+        let (json_codec, bytes) = json(payload);
+        let request = match self.state.request(effect, is_undo).cloned() {
+            Some(Request::Command { category, id, .. }) => Request::Command {
+                category,
+                id,
+                codec: json_codec,
+                command: bytes,
+            },
+            Some(Request::Call { service, .. }) => Request::Call {
+                service,
+                request: as_the_service_takes_it(payload)?,
+            },
+            Some(Request::Start { saga, id, .. }) => Request::Start {
+                saga,
+                id,
+                codec: json_codec,
+                start: bytes,
+            },
+            Some(Request::Nothing) | None => return Err(SagaRefusal::NothingToSettle),
+        };
+        self.operated(wish);
+        self.enter(Entry::Edited {
+            effect,
+            is_undo,
+            request: Box::new(request),
+        });
+        self.enter(Entry::Unparked {
+            effect,
+            is_undo,
+            by: wish.by.clone(),
+        });
+        self.due.push((effect, is_undo));
+        Ok(())
+    }
+
+    fn migrate(&mut self, wish: &Wish) -> Result<(), SagaRefusal> {
+        let is_open = |effect: &EffectView| {
+            effect.is_under_way() || matches!(effect.state, EffectState::Parked { .. })
+        };
+        let has_outcomes = self
+            .state
+            .stalled
+            .iter()
+            .any(|input| matches!(input, StalledInput::Outcome { .. }));
+        if has_outcomes || self.state.effects().iter().any(is_open) {
+            return Err(SagaRefusal::UnderWay);
+        }
+        if self.state.phase != Phase::Forward {
+            return Err(SagaRefusal::Compensating);
+        }
+        let Some(from) = self.state.saga_version else {
+            return Err(SagaRefusal::NotStarted);
+        };
+        self.operated(wish);
+        // What failed under the old definition may be what it is migrated for.
+        if self.state.quarantined.is_some() {
+            let by = wish.by.clone();
+            self.enter(Entry::Released { by });
+        }
+        self.enter(Entry::Migrated {
+            saga_version: S::VERSION,
+        });
+        let decided = self.decide(&Input::Migrate { from });
+        if let Err(reason) = decided {
+            // Nothing of it is taken: it goes on waiting as it was.
+            self.withdraw("the migration", reason);
+        }
+        Ok(())
+    }
+
+    /// What it did is another's from here on, and of that one alone.
+    fn forked_to(&mut self, id: String, wish: &Wish) -> Result<(), SagaRefusal> {
+        match &self.state.forked_to {
+            Some(other) if *other == id => Ok(()),
+            Some(_) => Err(SagaRefusal::ForkedBefore),
+            None => {
+                self.operated(wish);
+                self.enter(Entry::ForkedTo { id });
+                Ok(())
+            }
+        }
+    }
+
+    /// Attempts that wait for their time wait until it is resumed: till then a person can skip or settle them.
+    fn hold_what_waits(&mut self) {
+        let now = self.now.max(self.state.moved_at);
+        for effect in self.state.effects.indices() {
+            for is_undo in [false, true] {
+                let pending = self.state.pending(effect, is_undo);
+                if pending.is_some_and(|(_, next)| next > now && next != Timestamp::MAX) {
+                    let reason = "it is paused".to_owned();
+                    self.enter(Entry::Held {
+                        effect,
+                        is_undo,
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Begins it as a copy of another: with its entries and events, the last of them the decision of an effect.
+    pub(super) fn fork(&mut self, fork: super::Fork, wish: &Wish) -> Result<(), SagaRefusal> {
+        if self.state.is_started() {
+            let is_this = self.state.forked_from.as_ref() == Some(&(fork.from, fork.before));
+            return match is_this {
+                true => Ok(()),
+                false => Err(SagaRefusal::StartedBefore),
+            };
+        }
+        let mut entries = fork.entries.into_iter();
+        for copied in entries.by_ref() {
+            match copied {
+                super::Copied::Entry(started @ Entry::Started { .. }) => {
+                    self.enter(started);
+                    self.operated(wish);
+                    let (from, before) = (fork.from.clone(), fork.before.clone());
+                    self.enter(Entry::Forked { from, before });
+                    break;
+                }
+                other => self.copy(other),
+            }
+        }
+        let since = self.now.since(fork.at);
+        for copied in entries {
+            self.copy(match copied {
+                // What was left of its time is left.
+                super::Copied::Entry(Entry::Armed { key, due }) => {
+                    let due = due.plus(since);
+                    super::Copied::Entry(Entry::Armed { key, due })
+                }
+                other => other,
+            });
+        }
+        let all = self.state.effects.indices().into_iter();
+        self.due.extend(all.map(|effect| (effect, false)));
+        Ok(())
+    }
+
+    fn copy(&mut self, copied: super::Copied) {
+        match copied {
+            super::Copied::Entry(entry) => self.enter(entry),
+            super::Copied::Own(event) => {
+                if let Some(event) = event.0.downcast_ref::<S::Event>()
+                    && let Err(reason) = self.record(event)
+                {
+                    self.withdraw("an event that is copied", reason);
+                }
+            }
+        }
+    }
+
+    /// An answer that the saga's code cannot take is not taken: the effect goes on waiting for another.
+    pub(super) fn taken(&mut self, was_quarantined: bool, what: &'static str) {
+        if let Some(reason) = self.state.quarantined.clone().filter(|_| !was_quarantined) {
+            self.withdraw(what, reason);
+        }
+    }
+
+    /// The whole step is refused, and nothing of it is journaled.
+    pub(super) fn withdraw(&mut self, what: &'static str, reason: String) {
+        self.refused = Some(SagaRefusal::NotTaken { what, reason });
+    }
+}

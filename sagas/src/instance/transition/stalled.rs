@@ -1,0 +1,115 @@
+//! Inputs that wait because the saga's own code failed, and how they are taken up again.
+
+use super::Step;
+use crate::definition::answer::{Answer, Outcome};
+use crate::definition::saga::{Input, RoutedEvent, Saga, Said};
+use crate::instance::journal::{Entry, StalledInput};
+use crate::instance::state::Phase;
+
+impl<S: Saga> Step<'_, S> {
+    /// Whether inputs wait: it is quarantined or paused, or others wait before them.
+    pub(super) fn must_wait(&self) -> bool {
+        self.state.quarantined.is_some()
+            || self.state.paused.is_some()
+            || !self.state.stalled.is_empty()
+    }
+
+    /// Gives an input to the saga, or lets it wait.
+    pub(super) fn input(&mut self, input: Input, stalled: StalledInput) {
+        if self.must_wait() {
+            return self.enter(Entry::Stalled(stalled));
+        }
+        let decided = match self.set_aside.take() {
+            Some(reason) => Err(reason),
+            None => self.decide(&input),
+        };
+        if let Err(reason) = decided {
+            self.quarantine(reason, stalled);
+        }
+    }
+
+    pub(super) fn quarantine(&mut self, reason: String, input: StalledInput) {
+        self.enter(Entry::Quarantined { reason });
+        self.enter(Entry::Stalled(input));
+    }
+
+    pub(super) fn unstall(&mut self, stalled: &StalledInput, events: Vec<RoutedEvent>) {
+        // Another may have taken it up meanwhile.
+        let is_first = self.state.stalled.front() == Some(stalled);
+        let stands = self.state.quarantined.is_some() || self.state.paused.is_some();
+        if stands || self.state.ended.is_some() || !is_first {
+            return;
+        }
+        match self.take_up(stalled, events) {
+            Ok(()) => self.enter(Entry::Unstalled),
+            // It stays the first of those that wait.
+            Err(reason) => self.enter(Entry::Quarantined { reason }),
+        }
+    }
+
+    /// Decides on an input that waited. Once the saga is being compensated only what has to be taken back matters.
+    pub(super) fn take_up(
+        &mut self,
+        stalled: &StalledInput,
+        events: Vec<RoutedEvent>,
+    ) -> Result<(), String> {
+        let matters = match (&self.state.phase, stalled) {
+            // It was armed anew since: that one counts.
+            (_, StalledInput::Dropped) => false,
+            (_, StalledInput::Timer(key)) if self.state.timers.contains_key(key) => false,
+            (Phase::Forward, _) | (_, StalledInput::Compensated { .. }) => true,
+            (Phase::Compensating { .. }, StalledInput::Outcome { answer, .. }) => {
+                matches!(answer, Answer::Done { .. })
+            }
+            _ => false,
+        };
+        if !matters {
+            return Ok(());
+        }
+        let inputs: Vec<_> = match stalled {
+            StalledInput::Event(_) | StalledInput::Part { .. } => {
+                events.into_iter().map(Input::Event).collect()
+            }
+            StalledInput::Outcome { effect, answer } => {
+                let key = self
+                    .state
+                    .effect(*effect)
+                    .map(|effect| effect.spec.key.clone());
+                vec![Input::Outcome(Outcome::new(
+                    key.unwrap_or_default(),
+                    answer.clone(),
+                ))]
+            }
+            StalledInput::Dropped => Vec::new(),
+            StalledInput::Timer(key) => vec![Input::Timer(key.clone())],
+            StalledInput::Signal {
+                name,
+                codec,
+                payload,
+            } => vec![Input::Signal(Said {
+                name: name.clone(),
+                codec: *codec,
+                payload: payload.clone(),
+            })],
+            StalledInput::Begin { codec, start } => vec![Input::Begin(Said {
+                name: String::new(),
+                codec: *codec,
+                payload: start.clone(),
+            })],
+            StalledInput::Compensated { reason } => {
+                vec![Input::Compensated {
+                    reason: reason.clone(),
+                }]
+            }
+        };
+        for (place, input) in inputs.iter().enumerate() {
+            match self.decide(input) {
+                Ok(()) => {}
+                Err(reason) if place == 0 => return Err(reason),
+                // What it decided on those before it must not be decided again: nothing of it is taken.
+                Err(reason) => self.withdraw("an event that waited", reason),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What operators wish: cancel, retry, settle.
+
+use chronicler_domain::Timestamp;
+
+use super::{SagaRefusal, Step};
+use crate::definition::answer::Answer;
+use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::definition::saga::{Input, Saga};
+use crate::instance::journal::Entry;
+use crate::instance::state::Phase;
+
+impl<S: Saga> Step<'_, S> {
+    pub(super) fn cancel(&mut self, reason: String, by: String) -> Result<(), SagaRefusal> {
+        self.open()?;
+        if self.state.concluded.is_some() {
+            return Err(SagaRefusal::Concluded);
+        }
+        if self.state.pivoted {
+            return Err(SagaRefusal::PastPivot);
+        }
+        if self.state.phase != Phase::Forward {
+            // It is on its way there.
+            return Ok(());
+        }
+        if self.state.pivoting.is_some() {
+            return Err(SagaRefusal::PivotUnderWay);
+        }
+        if self.state.quarantined.is_some() {
+            self.enter(Entry::Released { by: by.clone() });
+        }
+        if self.state.paused.is_some() {
+            self.enter(Entry::Resumed);
+            // What came due meanwhile was refused.
+            let all = self.state.effects.indices().into_iter();
+            self.due.extend(all.map(|effect| (effect, false)));
+        }
+        let told = Input::Cancelled {
+            by: by.clone(),
+            reason: reason.clone(),
+        };
+        // What was done is taken back whatever its code makes of it.
+        if self.state.stalled.is_empty()
+            && let Err(error) = self.decide(&told)
+        {
+            tracing::warn!(saga = S::NAME, id = self.state.id, error, "told in vain");
+        }
+        if self.state.ended.is_some() {
+            return Ok(());
+        }
+        self.compensate(reason, Some(by));
+        // What waited is only looked at for what has to be taken back.
+        while let Some(stalled) = self.state.stalled.front().cloned() {
+            if let Err(reason) = self.take_up(&stalled, Vec::new()) {
+                self.enter(Entry::Quarantined { reason });
+                break;
+            }
+            self.enter(Entry::Unstalled);
+        }
+        Ok(())
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        key: &str,
+        answer: Answer,
+        by: String,
+        reason: String,
+    ) -> Result<(), SagaRefusal> {
+        self.open()?;
+        let waits = |index: &u32| {
+            let effect = self.state.effect(*index)?;
+            let is_undo = match &effect.undo {
+                UndoState::Stuck { .. } => true,
+                UndoState::Pending { next, .. } => *next == Timestamp::MAX,
+                _ => false,
+            };
+            let is_parked = match &effect.state {
+                EffectState::Parked { .. } => true,
+                EffectState::Pending { next, .. } => *next == Timestamp::MAX,
+                _ => false,
+            };
+            (effect.spec.key == key && (is_undo || is_parked)).then_some((*index, is_undo))
+        };
+        let all = self.state.effects.indices().into_iter();
+        let found = all.rev().find_map(|index| waits(&index));
+        let (effect, is_undo) = found.ok_or(SagaRefusal::NothingToSettle)?;
+        let is_call = |effect: &EffectView| effect.spec.request.is_call();
+        let is_unknown = matches!(answer, Answer::Unknown { .. });
+        if !is_undo && is_unknown && !self.state.effect(effect).is_some_and(is_call) {
+            return Err(SagaRefusal::CannotBeUnknown);
+        }
+        let what = "the answer that it is settled with";
+        if !is_undo {
+            self.would_take_answer(effect, &answer, what)?;
+        }
+        let was_quarantined = self.state.quarantined.is_some();
+        self.enter(Entry::Settled {
+            effect,
+            is_undo,
+            by,
+            reason,
+        });
+        if is_undo {
+            self.enter(Entry::Undone { effect });
+        } else {
+            self.answer(effect, false, answer);
+        }
+        self.taken(was_quarantined, what);
+        Ok(())
+    }
+
+    pub(super) fn retry_now(&mut self, by: &str) -> Result<(), SagaRefusal> {
+        self.open()?;
+        let now = self.now;
+        for index in self.state.effects.indices() {
+            let Some(effect) = self.state.effect(index) else {
+                continue;
+            };
+            let (is_undo, is_under_way) = match (&effect.state, &effect.undo) {
+                (_, UndoState::Stuck { .. }) => (true, false),
+                // A child that has ended says so again.
+                (EffectState::Parked { .. } | EffectState::Awaited, _) => (false, false),
+                // What waits for its service asks by itself.
+                (_, UndoState::Pending { next, .. }) if *next == Timestamp::MAX => continue,
+                (EffectState::Pending { next, .. }, _) if *next == Timestamp::MAX => continue,
+                (_, UndoState::Pending { attempt, next }) => (true, *attempt == 0 && *next <= now),
+                (EffectState::Pending { attempt, next }, _) => {
+                    (false, *attempt == 0 && *next <= now)
+                }
+                _ => continue,
+            };
+            // One that is under way for the first time is sent once more, in case its answer got lost: its target
+            // answers the same.
+            if !is_under_way {
+                self.enter(Entry::Unparked {
+                    effect: index,
+                    is_undo,
+                    by: by.to_owned(),
+                });
+            }
+            self.due.push((index, is_undo));
+        }
+        Ok(())
+    }
+
+    pub(super) fn open(&self) -> Result<(), SagaRefusal> {
+        match (self.state.is_started(), &self.state.ended) {
+            (false, _) => Err(SagaRefusal::NotStarted),
+            (_, Some(_)) => Err(SagaRefusal::Over),
+            _ => Ok(()),
+        }
+    }
+}

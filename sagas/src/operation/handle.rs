@@ -1,0 +1,453 @@
+//! Sagas seen from outside: where they are, and what an operator can do about them.
+
+use std::sync::Arc;
+
+use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant, Timestamp};
+use chronicler_runtime::{DispatchError, Entity, FollowerHandle, Selection, SubscriptionOptions};
+use chronicler_store::codec::EventDecoder;
+use chronicler_store::{Filter, ReadError, StreamQuery};
+use futures::StreamExt;
+
+use crate::definition::answer::Answer;
+use crate::definition::effect_view::EffectView;
+use crate::definition::saga::Saga;
+use crate::execution::executor::{AskError, Executor, Instance, PERSON_ATTEMPTS};
+use crate::instance::journal::{ENDED, Entry};
+use crate::instance::open_fact::waits_for;
+use crate::instance::state::InstanceState;
+use crate::instance::status::{Ending, SagaStatus};
+use crate::instance::transition::{SagaCommand, SagaRefusal, Wish};
+use crate::instance::verb::SagaVerb;
+use crate::operation::history::HistoryLine;
+use crate::operation::operate::list_open;
+
+/// The instances of one saga type.
+pub struct SagaHandle<S: Saga> {
+    pub(crate) executor: Arc<Executor<S>>,
+    pub(crate) follower: FollowerHandle,
+}
+
+impl<S: Saga> Clone for SagaHandle<S> {
+    fn clone(&self) -> Self {
+        Self {
+            executor: Arc::clone(&self.executor),
+            follower: self.follower.clone(),
+        }
+    }
+}
+
+/// One instance, looked at.
+#[derive(Clone, Debug)]
+pub struct SagaView<S: Saga> {
+    /// Where it is.
+    pub status: SagaStatus,
+    /// What it knows.
+    pub state: S::State,
+    /// Its effects, in the order in which they were decided.
+    pub effects: Vec<EffectView>,
+    /// Its timers and when they are due.
+    pub timers: Vec<(String, Timestamp)>,
+    /// Whether it has passed its pivot.
+    pub pivoted: bool,
+    /// The version of the definition that it goes by; `None` if it was never started.
+    pub version: Option<u32>,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
+    /// The stream of the instance that began it, if it is a child.
+    pub parent: Option<String>,
+    /// Inputs that wait for its release, or until it is resumed.
+    pub stalled: usize,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it last took an input.
+    pub moved_at: Timestamp,
+}
+
+/// An open instance, as the list of open ones has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSaga {
+    /// Whose data it is.
+    pub tenant: String,
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub since: Timestamp,
+    /// Its status in a word, as [`SagaStatus::word`] has it.
+    pub status: &'static str,
+    /// The version of the definition that it goes by.
+    pub version: u32,
+    /// What it waits for, if it waits.
+    pub on: Vec<String>,
+    /// When the first of its timers is due, if it waits.
+    pub until: Option<Timestamp>,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
+    /// The commit that last changed this.
+    pub sequence: LogSequence,
+}
+
+impl OpenSaga {
+    /// Whether it goes no further, or should not, until a person sees to it: it is parked, paused, stuck or quarantined, or
+    /// was escalated.
+    pub fn needs_a_person(&self) -> bool {
+        let stands = matches!(
+            self.status,
+            "parked" | "paused" | "compensation stuck" | "quarantined"
+        );
+        stands || self.escalated.is_some()
+    }
+}
+
+/// Why an operator's wish was not granted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct CancelError {
+    reason: String,
+    refused: bool,
+}
+
+impl CancelError {
+    /// Whether it was refused for what the saga is (over, past its pivot) or what it was given (its code cannot take that),
+    /// and not for a fault.
+    pub fn is_refusal(&self) -> bool {
+        self.refused
+    }
+}
+
+impl CancelError {
+    pub(crate) fn refused(reason: String) -> Self {
+        Self {
+            reason,
+            refused: true,
+        }
+    }
+
+    pub(crate) fn failed(error: impl ToString) -> Self {
+        Self {
+            reason: error.to_string(),
+            refused: false,
+        }
+    }
+}
+
+impl From<AskError> for CancelError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => Self {
+                reason: refusal.to_string(),
+                refused: true,
+            },
+            AskError::Failed(error) => Self::failed(error),
+        }
+    }
+}
+
+impl From<SagaRefusal> for CancelError {
+    fn from(refusal: SagaRefusal) -> Self {
+        AskError::Refused(refusal).into()
+    }
+}
+
+impl<S: Saga> SagaHandle<S> {
+    /// Looks at an instance, as durable.
+    ///
+    /// # Errors
+    /// When it cannot be recovered.
+    pub async fn get(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+    ) -> Result<SagaView<S>, DispatchError> {
+        let saga = Arc::clone(self.executor.handle.entity());
+        let found = self
+            .executor
+            .handle
+            .query(tenant, id, move |state, _| SagaView {
+                status: state.status_with(|| waits_for(saga.saga(), state.user())),
+                version: state.saga_version,
+                escalated: state.escalated.clone(),
+                parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
+                stalled: state.stalled.len(),
+                state: state.user().clone(),
+                effects: state.effects().to_vec(),
+                timers: state
+                    .timers
+                    .iter()
+                    .map(|(key, due)| (key.clone(), *due))
+                    .collect(),
+                pivoted: state.pivoted,
+                started_at: state.started_at,
+                moved_at: state.moved_at,
+            });
+        Ok(found.await?.state)
+    }
+
+    /// Waits for the end of an instance, and says how it ended: at once if it has, however long ago, and also in another
+    /// life of the application than the one it ended in. One that has not begun yet is waited for as well: who has just
+    /// sent the command that leads to it can ask at once. Put a time-out around it where an end may never come.
+    ///
+    /// # Errors
+    /// When the instance cannot be recovered, or the log cannot be read; `ReadError::Closed` when the application stops
+    /// first.
+    ///
+    /// # Cancel safety
+    /// Nothing changes when the wait is dropped.
+    pub async fn ended(&self, tenant: &Tenant, id: &AggregateId) -> Result<Ending, DispatchError> {
+        let handle = &self.executor.handle;
+        let stream = StreamId::new(tenant, handle.entity().category(), id);
+        let filter = Filter {
+            stream: Some(stream),
+            ..Filter::default()
+        };
+        // What is committed after this look at the end of the log is followed, what was before is in the state.
+        let after = self.executor.runtime.store().watch_head().borrow().position;
+        let mut following = self
+            .executor
+            .runtime
+            .subscribe(SubscriptionOptions { after, filter });
+        let look = |state: &InstanceState<S::State>, _| state.ended.clone();
+        if let Some(ending) = handle.query(tenant, id, look).await?.state {
+            return Ok(ending);
+        }
+        let decoder = EventDecoder::new();
+        loop {
+            for commit in following.next().await?.commits {
+                for event in commit.events().filter(|event| event.event_type() == ENDED) {
+                    let entries: Vec<Entry> = decoder.decode(&event)?.into_iter().collect();
+                    for entry in entries {
+                        if let Entry::Ended(ending) = entry {
+                            return Ok(ending);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lists the open instances, without waking any of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(&self) -> Result<Vec<OpenSaga>, ReadError> {
+        let category = self.executor.handle.entity().category().as_str();
+        let listed = list_open(self.executor.runtime.store().as_ref()).await?;
+        let own = listed
+            .into_iter()
+            .filter(|saga| saga.stream.category() == category);
+        Ok(own.map(|saga| saga.open).collect())
+    }
+
+    /// How many instances are awake, each with an actor of its own. One that only waits sleeps, when more of its type are
+    /// awake than are kept warm (`RuntimeOptions::warm_max`).
+    pub fn awake(&self) -> usize {
+        self.executor.handle.live()
+    }
+
+    /// The name of the saga.
+    pub fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    /// What happened to an instance: every entry of its stream, in order, in words.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds an entry that cannot be.
+    pub async fn history(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+    ) -> Result<Vec<HistoryLine>, ReadError> {
+        let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+        let mut commits = self
+            .executor
+            .runtime
+            .store()
+            .read_stream(StreamQuery::new(stream));
+        let decoder = EventDecoder::new();
+        let mut history = Vec::new();
+        while let Some(batch) = commits.next().await {
+            for commit in batch? {
+                let lines = commit
+                    .events()
+                    .map(|event| HistoryLine::of(&event, &decoder));
+                history.extend(lines);
+            }
+        }
+        Ok(history)
+    }
+
+    /// Has an operator's verb carried out on an instance, and says where it then is. Journaled with who and why; asked
+    /// again, it changes nothing more.
+    ///
+    /// # Errors
+    /// A refusal for what the instance is, with its reason; else a fault.
+    pub async fn operate(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        verb: SagaVerb,
+        by: &str,
+        reason: &str,
+    ) -> Result<SagaStatus, CancelError> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        if let SagaVerb::Fork { before, id: other } = &verb {
+            let other = AggregateId::new(other).map_err(CancelError::failed)?;
+            let (before, verb) = (before.clone(), verb.clone());
+            let fork = self.fork_of(tenant, id, before).await?;
+            let own = (fork.from.clone(), fork.before.clone());
+            let new = Instance {
+                tenant: tenant.clone(),
+                id: other.clone(),
+            };
+            let is_another = self
+                .executor
+                .look_at_most(&new, PERSON_ATTEMPTS, move |state, _| {
+                    state.is_started() && state.forked_from.as_ref() != Some(&own)
+                });
+            if is_another.await? {
+                // Before it is written down that the one goes on as the other.
+                return Err(SagaRefusal::StartedBefore.into());
+            }
+            let taken = Wish {
+                verb: verb.clone(),
+                by: by.clone(),
+                reason: reason.clone(),
+            };
+            let taken = SagaCommand::Operate(taken);
+            self.tell(tenant, id, taken).await?;
+            let command = SagaCommand::Fork(Box::new(fork), Wish { verb, by, reason });
+            self.tell(tenant, &other, command).await?;
+            return self.take_up(tenant, &other).await;
+        }
+        let command = SagaCommand::Operate(Wish { verb, by, reason });
+        self.tell(tenant, id, command).await?;
+        self.take_up(tenant, id).await
+    }
+
+    /// Runs the undos of an instance. Journaled with who and why.
+    ///
+    /// # Errors
+    /// A refusal when it is over or past its pivot; else a fault. One that is being compensated already goes on so.
+    pub async fn cancel(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        reason: &str,
+        by: &str,
+    ) -> Result<(), CancelError> {
+        self.operate(tenant, id, SagaVerb::Cancel, by, reason)
+            .await
+            .map(|_| ())
+    }
+
+    /// Has parked effects and stuck undos tried again, with a fresh budget, and what waits for its next attempt tried at
+    /// once. Journaled with who.
+    ///
+    /// # Errors
+    /// A refusal when it is over or was never started; else a fault.
+    pub async fn retry_now(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        by: &str,
+    ) -> Result<(), CancelError> {
+        let retried = self.operate(tenant, id, SagaVerb::RetryNow, by, "");
+        retried.await.map(|_| ())
+    }
+
+    /// Says how a parked effect or a stuck undo ended, by the effect's key, when a person has found it out: then it is
+    /// not tried again. For an undo the answer does not matter: it counts as done. Journaled with who and why.
+    ///
+    /// # Errors
+    /// A refusal when no effect of this key waits for a person, a command is said to be unknown (its aggregate knows), or
+    /// the saga's own code cannot take the answer; the effect then goes on waiting. Else a fault.
+    pub async fn settle(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        key: &str,
+        answer: Answer,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), CancelError> {
+        let (key, by, reason) = (key.to_owned(), by.to_owned(), reason.to_owned());
+        let command = SagaCommand::Settle {
+            key,
+            answer,
+            by,
+            reason,
+        };
+        self.tell(tenant, id, command).await
+    }
+
+    /// Releases an instance from quarantine, whether its own code failed on an input or the runtime could not recover it,
+    /// and takes up what waited, in order. Journaled with who. If its code fails again, it is quarantined again.
+    ///
+    /// # Errors
+    /// When the store or the instance fails.
+    pub async fn release(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        by: &str,
+    ) -> Result<SagaStatus, CancelError> {
+        let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+        let released = self.executor.runtime.release(&stream).await;
+        let released = released.map_err(CancelError::failed)?;
+        if released {
+            // Known to be under way by the time that this is answered.
+            let instance = Instance {
+                tenant: tenant.clone(),
+                id: id.clone(),
+            };
+            self.executor
+                .tell_for_a_person(&instance, SagaCommand::Resume)
+                .await?;
+            let key = Selection::Key(stream.key().into());
+            // Where the sagas are only looked at there is nobody to try.
+            _ = self.follower.retry(key).await;
+        }
+        match self.operate(tenant, id, SagaVerb::Release, by, "").await {
+            // It was not its own code that had failed.
+            Err(error) if error.is_refusal() && released => self.take_up(tenant, id).await,
+            answered => answered,
+        }
+    }
+
+    /// The follower that brings events to the instances: how far it is, and what it has parked, with the verbs for that.
+    /// An event is parked whose routing failed, and one whose instance the runtime has in quarantine. It is taken up at the
+    /// release of the instance, at the next start, or when somebody asks.
+    pub fn follower(&self) -> &FollowerHandle {
+        &self.follower
+    }
+
+    /// Takes up the inputs that wait, in order, as long as nothing keeps it from that, and says where it then is. What was
+    /// asked for is journaled by then.
+    async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, CancelError> {
+        let instance = Instance {
+            tenant: tenant.clone(),
+            id: id.clone(),
+        };
+        self.executor.take_up(&instance, PERSON_ATTEMPTS).await.map_err(|error| {
+            let CancelError { reason, refused } = error.into();
+            let reason = format!(
+                "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`: {reason}"
+            );
+            CancelError { reason, refused }
+        })
+    }
+
+    async fn tell(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        command: SagaCommand,
+    ) -> Result<(), CancelError> {
+        let instance = Instance {
+            tenant: tenant.clone(),
+            id: id.clone(),
+        };
+        self.executor.tell_for_a_person(&instance, command).await?;
+        Ok(())
+    }
+}

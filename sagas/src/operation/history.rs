@@ -1,0 +1,155 @@
+//! What happened to an instance, in words.
+
+use chronicler_domain::{GlobalPosition, Timestamp};
+use chronicler_store::EventRef;
+use chronicler_store::codec::EventDecoder;
+use uuid::Uuid;
+
+use crate::definition::answer::Answer;
+use crate::instance::journal::{Entry, OWN_PREFIX};
+
+/// One entry of an instance's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryLine {
+    /// When its commit was accepted.
+    pub timestamp: Timestamp,
+    /// Its place in the log.
+    pub position: GlobalPosition,
+    /// Its type: `$` begins those of the executor, the others are the saga's own.
+    pub event_type: String,
+    /// What it says, for those of the executor; empty for the saga's own.
+    pub says: String,
+    /// What caused its commit: an event, an effect, or a request.
+    pub cause: Option<Uuid>,
+}
+
+impl HistoryLine {
+    pub(crate) fn of(event: &EventRef<'_>, decoder: &EventDecoder<Entry>) -> Self {
+        let event_type = event.event_type().to_owned();
+        let says = match event_type.starts_with(OWN_PREFIX) {
+            false => String::new(),
+            true => match decoder.decode(event) {
+                Ok(entries) => entries
+                    .into_iter()
+                    .map(|entry| says(&entry))
+                    .collect::<Vec<_>>()
+                    .join("; "),
+                Err(error) => format!("unreadable: {error}"),
+            },
+        };
+        Self {
+            timestamp: event.timestamp(),
+            position: event.position(),
+            event_type,
+            says,
+            cause: event.commit().metadata().causation_id,
+        }
+    }
+}
+
+fn undo_or(is_undo: bool, effect: u32) -> String {
+    match is_undo {
+        true => format!("the undo of effect {effect}"),
+        false => format!("effect {effect}"),
+    }
+}
+
+fn answered(answer: &Answer) -> String {
+    match answer {
+        Answer::Done { .. } | Answer::Rejected { .. } => answer.word().to_owned(),
+        Answer::Unknown { reason } => format!("unknown: {reason}"),
+    }
+}
+
+fn says(entry: &Entry) -> String {
+    match entry {
+        Entry::Started { saga_version } => format!("version {saga_version} of the definition"),
+        Entry::Consumed { position } => format!("the event at position {position}"),
+        Entry::Parts { places, of } => {
+            let places: Vec<_> = places.iter().map(|place| (place + 1).to_string()).collect();
+            format!("{} of the {of} that it is read as", places.join(", "))
+        }
+        Entry::Decided(spec) => format!("{:?}: {}", spec.key, spec.request.describe()),
+        Entry::Answered { effect, answer } => format!("effect {effect} {}", answered(answer)),
+        Entry::Retrying {
+            effect,
+            is_undo,
+            attempt,
+            next,
+            reason,
+        } => {
+            let what = undo_or(*is_undo, *effect);
+            match *next {
+                Timestamp::EPOCH => format!("{what}: {reason}"),
+                next => format!("{what}, {attempt} attempts failed, next at {next}: {reason}"),
+            }
+        }
+        Entry::Parked { effect, reason } => format!("effect {effect}: {reason}"),
+        Entry::Unparked {
+            effect,
+            is_undo,
+            by,
+        } => format!("{} by {by}", undo_or(*is_undo, *effect)),
+        Entry::Settled {
+            effect,
+            is_undo,
+            by,
+            reason,
+        } => format!("{} by {by}: {reason}", undo_or(*is_undo, *effect)),
+        Entry::Armed { key, due } => format!("timer {key:?} for {due}"),
+        Entry::Disarmed { key } | Entry::Fired { key } | Entry::Dropped { key } => {
+            format!("timer {key:?}")
+        }
+        Entry::UndoDecided { effect, undo } => {
+            format!("effect {effect} by {}", undo.if_done.describe())
+        }
+        Entry::Pivoting { effect } => format!("effect {effect}"),
+        Entry::Pivoted | Entry::Closing | Entry::Unstalled | Entry::Resumed => String::new(),
+        Entry::Compensating { reason, by } => match by {
+            Some(by) => format!("by {by}: {reason}"),
+            None => reason.clone(),
+        },
+        Entry::FoundDone { effect }
+        | Entry::Undone { effect }
+        | Entry::Skipped { effect }
+        | Entry::Abandoned { effect } => {
+            format!("effect {effect}")
+        }
+        Entry::UndoStuck { effect, reason, .. } => format!("effect {effect}: {reason}"),
+        Entry::Quarantined { reason } | Entry::Paused { reason } => reason.clone(),
+        Entry::Stalled(_) => "an input waits".to_owned(),
+        Entry::Released { by } => format!("by {by}"),
+        Entry::Ended(ending) | Entry::Concluded(ending) => match ending.reason() {
+            Some(reason) => format!("{}: {reason}", ending.word()),
+            None => ending.word().to_owned(),
+        },
+        Entry::Terms { effect, .. } => format!("effect {effect}"),
+        Entry::Together { first } => format!("effects from {first} on"),
+        Entry::Held {
+            effect,
+            is_undo,
+            reason,
+        } => format!("{}: {reason}", undo_or(*is_undo, *effect)),
+        Entry::Escalated { reason } => reason.clone().unwrap_or_else(|| "no more".to_owned()),
+        Entry::Operated {
+            verb,
+            about,
+            by,
+            reason,
+        } => format!("{verb} {about} by {by}: {reason}"),
+        Entry::Edited {
+            effect, is_undo, ..
+        } => undo_or(*is_undo, *effect),
+        Entry::Child { parent, .. } => format!("of {}", parent.stream),
+        Entry::Begun { effect } => format!("the child of effect {effect}"),
+        Entry::Reported { parent, ending } => format!("{} to {}", ending.word(), parent.stream),
+        Entry::ForkedTo { id } => format!("to {id}"),
+        Entry::Forked { from, before } => format!("from {from}, before {before:?}"),
+        Entry::Migrated { saga_version } => format!("to version {saga_version}"),
+        Entry::Outcomes { answers } if answers.is_empty() => "what became of several".to_owned(),
+        Entry::Outcomes { answers } => format!("the answers to {} effects", answers.len()),
+        Entry::ContinuedAsNew { saga_version } => {
+            format!("under version {saga_version} of the definition")
+        }
+    }
+}

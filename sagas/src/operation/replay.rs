@@ -1,0 +1,418 @@
+//! A journal that was recorded, against the definition of today: would it decide the same?
+
+use std::collections::BTreeMap;
+
+use chronicler_domain::{GlobalPosition, Tenant, Timestamp};
+use chronicler_store::codec::{CodecError, CodecId, EventDecoder, PayloadCodec, encode_event};
+use chronicler_store::{
+    AllQuery, EventLog, EventRef, Filter, NewEvent, PartRef, ReadError, RecordedCommit, Start,
+};
+use futures::StreamExt;
+
+use crate::definition::answer::Answer;
+use crate::definition::effect::Request;
+use crate::definition::routes::{Delivery, Routes};
+use crate::definition::saga::{RoutedEvent, Saga};
+use crate::execution::entity::CATEGORY_PREFIX;
+use crate::instance::journal::{Entry, OWN_PREFIX};
+use crate::instance::state::InstanceState;
+use crate::instance::transition::{Part, SagaCommand, Step, cycle_of};
+
+/// What a replay found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Instances that were looked at.
+    pub instances: usize,
+    /// Inputs that were decided again.
+    pub inputs: usize,
+    /// Where the definition of today decides otherwise.
+    pub differences: Vec<ReplayDifference>,
+}
+
+/// One input that would be decided otherwise today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayDifference {
+    /// The key of the instance's stream.
+    pub stream: String,
+    /// Where what was decided begins in the log.
+    pub position: GlobalPosition,
+    /// What was decided: each event's type, and what it holds in words.
+    pub recorded: Vec<String>,
+    /// What would be decided.
+    pub today: Vec<String>,
+}
+
+/// Why a log cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An event cannot be decoded any more.
+    #[error("the event at position {position}: {source}")]
+    Event {
+        /// Where it lies.
+        position: GlobalPosition,
+        /// Why.
+        source: CodecError,
+    },
+}
+
+fn at(event: &EventRef<'_>) -> impl FnOnce(CodecError) -> ReplayError + use<> {
+    let position = event.position();
+    move |source| ReplayError::Event { position, source }
+}
+
+/// Gives every instance of a saga that a log holds its inputs once more, and compares what it then decides with what is
+/// recorded. What operators did, and what the machinery noted, is taken as it was. Changes nothing.
+///
+/// # Errors
+/// [`ReplayError`].
+pub async fn replay<S: Saga>(log: &dyn EventLog, saga: &S) -> Result<Replayed, ReplayError> {
+    let routes = Routes::<S>::of_saga();
+    let (entries, own) = (EventDecoder::new(), EventDecoder::new());
+    let mut replay = Replay {
+        log,
+        saga,
+        routes,
+        entries,
+        own,
+        states: BTreeMap::new(),
+        found: Replayed::default(),
+    };
+    let category = format!("{CATEGORY_PREFIX}{}", S::NAME);
+    let filter = Filter {
+        categories: [category.clone()].into(),
+        ..Filter::default()
+    };
+    let mut commits = log.read_all(AllQuery {
+        filter,
+        ..AllQuery::from(Start::Position(GlobalPosition::ZERO))
+    });
+    while let Some(batch) = commits.next().await {
+        for commit in batch? {
+            for part in commit.parts().filter(|part| part.category() == category) {
+                replay.commit(&commit, &part).await?;
+            }
+        }
+    }
+    replay.found.instances = replay.states.len();
+    Ok(replay.found)
+}
+
+/// One event of a commit, decoded.
+enum Recorded {
+    Entry(Entry),
+    Own(RoutedEvent),
+}
+
+struct Replay<'a, S: Saga> {
+    log: &'a dyn EventLog,
+    saga: &'a S,
+    routes: Routes<S>,
+    entries: EventDecoder<Entry>,
+    own: EventDecoder<S::Event>,
+    states: BTreeMap<String, InstanceState<S::State>>,
+    found: Replayed,
+}
+
+impl<S: Saga> Replay<'_, S> {
+    async fn commit(
+        &mut self,
+        commit: &RecordedCommit,
+        part: &PartRef<'_>,
+    ) -> Result<(), ReplayError> {
+        let Some(stream) = part.stream() else {
+            return Ok(());
+        };
+        let key = stream.key().to_owned();
+        let mut recorded = Vec::new();
+        for event in part.events() {
+            if event.event_type().starts_with(OWN_PREFIX) {
+                let decoded = self.entries.decode(&event).map_err(at(&event))?.into_iter();
+                recorded.extend(decoded.map(Recorded::Entry));
+            } else {
+                let decoded = self.own.decode(&event).map_err(at(&event))?.into_iter();
+                recorded.extend(decoded.map(|event| Recorded::Own(RoutedEvent::new(event))));
+            }
+        }
+        let state = self.states.remove(&key).unwrap_or_else(|| {
+            let tenant = Tenant::try_from(part.tenant().to_owned()).unwrap_or_default();
+            InstanceState::new(tenant, part.id().to_owned())
+        });
+        if let Some(command) = self.input(&state, &recorded).await? {
+            self.found.inputs += 1;
+            let before: Vec<_> = recorded.iter().map(written::<S>).collect();
+            // How deep is too deep may be another today: what was cut then is.
+            let depth = commit.metadata().causation_depth;
+            let is_cut = |entry: &Entry| matches!(entry, Entry::Quarantined { reason } if *reason == cycle_of(depth));
+            let cut_at = recorded
+                .iter()
+                .filter_map(entry_of)
+                .any(is_cut)
+                .then_some(depth);
+            let play = |now: Timestamp, command: SagaCommand| {
+                let mut again = state.clone();
+                let mut step = Step::new(self.saga, &mut again, now);
+                step.too_deep = cut_at;
+                match step.take(command) {
+                    Ok(taken) => (taken.events, None),
+                    Err(refusal) => (Vec::new(), Some(refusal.to_string())),
+                }
+            };
+            let (mut events, mut refused) = play(commit.timestamp(), command.clone());
+            // It was decided a little before its commit was accepted.
+            if let Some(early) = first_armed(recorded.iter().filter_map(entry_of))
+                .zip(first_armed(self.read(&events).iter()))
+                .map(|(then, today)| today.since(then))
+                .filter(|early| !early.is_zero())
+            {
+                (events, refused) = play(commit.timestamp().minus(early), command);
+            }
+            let today: Vec<_> = events.iter().map(same).collect();
+            let is_same = match is_of_an_earlier_release(&state, &recorded) {
+                true => types(&before).eq(types(&today)),
+                false => before == today,
+            };
+            if !is_same || refused.is_some() {
+                let position = part.events().next().map(|event| event.position());
+                let mut today: Vec<_> = events.iter().map(words).collect();
+                today.extend(refused);
+                self.found.differences.push(ReplayDifference {
+                    stream: key.clone(),
+                    position: position.unwrap_or_default(),
+                    recorded: recorded.iter().map(said::<S>).collect(),
+                    today,
+                });
+            }
+        }
+        let mut state = state;
+        for event in &recorded {
+            match event {
+                Recorded::Entry(entry) => state.apply(entry),
+                Recorded::Own(event) => {
+                    if let Some(event) = event.0.downcast_ref::<S::Event>() {
+                        S::evolve(&mut state.user, event);
+                    }
+                }
+            }
+        }
+        if state.started_at == chronicler_domain::Timestamp::EPOCH {
+            state.started_at = commit.timestamp();
+        }
+        state.moved_at = commit.timestamp();
+        self.states.insert(key, state);
+        Ok(())
+    }
+
+    /// The entries among what was written.
+    fn read(&self, written: &[NewEvent]) -> Vec<Entry> {
+        let own = written
+            .iter()
+            .filter(|event| event.event_type.starts_with(OWN_PREFIX));
+        let decoded = own.filter_map(|event| {
+            let (codec, version) = (event.codec, event.schema_version);
+            let decoder = &self.entries;
+            let decoded = decoder.decode_parts(codec, &event.event_type, version, &event.payload);
+            decoded.ok()?.into_iter().next()
+        });
+        decoded.collect()
+    }
+
+    /// The input that led to a commit; `None` for what a person or the machinery noted.
+    async fn input(
+        &self,
+        state: &InstanceState<S::State>,
+        recorded: &[Recorded],
+    ) -> Result<Option<SagaCommand>, ReplayError> {
+        let entries = recorded.iter().filter_map(|event| match event {
+            Recorded::Entry(entry) => Some(entry),
+            Recorded::Own(_) => None,
+        });
+        let given = entries.clone().find_map(|entry| match entry {
+            Entry::Parts { places, of } => Some((places, *of)),
+            _ => None,
+        });
+        for entry in entries.clone() {
+            return Ok(match entry {
+                Entry::Started { .. } => continue,
+                Entry::Outcomes { answers } => several(answers, entries),
+                Entry::Consumed { position } => Some(SagaCommand::Deliver {
+                    position: *position,
+                    parts: parts_of(self.events_at(*position).await?, given),
+                    is_late: *position < state.consumed,
+                }),
+                Entry::Child {
+                    parent,
+                    codec,
+                    start,
+                } if *codec != 0 => Some(SagaCommand::Begin {
+                    parent: parent.clone(),
+                    codec: *codec,
+                    start: start.clone(),
+                }),
+                Entry::Answered { effect, answer } => Some(SagaCommand::Answer {
+                    effect: *effect,
+                    is_undo: false,
+                    answer: answer.clone(),
+                }),
+                Entry::Undone { effect } => Some(SagaCommand::Answer {
+                    effect: *effect,
+                    is_undo: true,
+                    answer: Answer::nothing(),
+                }),
+                Entry::Fired { key } => {
+                    let due = state.timers.get(key).copied();
+                    due.map(|due| SagaCommand::Fire {
+                        key: key.clone(),
+                        due,
+                    })
+                }
+                _ => None,
+            });
+        }
+        Ok(None)
+    }
+
+    async fn events_at(&self, position: GlobalPosition) -> Result<Vec<RoutedEvent>, ReplayError> {
+        let mut commits = self.log.read_all(AllQuery {
+            to: position,
+            ..AllQuery::from(Start::Position(position))
+        });
+        let mut found = Vec::new();
+        while let Some(batch) = commits.next().await {
+            for commit in batch? {
+                for event in commit.events().filter(|event| event.position() == position) {
+                    if let Some(entry) = self.routes.entries.get(event.part().category()) {
+                        found.extend((entry.decode)(&event).map_err(at(&event))?);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The answers that a commit took, as they were given; `None` if it does not say them all.
+fn several<'a>(
+    answers: &[(u32, bool)],
+    mut entries: impl Iterator<Item = &'a Entry>,
+) -> Option<SagaCommand> {
+    let given = answers.iter().map(|(effect, is_undo)| {
+        let answer = entries.find_map(|entry| match (entry, is_undo) {
+            (Entry::Answered { effect: of, answer }, false) if of == effect => Some(answer.clone()),
+            // The outcome of a pivot that nobody knows is for a person.
+            (Entry::Parked { effect: of, reason }, false) if of == effect => {
+                let reason = reason.clone();
+                Some(Answer::Unknown { reason })
+            }
+            (Entry::Undone { effect: of }, true) if of == effect => Some(Answer::nothing()),
+            (Entry::UndoStuck { effect: of, .. }, true) if of == effect => {
+                Some(Answer::rejected(&()))
+            }
+            _ => None,
+        });
+        Some(SagaCommand::Answer {
+            effect: *effect,
+            is_undo: *is_undo,
+            answer: answer?,
+        })
+    });
+    let given: Vec<_> = given.collect::<Option<_>>()?;
+    (!given.is_empty()).then_some(SagaCommand::Several(given))
+}
+
+/// The parts that an instance was given of an event: those that are named, or all.
+fn parts_of(events: Vec<RoutedEvent>, given: Option<(&Vec<u32>, u32)>) -> Vec<Part> {
+    let of = u32::try_from(events.len()).unwrap_or(u32::MAX);
+    let parts = (0..).zip(events).map(|(place, event)| Part {
+        place,
+        of: given.map_or(1, |_| of),
+        delivery: Delivery::StartOrResume,
+        event,
+    });
+    let is_given = |part: &Part| given.is_none_or(|(places, _)| places.contains(&part.place));
+    parts.filter(is_given).collect()
+}
+
+fn entry_of(event: &Recorded) -> Option<&Entry> {
+    match event {
+        Recorded::Entry(entry) => Some(entry),
+        Recorded::Own(_) => None,
+    }
+}
+
+/// When the first timer among these is due.
+fn first_armed<'a>(mut entries: impl Iterator<Item = &'a Entry>) -> Option<Timestamp> {
+    entries.find_map(|entry| match entry {
+        Entry::Armed { due, .. } => Some(*due),
+        _ => None,
+    })
+}
+
+/// What makes two events the same: their types and payloads, as written today.
+fn same(event: &NewEvent) -> (String, Vec<u8>) {
+    (event.event_type.to_string(), event.payload.to_vec())
+}
+
+fn types(events: &[(String, Vec<u8>)]) -> impl Iterator<Item = &str> {
+    events.iter().map(|(event_type, _)| event_type.as_str())
+}
+
+/// Whether something in it was decided by a release that wrote what it sends in bincode. Today it is written by name, so
+/// that its bytes cannot be compared; what happened can.
+fn is_of_an_earlier_release<T>(state: &InstanceState<T>, recorded: &[Recorded]) -> bool {
+    let is_old = |request: &Request| match request {
+        Request::Command { codec, .. } | Request::Start { codec, .. } => {
+            *codec == CodecId::BINCODE.number()
+        }
+        Request::Call { .. } | Request::Nothing => false,
+    };
+    let of_recorded = recorded.iter().filter_map(entry_of);
+    let of_recorded = of_recorded.filter_map(|entry| match entry {
+        Entry::Decided(spec) => Some(spec.as_ref()),
+        _ => None,
+    });
+    let of_state = state.effects().iter().map(|effect| &effect.spec);
+    of_recorded.chain(of_state).any(|spec| {
+        let undo = spec.undo.as_ref().map(|undo| &undo.if_done);
+        is_old(&spec.request) || undo.is_some_and(is_old)
+    })
+}
+
+fn rewritten<S: Saga>(event: &Recorded) -> Option<NewEvent> {
+    let codec = PayloadCodec::default();
+    match event {
+        Recorded::Entry(entry) => encode_event(codec, entry).ok(),
+        Recorded::Own(event) => encode_event(codec, event.0.downcast_ref::<S::Event>()?).ok(),
+    }
+}
+
+fn written<S: Saga>(event: &Recorded) -> (String, Vec<u8>) {
+    rewritten::<S>(event).as_ref().map(same).unwrap_or_default()
+}
+
+fn said<S: Saga>(event: &Recorded) -> String {
+    match event {
+        Recorded::Entry(entry) => format!("{entry:?}"),
+        Recorded::Own(_) => rewritten::<S>(event)
+            .as_ref()
+            .map(words)
+            .unwrap_or_default(),
+    }
+}
+
+fn words(event: &NewEvent) -> String {
+    let (codec, version) = (event.codec, event.schema_version);
+    let name = &event.event_type;
+    let entry = name.starts_with(OWN_PREFIX).then(|| {
+        let decoder = EventDecoder::<Entry>::new();
+        let decoded = decoder.decode_parts(codec, name, version, &event.payload);
+        decoded.ok().and_then(|decoded| decoded.into_iter().next())
+    });
+    match entry.flatten() {
+        Some(entry) => format!("{entry:?}"),
+        None => format!("{name} of {} bytes", event.payload.len()),
+    }
+}

@@ -1,0 +1,159 @@
+//! Sagas whose type no running application defines: an operator can look at them, and end them, without their code.
+//!
+//! What the executor wrote about an instance says what there is to know of it: effects, timers, where it stands. What the
+//! saga wrote itself is passed over. A verb is one commit, decided on the stream as it is, as if the instance's own type
+//! had been asked; it is refused if anything else was written there since.
+
+use chronicler_domain::{Category, Context, StreamId};
+use chronicler_runtime::{Entity, Refusal, Runtime};
+use chronicler_store::{Append, Expected, StreamQuery};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::definition::next::Next;
+use crate::definition::routes::Routes;
+use crate::definition::saga::{Input, Saga, SagaContext};
+use crate::execution::entity::{CATEGORY_PREFIX, SagaEntity};
+use crate::instance::state::InstanceState;
+use crate::instance::status::SagaStatus;
+use crate::instance::transition::{SagaCommand, Wish};
+use crate::instance::verb::SagaVerb;
+use crate::operation::handle::CancelError;
+use crate::operation::operate::SagaShown;
+
+/// A saga of which nothing is known but what the executor writes.
+pub(crate) struct Undefined;
+
+/// No saga's event: those of the instance are passed over.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PassedOver;
+
+impl chronicler_domain::Event for PassedOver {}
+
+impl Saga for Undefined {
+    const NAME: &'static str = "undefined";
+    type State = ();
+    type Event = PassedOver;
+
+    fn routes(_: &mut Routes<Self>) {}
+
+    fn on(&self, (): &(), _: &Input, _: &SagaContext) -> Next<Self> {
+        // Never asked: the verbs below end it, or wait.
+        Next::stay()
+    }
+
+    fn evolve((): &mut (), _: &PassedOver) {}
+}
+
+/// Whether a verb needs nothing of the saga's own code.
+fn needs_no_code(verb: &SagaVerb) -> bool {
+    matches!(
+        verb,
+        SagaVerb::Terminate
+            | SagaVerb::Pause
+            | SagaVerb::MoveTimer { .. }
+            | SagaVerb::CancelTimer { .. }
+    )
+}
+
+/// An instance as its stream says, and what an append that is decided on it expects.
+struct Found {
+    entity: SagaEntity<Undefined>,
+    state: InstanceState<()>,
+    expected: Expected,
+}
+
+async fn find(runtime: &Runtime, stream: &StreamId) -> Result<Found, CancelError> {
+    let category = Category::new(stream.category()).map_err(CancelError::failed)?;
+    let entity = SagaEntity::of_undefined(category);
+    let mut state = entity.initial(stream);
+    // The head first: what is written after it is read as well, and then refuses the append.
+    let head = runtime.store().stream_head(stream).await;
+    let expected = match head.map_err(CancelError::failed)? {
+        Some(head) => Expected::Decided {
+            version: head.version,
+            commit_id: Some(head.commit_id),
+        },
+        None => Expected::NoStream,
+    };
+    let mut batches = runtime
+        .store()
+        .read_stream(StreamQuery::new(stream.clone()));
+    while let Some(batch) = batches.next().await {
+        for commit in batch.map_err(CancelError::failed)? {
+            for part in commit.parts() {
+                if part.stream_key() == stream.key() {
+                    let folded = entity.fold(&mut state, &commit, &part);
+                    folded.map_err(CancelError::failed)?;
+                }
+            }
+        }
+    }
+    Ok(Found {
+        entity,
+        state,
+        expected,
+    })
+}
+
+/// Whether a stream is one of a saga, of whatever type.
+pub(crate) fn is_of_a_saga(stream: &StreamId) -> bool {
+    stream.category().starts_with(CATEGORY_PREFIX)
+}
+
+/// Shows an instance as far as that takes none of its code.
+pub(crate) async fn show(runtime: &Runtime, stream: &StreamId) -> Result<SagaShown, CancelError> {
+    let Found { state, .. } = find(runtime, stream).await?;
+    Ok(SagaShown {
+        status: state.status_with(Vec::new),
+        version: state.saga_version,
+        effects: state.effects().to_vec(),
+        timers: state
+            .timers
+            .iter()
+            .map(|(key, due)| (key.clone(), *due))
+            .collect(),
+        pivoted: state.pivoted,
+        escalated: state.escalated.clone(),
+        parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
+        stalled: state.stalled.len(),
+        started_at: state.started_at,
+        moved_at: state.moved_at,
+        remaining: Vec::new(),
+        diagram: None,
+        history: Vec::new(),
+    })
+}
+
+/// Carries a verb out on an instance; `None` if it needs the saga's code.
+pub(crate) async fn operate(
+    runtime: &Runtime,
+    stream: &StreamId,
+    verb: SagaVerb,
+    by: &str,
+    reason: &str,
+) -> Result<Option<SagaStatus>, CancelError> {
+    if !needs_no_code(&verb) {
+        return Ok(None);
+    }
+    let Found {
+        entity,
+        mut state,
+        expected,
+    } = find(runtime, stream).await?;
+    let (by, reason) = (by.to_owned(), reason.to_owned());
+    let command = SagaCommand::Operate(Wish { verb, by, reason });
+    let (id, now) = (runtime.new_id(), runtime.clock().now());
+    let decided = entity.decide(&mut state, command, &Context::new(now, id));
+    let draft = decided.map_err(|refusal| match refusal {
+        Refusal::Rejected(refusal) | Refusal::Withdrawn(refusal) => refusal.into(),
+        Refusal::Failed(error) => CancelError::failed(error),
+    })?;
+    if !draft.events.is_empty() {
+        let mut append = Append::new(id, now).stream(stream.clone(), expected, draft.events);
+        append.records = draft.records;
+        let appended = runtime.store().append(append).await;
+        appended.map_err(CancelError::failed)?;
+    }
+    Ok(Some(state.status_with(Vec::new)))
+}
