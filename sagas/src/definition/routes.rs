@@ -10,8 +10,8 @@ use chronicler_store::EventRef;
 use chronicler_store::codec::{CodecError, EventDecoder};
 use serde::{Deserialize, Serialize};
 
-use crate::definition::saga::{RoutedEvent, Saga};
-use crate::execution::entity::CATEGORY_PREFIX;
+use crate::definition::input::RoutedEvent;
+use crate::definition::saga::{CATEGORY_PREFIX, Saga};
 
 /// Where an event stands, for routing by more than its content.
 #[derive(Clone, Debug)]

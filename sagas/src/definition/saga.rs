@@ -1,15 +1,12 @@
 //! What an application writes: which events concern a process, what it does next, what it remembers.
 
-use std::any::Any;
-use std::sync::Arc;
-
-use chronicler_domain::{Aggregate, Event, Tenant, Timestamp};
-use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
+use chronicler_domain::{Category, Event, InvalidId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::definition::answer::Outcome;
 use crate::definition::effect_view::EffectView;
+use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::routes::Routes;
 
@@ -83,165 +80,10 @@ pub trait Saga: Send + Sync + 'static {
     fn evolve(state: &mut Self::State, event: &Self::Event);
 }
 
-/// What a decision may know beside state and input.
-#[derive(Clone, Debug)]
-pub struct SagaContext {
-    /// The instance's id.
-    pub id: String,
-    /// Whose data it is.
-    pub tenant: Tenant,
-    /// When the input was taken.
-    pub now: Timestamp,
-}
+/// The category of a saga's streams begins with this; its name follows.
+pub(crate) const CATEGORY_PREFIX: &str = "saga:";
 
-/// What an instance is told.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Input {
-    /// An event that was routed to it; look at it with [`event`](Self::event).
-    Event(RoutedEvent),
-    /// The outcome of an effect.
-    Outcome(Outcome),
-    /// A timer came due.
-    Timer(String),
-    /// Somebody says something to this instance; see [`signal_of`](Self::signal_of).
-    Signal(Said),
-    /// Another saga begins this instance as its child; see [`begins_with`](Self::begins_with).
-    Begin(Said),
-    /// Somebody cancels it. It can take note; when this was decided, it is compensated.
-    Cancelled {
-        /// Who.
-        by: String,
-        /// Why.
-        reason: String,
-    },
-    /// It began under another version of its definition, and is now to go by this one.
-    Migrate {
-        /// The version that it began under, or was migrated to last.
-        from: u32,
-    },
-    /// All undos have been run. What it sends now is still carried out; then it ends.
-    Compensated {
-        /// Why it compensated.
-        reason: String,
-    },
-}
-
-/// Something said under a name, encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    pub(crate) name: String,
-    pub(crate) codec: u8,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Said {
-    /// Something said, for tests of a saga without a runtime.
-    ///
-    /// # Errors
-    /// When it cannot be encoded.
-    pub fn new<T: Serialize>(name: impl Into<String>, said: &T) -> Result<Self, CodecError> {
-        let codec = PayloadCodec::ByName;
-        Ok(Self {
-            name: name.into(),
-            codec: codec.id().number(),
-            payload: encode(codec, said)?.to_vec(),
-        })
-    }
-
-    /// Under which name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What was said.
-    ///
-    /// # Errors
-    /// When it is not of this type.
-    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
-        decode(CodecId::new(self.codec), &self.payload)
-    }
-}
-
-/// An event of any aggregate, decoded.
-#[derive(Clone)]
-pub struct RoutedEvent(pub(crate) Arc<dyn Any + Send + Sync>);
-
-impl RoutedEvent {
-    pub(crate) fn new<E: Event>(event: E) -> Self {
-        Self(Arc::new(event))
-    }
-}
-
-impl std::fmt::Debug for RoutedEvent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RoutedEvent")
-    }
-}
-
-impl Input {
-    /// An event as an input, for tests of a saga without a runtime.
-    pub fn of_event<E: Event>(event: E) -> Self {
-        Self::Event(RoutedEvent::new(event))
-    }
-
-    /// The event, if it is one of this aggregate.
-    pub fn event<A: Aggregate>(&self) -> Option<&A::Event> {
-        match self {
-            Self::Event(event) => event.0.downcast_ref(),
-            _ => None,
-        }
-    }
-
-    /// The outcome, if it is one.
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match self {
-            Self::Outcome(outcome) => Some(outcome),
-            _ => None,
-        }
-    }
-
-    /// The key of the timer, if it is one.
-    pub fn timer(&self) -> Option<&str> {
-        match self {
-            Self::Timer(key) => Some(key),
-            _ => None,
-        }
-    }
-
-    /// What was said under this name, if it is a signal of it.
-    ///
-    /// # Errors
-    /// When it is not of this type.
-    pub fn signal_of<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CodecError> {
-        match self {
-            Self::Signal(said) if said.name == name => said.decode().map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// What a child begins with, if another saga begins it.
-    ///
-    /// # Errors
-    /// When it is not of this type.
-    pub fn begins_with<T: DeserializeOwned>(&self) -> Result<Option<T>, CodecError> {
-        match self {
-            Self::Begin(said) => said.decode().map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// What kind it is, in words.
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            Self::Event(_) => "an event".to_owned(),
-            Self::Outcome(outcome) => format!("the outcome of {:?}", outcome.key()),
-            Self::Timer(key) => format!("timer {key:?}"),
-            Self::Compensated { .. } => "the end of compensation".to_owned(),
-            Self::Signal(said) => format!("signal {:?}", said.name),
-            Self::Begin(_) => "its beginning".to_owned(),
-            Self::Cancelled { .. } => "its cancellation".to_owned(),
-            Self::Migrate { from } => format!("its migration from version {from}"),
-        }
-    }
+/// The category of a saga's streams.
+pub(crate) fn category<S: Saga>() -> Result<Category, InvalidId> {
+    Category::new(format!("{CATEGORY_PREFIX}{}", S::NAME))
 }

@@ -19,15 +19,16 @@ use crate::definition::effect::{Request, effect_id};
 use crate::definition::external::CallResult;
 use crate::definition::saga::Saga;
 use crate::definition::terms::Tries;
+use crate::execution::child::ChildAnswer;
 use crate::execution::circuit::{Circuit, Pass, Probing};
-use crate::execution::entity::Task;
-use crate::execution::executor::{Executor, Instance, QUICK_ATTEMPTS};
+use crate::execution::executor::{Executor, QUICK_ATTEMPTS};
 use crate::execution::resources::Place;
 use crate::execution::turns::Turn;
+use crate::instance::id::InstanceId;
 use crate::instance::journal::Parent;
 use crate::instance::status::Ending;
-use crate::instance::transition::SagaCommand;
-use crate::operation::operate::Began;
+use crate::instance::transition::command::SagaCommand;
+use crate::instance::work::Task;
 
 /// The latest time for which an attempt is put off: whoever is put off for ever waits for a service.
 const LATEST: Timestamp = Timestamp::from_micros(u64::MAX - 1);
@@ -65,7 +66,7 @@ impl<S: Saga> Executor<S> {
     /// One attempt at one effect; `None` if it is not wanted any more when its time has come.
     pub(crate) async fn carry_out(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         task: Task,
         sequence: LogSequence,
     ) -> Option<(SagaCommand, SendOptions, Turn)> {
@@ -291,7 +292,7 @@ impl<S: Saga> Executor<S> {
 
     async fn command(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         task: &Task,
         effect_id: Uuid,
         decided_at: LogSequence,
@@ -367,7 +368,7 @@ impl<S: Saga> Executor<S> {
     /// Begins a child, or has it end.
     async fn child(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         task: &Task,
         parent: Parent,
         options: &SendOptions,
@@ -389,23 +390,23 @@ impl<S: Saga> Executor<S> {
         }
         let found = self
             .shared
-            .all
+            .hosts
             .read()
             .get(saga)
-            .and_then(|all| all.upgrade());
-        let Some(handle) = found else {
+            .and_then(|host| host.upgrade());
+        let Some(host) = found else {
             return Attempted::Failed(format!("no saga {saga:?} is registered"));
         };
         let id = match AggregateId::new(id) {
             Ok(id) => id,
             Err(error) => return Attempted::Failed(error.to_string()),
         };
-        let child = Instance {
+        let child = InstanceId {
             tenant: instance.tenant.clone(),
             id,
         };
         let began = match task.is_to_end {
-            true => handle.end_child(child, parent).await,
+            true => host.end_child(child, parent).await,
             false => {
                 let beginning = (*codec, start.clone());
                 // It lies deeper than who begins it: children that begin children end somewhere.
@@ -415,13 +416,13 @@ impl<S: Saga> Executor<S> {
                     causation,
                     ..options.clone()
                 };
-                handle.begin_child(child, parent, beginning, options).await
+                host.begin_child(child, parent, beginning, options).await
             }
         };
         match began {
-            Ok(Began::GoesOn) => Attempted::Begun,
-            Ok(Began::Ended(ending)) => Attempted::Ended(ending),
-            Ok(Began::Refused(reason)) => Attempted::Answered(Answer::rejected(&reason)),
+            Ok(ChildAnswer::GoesOn) => Attempted::Begun,
+            Ok(ChildAnswer::Ended(ending)) => Attempted::Ended(ending),
+            Ok(ChildAnswer::Refused(reason)) => Attempted::Answered(Answer::rejected(&reason)),
             Err(reason) => Attempted::Failed(reason),
         }
     }

@@ -7,13 +7,13 @@ use chronicler_domain::{LogSequence, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::execution::entity::Work;
-use crate::execution::executor::Instance;
 use crate::execution::quiet::{Quiet, UnderWay};
+use crate::instance::id::InstanceId;
+use crate::instance::work::Work;
 
 /// What was decided, durably, and is now to be carried out.
 pub(crate) struct Decided {
-    pub(crate) instance: Instance,
+    pub(crate) instance: InstanceId,
     pub(crate) work: Work,
     pub(crate) sequence: LogSequence,
     pub(crate) under_way: UnderWay,
@@ -66,7 +66,7 @@ impl Backlog {
         if work.is_nothing() {
             return;
         }
-        let Some(instance) = Instance::of(stream) else {
+        let Some(instance) = InstanceId::of(stream) else {
             return;
         };
         let mut waiting = self.waiting.lock();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chronicler_domain::{
-    Category, Context, InvalidId, LogSequence, Metadata, SchemaVersion, StreamId, Tenant, Timestamp,
+    Category, Context, InvalidId, LogSequence, SchemaVersion, StreamId, Tenant, Timestamp,
 };
 use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, TimerWait, timer_key};
 use chronicler_store::codec::{
@@ -13,16 +13,18 @@ use chronicler_store::codec::{
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 
-use crate::definition::effect::Request;
-use crate::definition::saga::Saga;
-use crate::definition::terms::{Orphan, Terms};
+use crate::definition::saga::{Saga, category};
+use crate::definition::terms::Orphan;
 use crate::execution::backlog::Backlog;
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::open_fact::{OpenFact, waits_for};
 use crate::instance::state::{InstanceState, Phase};
-use crate::instance::transition::{SagaCommand, SagaRefusal, Step, Taken, Wish};
+use crate::instance::transition::command::SagaCommand;
+use crate::instance::transition::refusal::SagaRefusal;
+use crate::instance::transition::step::{Step, Taken};
+use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
-use crate::operation::undefined::Undefined;
+use crate::instance::work::{Task, Work};
 
 /// Everything that a saga type needs to be hosted.
 pub(crate) struct SagaEntity<S: Saga> {
@@ -35,61 +37,6 @@ pub(crate) struct SagaEntity<S: Saga> {
     causation_depth_max: u16,
     /// Where what was decided goes when it is durable.
     backlog: Backlog,
-}
-
-/// What is to be carried out after a step is durable.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Work {
-    pub(crate) tasks: Vec<Task>,
-    pub(crate) armed: Option<Timestamp>,
-    /// Inputs that waited are to be taken up.
-    pub(crate) takes_up: bool,
-}
-
-impl Work {
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.tasks.is_empty() && self.armed.is_none() && !self.takes_up
-    }
-}
-
-/// One effect or undo to be carried out.
-#[derive(Clone, Debug)]
-pub(crate) struct Task {
-    pub(crate) effect: u32,
-    pub(crate) is_undo: bool,
-    pub(crate) undo_round: u32,
-    pub(crate) attempt: u32,
-    pub(crate) not_before: Timestamp,
-    pub(crate) request: Request,
-    pub(crate) terms: Terms,
-    /// For a child: it is to be cancelled, not begun.
-    pub(crate) is_to_end: bool,
-    pub(crate) decided_at: Option<LogSequence>,
-    pub(crate) metadata: Metadata,
-}
-
-/// The category of a saga's streams begins with this; its name follows.
-pub(crate) const CATEGORY_PREFIX: &str = "saga:";
-
-/// The category of a saga's streams.
-pub(crate) fn category<S: Saga>() -> Result<Category, InvalidId> {
-    Category::new(format!("{CATEGORY_PREFIX}{}", S::NAME))
-}
-
-impl SagaEntity<Undefined> {
-    /// Of a saga type that nothing defines, by the category of its streams.
-    pub(crate) fn of_undefined(category: Category) -> Self {
-        let owner = category.as_str().to_owned();
-        Self {
-            saga: Undefined,
-            category,
-            owner,
-            entries: EventDecoder::new(),
-            events: None,
-            causation_depth_max: u16::MAX,
-            backlog: Backlog::new(),
-        }
-    }
 }
 
 impl<S: Saga> SagaEntity<S> {
@@ -106,6 +53,20 @@ impl<S: Saga> SagaEntity<S> {
             causation_depth_max,
             backlog: Backlog::new(),
         })
+    }
+
+    /// Of instances whose own events are passed over: nothing that is installed defines them.
+    pub(crate) fn without_events(saga: S, category: Category) -> Self {
+        let owner = category.as_str().to_owned();
+        Self {
+            saga,
+            category,
+            owner,
+            entries: EventDecoder::new(),
+            events: None,
+            causation_depth_max: u16::MAX,
+            backlog: Backlog::new(),
+        }
     }
 
     pub(crate) fn backlog(&self) -> &Backlog {
@@ -313,14 +274,14 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let again = resumed
             || matches!(
                 command,
-                SagaCommand::Operate(Wish {
+                SagaCommand::Operate(Order {
                     verb: SagaVerb::RetryNow | SagaVerb::Resume | SagaVerb::Edit { .. },
                     ..
                 })
             );
         let releases = matches!(
             command,
-            SagaCommand::Operate(Wish {
+            SagaCommand::Operate(Order {
                 verb: SagaVerb::Release | SagaVerb::Resume | SagaVerb::Migrate,
                 ..
             })

@@ -1,10 +1,10 @@
 //! Carries out what sagas decided, after it is durable, and tells them how it went.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chronicler_domain::{AggregateId, LogSequence, StreamId, StreamVersion, Tenant};
+use chronicler_domain::{LogSequence, StreamId, StreamVersion};
 use chronicler_runtime::{
     Backoff, Deadline, DispatchError, EntityHandle, FiredTimer, Runtime, SendError, SendOptions,
     TimerHandler, WorkerContext, WorkerError,
@@ -13,7 +13,6 @@ use chronicler_store::{AppendError, FactKind, FactQuery};
 use futures::future::{BoxFuture, Fuse, FusedFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, stream};
-use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
 use crate::definition::answer::Answer;
@@ -21,17 +20,20 @@ use crate::definition::external::ExternalService;
 use crate::definition::routes::Routes;
 use crate::definition::saga::Saga;
 use crate::execution::backlog::{Backlog, Decided};
+use crate::execution::child::ChildHosts;
 use crate::execution::circuit::Circuits;
-use crate::execution::entity::{SagaEntity, Task};
+use crate::execution::entity::SagaEntity;
 use crate::execution::held::Held;
 use crate::execution::options::SagaOptions;
 use crate::execution::quiet::{Quiet, UnderWay};
 use crate::execution::resources::Resources;
 use crate::execution::turns::{Turn, Turns};
+use crate::instance::id::InstanceId;
 use crate::instance::open_fact::OpenFact;
 use crate::instance::state::InstanceState;
-use crate::instance::transition::{SagaCommand, SagaRefusal};
-use crate::operation::operate::AnyHandle;
+use crate::instance::transition::command::SagaCommand;
+use crate::instance::transition::refusal::SagaRefusal;
+use crate::instance::work::Task;
 
 /// Attempts that follow one another quickly and are not journaled: for a moment of overload.
 pub(crate) const QUICK_ATTEMPTS: u32 = 5;
@@ -55,28 +57,7 @@ pub(crate) struct Shared {
     pub(crate) services: Services,
     pub(crate) circuits: Arc<Circuits>,
     pub(crate) resources: Arc<Resources>,
-    /// All saga types by name, as far as they are started.
-    pub(crate) all: Arc<AllHandles>,
-}
-
-/// The handles of saga types, by their names.
-pub(crate) type AllHandles = RwLock<HashMap<String, Weak<dyn AnyHandle>>>;
-
-/// Who an instance is.
-#[derive(Clone, Debug)]
-pub(crate) struct Instance {
-    pub(crate) tenant: Tenant,
-    pub(crate) id: AggregateId,
-}
-
-impl Instance {
-    pub(crate) fn of(stream: &StreamId) -> Option<Self> {
-        let tenant = Tenant::try_from(stream.tenant().to_owned()).ok()?;
-        Some(Self {
-            tenant,
-            id: AggregateId::new(stream.id()).ok()?,
-        })
-    }
+    pub(crate) hosts: Arc<ChildHosts>,
 }
 
 /// Why an instance gave no answer.
@@ -134,7 +115,7 @@ impl<S: Saga> Executor<S> {
     /// may decide. What it decides is handed on by its commit.
     pub(crate) async fn tell(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
@@ -146,7 +127,7 @@ impl<S: Saga> Executor<S> {
     pub(crate) async fn tell_at_most(
         &self,
         attempts_max: u32,
-        instance: &Instance,
+        instance: &InstanceId,
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
@@ -158,7 +139,7 @@ impl<S: Saga> Executor<S> {
     /// The same for a person, who would rather hear that it is busy than wait for ever.
     pub(crate) async fn tell_for_a_person(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         command: SagaCommand,
     ) -> Result<(), AskError> {
         let options = SendOptions::default();
@@ -174,7 +155,7 @@ impl<S: Saga> Executor<S> {
     /// Looks at an instance, again and again while the machinery is only busy.
     pub(crate) async fn look_at_most<T: Send + 'static>(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         attempts_max: u32,
         look: impl FnOnce(&InstanceState<S::State>, StreamVersion) -> T + Clone + Send + 'static,
     ) -> Result<T, AskError> {
@@ -196,7 +177,7 @@ impl<S: Saga> Executor<S> {
     /// written), the instance alone is quarantined at it.
     pub(crate) async fn ask_or_set_aside(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
@@ -207,7 +188,7 @@ impl<S: Saga> Executor<S> {
     async fn ask_or_set_aside_at_most(
         &self,
         attempts_max: u32,
-        instance: &Instance,
+        instance: &InstanceId,
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
@@ -226,7 +207,7 @@ impl<S: Saga> Executor<S> {
 
     pub(crate) async fn ask(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
@@ -236,7 +217,7 @@ impl<S: Saga> Executor<S> {
     pub(crate) async fn ask_at_most(
         &self,
         attempts_max: u32,
-        instance: &Instance,
+        instance: &InstanceId,
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
@@ -343,10 +324,10 @@ impl<S: Saga> Executor<S> {
             // One whose fact cannot be read is woken, too.
             let has_work = OpenFact::read(&fact.value).is_none_or(|open| open.has_work);
             (prefix(&stream) && has_work)
-                .then(|| Instance::of(&stream))
+                .then(|| InstanceId::of(&stream))
                 .flatten()
         });
-        let woken: Vec<Instance> = with_work.collect();
+        let woken: Vec<InstanceId> = with_work.collect();
         stream::iter(woken)
             .for_each_concurrent(RESUMED_AT_A_TIME, |instance| {
                 let executor = Arc::clone(self);
@@ -363,12 +344,12 @@ impl<S: Saga> Executor<S> {
         if stream.category() != self.handle_category() {
             return;
         }
-        if let Some(instance) = Instance::of(&stream) {
+        if let Some(instance) = InstanceId::of(&stream) {
             self.resume_one(&instance).await;
         }
     }
 
-    async fn resume_one(&self, instance: &Instance) {
+    async fn resume_one(&self, instance: &InstanceId) {
         let asked = self.tell(instance, SagaCommand::Resume, SendOptions::default());
         if let Err(error) = asked.await {
             tracing::error!(saga = S::NAME, id = %instance.id, ?error, "not resumed");
@@ -401,7 +382,7 @@ impl<S: Saga> Executor<S> {
         );
     }
 
-    async fn carry_out_all(&self, instance: &Instance, tasks: Vec<Task>, sequence: LogSequence) {
+    async fn carry_out_all(&self, instance: &InstanceId, tasks: Vec<Task>, sequence: LogSequence) {
         let begin = |task: Task| self.carry_out(instance, task, sequence);
         let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
         let mut come = VecDeque::new();
@@ -422,7 +403,7 @@ impl<S: Saga> Executor<S> {
     }
 
     /// Gives an instance outcomes that came together, in one commit if the log takes that, else one by one.
-    async fn take_in(&self, instance: &Instance, mut outcomes: Vec<Outcome>) {
+    async fn take_in(&self, instance: &InstanceId, mut outcomes: Vec<Outcome>) {
         if outcomes.len() > 1
             && let Some((_, options, _)) = outcomes.first()
         {
@@ -453,7 +434,7 @@ impl<S: Saga> Executor<S> {
 type Outcome = (SagaCommand, SendOptions, Turn);
 
 /// A restart or an operator takes it up again: the effect is still open in the journal.
-fn not_taken<S: Saga>(instance: &Instance, error: &AskError) {
+fn not_taken<S: Saga>(instance: &InstanceId, error: &AskError) {
     tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "outcome not taken");
 }
 
@@ -517,7 +498,7 @@ impl<S: Saga> TimerHandler for Alarm<S> {
         async move {
             let name = std::str::from_utf8(&timer.name).map_err(|error| error.to_string())?;
             let (stream, key) = name.rsplit_once('\0').ok_or("the timer has no key")?;
-            let instance = StreamId::from_key(stream).as_ref().and_then(Instance::of);
+            let instance = StreamId::from_key(stream).as_ref().and_then(InstanceId::of);
             let instance = instance.ok_or("the timer has no instance")?;
             let command = SagaCommand::Fire {
                 key: key.to_owned(),

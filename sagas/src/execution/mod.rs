@@ -2,10 +2,12 @@
 
 pub(crate) mod attempt;
 pub(crate) mod backlog;
+pub(crate) mod child;
 pub(crate) mod circuit;
 pub(crate) mod entity;
 pub(crate) mod executor;
 pub(crate) mod held;
+pub(crate) mod host;
 pub(crate) mod options;
 pub(crate) mod quiet;
 pub(crate) mod resources;

@@ -12,13 +12,15 @@ use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, EventInfo, Route, Routes};
-use crate::definition::saga::{RoutedEvent, Saga};
-use crate::execution::entity::CATEGORY_PREFIX;
-use crate::execution::executor::{AskError, Executor, Instance};
+use crate::definition::saga::CATEGORY_PREFIX;
+use crate::definition::saga::Saga;
+use crate::execution::executor::{AskError, Executor};
 use crate::execution::quiet::UnderWay;
+use crate::instance::id::InstanceId;
 use crate::instance::journal::{CONSUMED, Entry, REPORTED};
-use crate::instance::transition::{Part, SagaCommand};
+use crate::instance::transition::command::{Part, SagaCommand};
 
 /// Attempts at an instance that is only busy, before its events wait without anybody's waiting for them: a second of them.
 const DELIVERY_ATTEMPTS: u32 = 10;
@@ -81,7 +83,7 @@ impl<S: Saga> Consumer for Router<S> {
                     delivery,
                     event: input.clone(),
                 };
-                let key = self.key(&Instance { tenant, id });
+                let key = self.key(&InstanceId { tenant, id });
                 // Those of one instance go together, so that they are one commit.
                 match parts.iter_mut().find(|(other, _)| *other == key) {
                     Some((_, parts)) => parts.push(part),
@@ -152,7 +154,7 @@ impl<S: Saga> Consumer for Router<S> {
     ) -> BoxFuture<'a, Result<(), Trouble>> {
         async move {
             let stream = StreamId::from_key(key);
-            let found = stream.and_then(|stream| Some((Instance::of(&stream)?, stream)));
+            let found = stream.and_then(|stream| Some((InstanceId::of(&stream)?, stream)));
             let Some((instance, stream)) = found else {
                 return Err(Trouble::Lasting("it has no instance".to_owned()));
             };
@@ -258,7 +260,7 @@ impl<S: Saga> Router<S> {
     }
 
     /// The key of an instance's events: its stream.
-    fn key(&self, instance: &Instance) -> Arc<str> {
+    fn key(&self, instance: &InstanceId) -> Arc<str> {
         let category = self.executor.handle.entity().category();
         StreamId::new(&instance.tenant, category, &instance.id)
             .key()
@@ -266,7 +268,7 @@ impl<S: Saga> Router<S> {
     }
 
     /// What the end of a child says to the instance that began it, if that is one of this saga.
-    fn report(&self, event: &EventRef<'_>) -> Result<Option<(Instance, Delivered)>, String> {
+    fn report(&self, event: &EventRef<'_>) -> Result<Option<(InstanceId, Delivered)>, String> {
         if event.event_type() != REPORTED {
             return Ok(None);
         }
@@ -278,7 +280,7 @@ impl<S: Saga> Router<S> {
         let stream = StreamId::from_key(&parent.stream);
         let own =
             |stream: &StreamId| stream.category().strip_prefix(CATEGORY_PREFIX) == Some(S::NAME);
-        let Some(instance) = stream.filter(own).as_ref().and_then(Instance::of) else {
+        let Some(instance) = stream.filter(own).as_ref().and_then(InstanceId::of) else {
             return Ok(None);
         };
         let effect = parent.effect;

@@ -8,19 +8,21 @@ use chronicler_store::codec::CodecError;
 use chronicler_store::{AllQuery, Start};
 use futures::StreamExt;
 
-use crate::definition::saga::{RoutedEvent, Saga};
-use crate::execution::executor::{AskError, Executor, Instance};
+use crate::definition::input::RoutedEvent;
+use crate::definition::saga::Saga;
+use crate::execution::executor::{AskError, Executor};
+use crate::instance::id::InstanceId;
 use crate::instance::journal::StalledInput;
 use crate::instance::open_fact::waits_for;
 use crate::instance::status::SagaStatus;
-use crate::instance::transition::SagaCommand;
+use crate::instance::transition::command::SagaCommand;
 
 impl<S: Saga> Executor<S> {
     /// Takes up the inputs of an instance that wait, in order, as long as nothing keeps it from that, and says where it
     /// then is. Two who do so at a time are in nobody's way: each input is taken once.
     pub(crate) async fn take_up(
         &self,
-        instance: &Instance,
+        instance: &InstanceId,
         attempts_max: u32,
     ) -> Result<SagaStatus, AskError> {
         loop {

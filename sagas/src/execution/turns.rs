@@ -7,8 +7,8 @@ use chronicler_domain::{AggregateId, Tenant};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::execution::entity::Task;
-use crate::execution::executor::Instance;
+use crate::instance::id::InstanceId;
+use crate::instance::work::Task;
 
 type Key = (Tenant, AggregateId, u32, bool);
 
@@ -25,8 +25,8 @@ pub(crate) struct Turn {
 
 impl Turns {
     /// Waits for the turn of this task, and says whether another had it meanwhile.
-    pub(crate) async fn take(&self, instance: &Instance, task: &Task) -> (Turn, bool) {
-        let Instance { tenant, id } = instance.clone();
+    pub(crate) async fn take(&self, instance: &InstanceId, task: &Task) -> (Turn, bool) {
+        let InstanceId { tenant, id } = instance.clone();
         let key = (tenant, id, task.effect, task.is_undo);
         let gate = Arc::clone(self.0.lock().entry(key.clone()).or_default());
         let (held, has_waited) = match Arc::clone(&gate).try_lock_owned() {

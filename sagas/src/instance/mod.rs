@@ -2,6 +2,7 @@
 
 pub(crate) mod armed;
 pub(crate) mod effects;
+pub(crate) mod id;
 pub(crate) mod journal;
 pub(crate) mod open_fact;
 pub(crate) mod scripted;
@@ -11,3 +12,4 @@ pub(crate) mod status;
 pub(crate) mod transition;
 pub(crate) mod undo_order;
 pub(crate) mod verb;
+pub(crate) mod work;

@@ -11,12 +11,15 @@ use chronicler_store::codec::{EventDecoder, PayloadCodec, encode};
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::effect_view::EffectView;
+use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, EventInfo, Routes};
-use crate::definition::saga::{RoutedEvent, Saga};
+use crate::definition::saga::Saga;
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
-use crate::instance::transition::{Part, SagaCommand, Step, Wish};
+use crate::instance::transition::command::{Part, SagaCommand};
+use crate::instance::transition::step::Step;
+use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
 
 /// The wait before an attempt whose answer was lost is made again.
@@ -123,7 +126,7 @@ impl<S: Saga> Scripted<S> {
     /// Why it is refused, or as [`event`](Self::event).
     pub fn operate(&mut self, verb: SagaVerb, by: &str, reason: &str) -> Result<(), String> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
-        self.take(SagaCommand::Operate(Wish { verb, by, reason }))
+        self.take(SagaCommand::Operate(Order { verb, by, reason }))
     }
 
     /// What is to be done now, in the order in which it was decided.

@@ -78,6 +78,14 @@ pub enum SagaVerb {
     },
 }
 
+/// A verb, who wants it, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) verb: SagaVerb,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+}
+
 /// How an effect ended, as a person found it out. Payloads are JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,19 +1,20 @@
 //! An instance that begins with what another did.
 
 use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
-use chronicler_runtime::Entity;
 use chronicler_store::StreamQuery;
 use chronicler_store::codec::EventDecoder;
 use futures::StreamExt;
 
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, UndoState};
-use crate::definition::saga::{RoutedEvent, Saga};
+use crate::definition::input::RoutedEvent;
+use crate::definition::saga::Saga;
 use crate::instance::effects::Effects;
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
-use crate::instance::transition::{Copied, Fork};
-use crate::operation::handle::{CancelError, SagaHandle};
+use crate::instance::transition::command::{Copied, Fork};
+use crate::operation::error::CancelError;
+use crate::operation::handle::SagaHandle;
 
 impl<S: Saga> SagaHandle<S> {
     /// What an instance did until an effect was decided, that decision and its commit included.
@@ -23,7 +24,7 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         before: String,
     ) -> Result<Fork, CancelError> {
-        let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+        let stream = StreamId::new(tenant, self.category(), id);
         let from = stream.key().to_owned();
         let query = StreamQuery::new(stream);
         let mut commits = self.executor.runtime.store().read_stream(query);

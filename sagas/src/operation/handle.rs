@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chronicler_domain::{AggregateId, LogSequence, StreamId, Tenant, Timestamp};
+use chronicler_domain::{AggregateId, Category, StreamId, Tenant, Timestamp};
 use chronicler_runtime::{DispatchError, Entity, FollowerHandle, Selection, SubscriptionOptions};
 use chronicler_store::codec::EventDecoder;
 use chronicler_store::{Filter, ReadError, StreamQuery};
@@ -11,15 +11,19 @@ use futures::StreamExt;
 use crate::definition::answer::Answer;
 use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
-use crate::execution::executor::{AskError, Executor, Instance, PERSON_ATTEMPTS};
+use crate::execution::executor::{Executor, PERSON_ATTEMPTS};
+use crate::instance::id::InstanceId;
 use crate::instance::journal::{ENDED, Entry};
 use crate::instance::open_fact::waits_for;
 use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
-use crate::instance::transition::{SagaCommand, SagaRefusal, Wish};
+use crate::instance::transition::command::SagaCommand;
+use crate::instance::transition::refusal::SagaRefusal;
+use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
+use crate::operation::error::CancelError;
 use crate::operation::history::HistoryLine;
-use crate::operation::operate::list_open;
+use crate::operation::open::{OpenSaga, list_open};
 
 /// The instances of one saga type.
 pub struct SagaHandle<S: Saga> {
@@ -63,92 +67,16 @@ pub struct SagaView<S: Saga> {
     pub moved_at: Timestamp,
 }
 
-/// An open instance, as the list of open ones has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenSaga {
-    /// Whose data it is.
-    pub tenant: String,
-    /// Its id.
-    pub id: String,
-    /// When it began.
-    pub since: Timestamp,
-    /// Its status in a word, as [`SagaStatus::word`] has it.
-    pub status: &'static str,
-    /// The version of the definition that it goes by.
-    pub version: u32,
-    /// What it waits for, if it waits.
-    pub on: Vec<String>,
-    /// When the first of its timers is due, if it waits.
-    pub until: Option<Timestamp>,
-    /// Why a person should look at it.
-    pub escalated: Option<String>,
-    /// The commit that last changed this.
-    pub sequence: LogSequence,
-}
-
-impl OpenSaga {
-    /// Whether it goes no further, or should not, until a person sees to it: it is parked, paused, stuck or quarantined, or
-    /// was escalated.
-    pub fn needs_a_person(&self) -> bool {
-        let stands = matches!(
-            self.status,
-            "parked" | "paused" | "compensation stuck" | "quarantined"
-        );
-        stands || self.escalated.is_some()
-    }
-}
-
-/// Why an operator's wish was not granted.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct CancelError {
-    reason: String,
-    refused: bool,
-}
-
-impl CancelError {
-    /// Whether it was refused for what the saga is (over, past its pivot) or what it was given (its code cannot take that),
-    /// and not for a fault.
-    pub fn is_refusal(&self) -> bool {
-        self.refused
-    }
-}
-
-impl CancelError {
-    pub(crate) fn refused(reason: String) -> Self {
-        Self {
-            reason,
-            refused: true,
-        }
-    }
-
-    pub(crate) fn failed(error: impl ToString) -> Self {
-        Self {
-            reason: error.to_string(),
-            refused: false,
-        }
-    }
-}
-
-impl From<AskError> for CancelError {
-    fn from(error: AskError) -> Self {
-        match error {
-            AskError::Refused(refusal) => Self {
-                reason: refusal.to_string(),
-                refused: true,
-            },
-            AskError::Failed(error) => Self::failed(error),
-        }
-    }
-}
-
-impl From<SagaRefusal> for CancelError {
-    fn from(refusal: SagaRefusal) -> Self {
-        AskError::Refused(refusal).into()
-    }
-}
-
 impl<S: Saga> SagaHandle<S> {
+    /// The category of the instances' streams.
+    pub(crate) fn category(&self) -> &Category {
+        self.executor.handle.entity().category()
+    }
+
+    fn stream(&self, tenant: &Tenant, id: &AggregateId) -> StreamId {
+        StreamId::new(tenant, self.category(), id)
+    }
+
     /// Looks at an instance, as durable.
     ///
     /// # Errors
@@ -194,7 +122,7 @@ impl<S: Saga> SagaHandle<S> {
     /// Nothing changes when the wait is dropped.
     pub async fn ended(&self, tenant: &Tenant, id: &AggregateId) -> Result<Ending, DispatchError> {
         let handle = &self.executor.handle;
-        let stream = StreamId::new(tenant, handle.entity().category(), id);
+        let stream = self.stream(tenant, id);
         let filter = Filter {
             stream: Some(stream),
             ..Filter::default()
@@ -229,7 +157,7 @@ impl<S: Saga> SagaHandle<S> {
     /// # Errors
     /// When the store cannot be read.
     pub async fn open(&self) -> Result<Vec<OpenSaga>, ReadError> {
-        let category = self.executor.handle.entity().category().as_str();
+        let category = self.category().as_str();
         let listed = list_open(self.executor.runtime.store().as_ref()).await?;
         let own = listed
             .into_iter()
@@ -257,7 +185,7 @@ impl<S: Saga> SagaHandle<S> {
         tenant: &Tenant,
         id: &AggregateId,
     ) -> Result<Vec<HistoryLine>, ReadError> {
-        let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+        let stream = self.stream(tenant, id);
         let mut commits = self
             .executor
             .runtime
@@ -295,10 +223,7 @@ impl<S: Saga> SagaHandle<S> {
             let (before, verb) = (before.clone(), verb.clone());
             let fork = self.fork_of(tenant, id, before).await?;
             let own = (fork.from.clone(), fork.before.clone());
-            let new = Instance {
-                tenant: tenant.clone(),
-                id: other.clone(),
-            };
+            let new = InstanceId::new(tenant, &other);
             let is_another = self
                 .executor
                 .look_at_most(&new, PERSON_ATTEMPTS, move |state, _| {
@@ -308,18 +233,18 @@ impl<S: Saga> SagaHandle<S> {
                 // Before it is written down that the one goes on as the other.
                 return Err(SagaRefusal::StartedBefore.into());
             }
-            let taken = Wish {
+            let taken = Order {
                 verb: verb.clone(),
                 by: by.clone(),
                 reason: reason.clone(),
             };
             let taken = SagaCommand::Operate(taken);
             self.tell(tenant, id, taken).await?;
-            let command = SagaCommand::Fork(Box::new(fork), Wish { verb, by, reason });
+            let command = SagaCommand::Fork(Box::new(fork), Order { verb, by, reason });
             self.tell(tenant, &other, command).await?;
             return self.take_up(tenant, &other).await;
         }
-        let command = SagaCommand::Operate(Wish { verb, by, reason });
+        let command = SagaCommand::Operate(Order { verb, by, reason });
         self.tell(tenant, id, command).await?;
         self.take_up(tenant, id).await
     }
@@ -391,15 +316,12 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         by: &str,
     ) -> Result<SagaStatus, CancelError> {
-        let stream = StreamId::new(tenant, self.executor.handle.entity().category(), id);
+        let stream = self.stream(tenant, id);
         let released = self.executor.runtime.release(&stream).await;
         let released = released.map_err(CancelError::failed)?;
         if released {
             // Known to be under way by the time that this is answered.
-            let instance = Instance {
-                tenant: tenant.clone(),
-                id: id.clone(),
-            };
+            let instance = InstanceId::new(tenant, id);
             self.executor
                 .tell_for_a_person(&instance, SagaCommand::Resume)
                 .await?;
@@ -424,16 +346,11 @@ impl<S: Saga> SagaHandle<S> {
     /// Takes up the inputs that wait, in order, as long as nothing keeps it from that, and says where it then is. What was
     /// asked for is journaled by then.
     async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, CancelError> {
-        let instance = Instance {
-            tenant: tenant.clone(),
-            id: id.clone(),
-        };
+        let instance = InstanceId::new(tenant, id);
         self.executor.take_up(&instance, PERSON_ATTEMPTS).await.map_err(|error| {
-            let CancelError { reason, refused } = error.into();
-            let reason = format!(
-                "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`: {reason}"
-            );
-            CancelError { reason, refused }
+            CancelError::from(error).after(
+                "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`",
+            )
         })
     }
 
@@ -443,10 +360,7 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         command: SagaCommand,
     ) -> Result<(), CancelError> {
-        let instance = Instance {
-            tenant: tenant.clone(),
-            id: id.clone(),
-        };
+        let instance = InstanceId::new(tenant, id);
         self.executor.tell_for_a_person(&instance, command).await?;
         Ok(())
     }

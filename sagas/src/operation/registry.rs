@@ -1,13 +1,12 @@
-//! Registers saga types with a runtime, and starts and stops their workers.
+//! Registers saga types with a runtime, and starts their workers.
 
-use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, InvalidId};
 use chronicler_runtime::{
-    FollowerHandle, FollowerSpec, RestartPolicy, Runtime, RuntimeBuilder, WorkerHandle, WorkerSpec,
+    FollowerHandle, FollowerSpec, RestartPolicy, Runtime, RuntimeBuilder, WorkerSpec,
 };
 use chronicler_store::codec::{PayloadCodec, check_events, encode, event_types};
 use chronicler_store::{Append, AppendError, FactKind, ReadError, SideRecord};
@@ -19,13 +18,12 @@ use crate::definition::routes::Routes;
 use crate::definition::saga::Saga;
 use crate::execution::circuit::Circuits;
 use crate::execution::entity::SagaEntity;
-use crate::execution::executor::{Alarm, AllHandles, Executor, Shared};
+use crate::execution::executor::{Alarm, Executor, Shared};
 use crate::execution::options::SagaOptions;
-use crate::execution::quiet::Quiet;
 use crate::execution::router::Router;
 use crate::instance::journal::OWN_PREFIX;
 use crate::operation::handle::SagaHandle;
-use crate::operation::operate::{AnyHandle, AnyHandles, category_of};
+use crate::operation::sagas::Sagas;
 
 /// Where a saga type begins that is registered for the first time. The choice is journaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,7 +152,7 @@ impl SagasBuilder {
             services: Arc::new(self.services),
             circuits: Arc::new(Circuits::new(self.options.circuit)),
             resources: Arc::default(),
-            all: Arc::default(),
+            hosts: Arc::default(),
         };
         for doubt in &self.doubts {
             tracing::info!(doubt, "worth a look");
@@ -181,11 +179,7 @@ impl SagasBuilder {
         for doubt in doubts.iter().skip(own) {
             tracing::warn!(doubt, "worth a look");
         }
-        let mut started = Sagas {
-            doubts,
-            runtime: Some(runtime.clone()),
-            ..Sagas::default()
-        };
+        let mut started = Sagas::none(runtime, doubts);
         for saga in self.sagas {
             saga.start(runtime.clone(), shared.clone(), self.options, &mut started)
                 .await?;
@@ -196,72 +190,6 @@ impl SagasBuilder {
 
 fn invalid_name(name: &str, error: &InvalidId) -> String {
     format!("saga {name:?} cannot be called so: {error}")
-}
-
-/// The running sagas of an application.
-#[derive(Default)]
-pub struct Sagas {
-    handles: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
-    pub(crate) any: AnyHandles,
-    workers: Vec<WorkerHandle>,
-    quiet: Vec<Arc<Quiet>>,
-    doubts: Vec<String>,
-    pub(crate) runtime: Option<Runtime>,
-}
-
-impl Sagas {
-    /// The instances of one type, if it was registered.
-    pub fn saga<S: Saga>(&self) -> Option<&SagaHandle<S>> {
-        self.handles.get(&TypeId::of::<S>())?.downcast_ref()
-    }
-
-    fn add<S: Saga>(&mut self, handle: SagaHandle<S>, all: &AllHandles) {
-        let category = category_of(&handle);
-        let any: Arc<dyn AnyHandle> = Arc::new(handle.clone());
-        all.write().insert(S::NAME.to_owned(), Arc::downgrade(&any));
-        self.any.insert(category, any);
-        self.handles.insert(TypeId::of::<S>(), Box::new(handle));
-    }
-
-    /// What of the sagas may be as it is meant, and is worth a look: undos that can be rejected, waits without a limit,
-    /// events that no registered aggregate produces, children that are not registered. It is logged at the start, too.
-    pub fn doubts(&self) -> &[String] {
-        &self.doubts
-    }
-
-    /// Waits until everything in the log was taken in and nothing is under way any more: no effect, no undo, no
-    /// attempt that waits for its turn. Instances may be open, waiting for events or timers. While others go on
-    /// writing to the log this can take for ever.
-    ///
-    /// # Cancel safety
-    /// Waiting changes nothing.
-    pub async fn settled(&self) {
-        let Some(runtime) = &self.runtime else {
-            return;
-        };
-        loop {
-            let head = runtime.head().position;
-            for quiet in &self.quiet {
-                quiet.reached(head).await;
-            }
-            // What one saga type did meanwhile can concern another.
-            if runtime.head().position == head {
-                return;
-            }
-        }
-    }
-
-    /// What is being carried out, or waits for that: instances with effects, in number.
-    pub fn under_way(&self) -> usize {
-        self.quiet.iter().map(|quiet| quiet.under_way()).sum()
-    }
-
-    /// Stops following the log and carrying out effects. What is open is taken up at the next start.
-    pub async fn stop(&self) {
-        for worker in &self.workers {
-            worker.stop().await;
-        }
-    }
 }
 
 /// A saga type, whatever it is.
@@ -312,7 +240,7 @@ impl<S: Saga> AnySaga for Typed<S> {
                 .ok_or(SagaStartError::NotHosted { name: S::NAME })?
                 .clone();
             let routes = Arc::new(Routes::<S>::of_saga());
-            let all = Arc::clone(&shared.all);
+            let hosts = Arc::clone(&shared.hosts);
             let own = Arc::clone(&routes);
             let executor = Executor::new(runtime.clone(), handle, shared, own, options);
             let executor = Arc::new(executor);
@@ -327,11 +255,10 @@ impl<S: Saga> AnySaga for Typed<S> {
                 follower: follower.clone(),
             };
             if options.paused {
-                started.add(handle, &all);
+                started.add(handle, &hosts);
                 return Ok(());
             }
             executor.handle.entity().backlog().open();
-            started.quiet.push(Arc::clone(&executor.quiet));
             register_once(&runtime, &name, self.from).await?;
             runtime
                 .timers()
@@ -350,13 +277,10 @@ impl<S: Saga> AnySaga for Typed<S> {
                 async move { follower.run(router, context).await }.boxed()
             };
             // The router first: it is stopped first, and what it still brought is still carried out.
-            started
-                .workers
-                .push(runtime.workers().spawn(spec("router"), brings));
-            started
-                .workers
-                .push(runtime.workers().spawn(spec("executor"), effects));
-            started.add(handle, &all);
+            let router = runtime.workers().spawn(spec("router"), brings);
+            let carrier = runtime.workers().spawn(spec("executor"), effects);
+            started.run(Arc::clone(&executor.quiet), [router, carrier]);
+            started.add(handle, &hosts);
             Ok(())
         }
         .boxed()

@@ -11,12 +11,14 @@ use futures::StreamExt;
 
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
+use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, Routes};
-use crate::definition::saga::{RoutedEvent, Saga};
-use crate::execution::entity::CATEGORY_PREFIX;
+use crate::definition::saga::CATEGORY_PREFIX;
+use crate::definition::saga::Saga;
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
-use crate::instance::transition::{Part, SagaCommand, Step, cycle_of};
+use crate::instance::transition::command::{Part, SagaCommand};
+use crate::instance::transition::step::{Step, cycle_of};
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

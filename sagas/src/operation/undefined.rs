@@ -10,16 +10,18 @@ use chronicler_store::{Append, Expected, StreamQuery};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::routes::Routes;
-use crate::definition::saga::{Input, Saga, SagaContext};
-use crate::execution::entity::{CATEGORY_PREFIX, SagaEntity};
+use crate::definition::saga::{CATEGORY_PREFIX, Saga};
+use crate::execution::entity::SagaEntity;
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
-use crate::instance::transition::{SagaCommand, Wish};
+use crate::instance::transition::command::SagaCommand;
+use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
-use crate::operation::handle::CancelError;
-use crate::operation::operate::SagaShown;
+use crate::operation::any::SagaShown;
+use crate::operation::error::CancelError;
 
 /// A saga of which nothing is known but what the executor writes.
 pub(crate) struct Undefined;
@@ -65,7 +67,7 @@ struct Found {
 
 async fn find(runtime: &Runtime, stream: &StreamId) -> Result<Found, CancelError> {
     let category = Category::new(stream.category()).map_err(CancelError::failed)?;
-    let entity = SagaEntity::of_undefined(category);
+    let entity = SagaEntity::without_events(Undefined, category);
     let mut state = entity.initial(stream);
     // The head first: what is written after it is read as well, and then refuses the append.
     let head = runtime.store().stream_head(stream).await;
@@ -142,7 +144,7 @@ pub(crate) async fn operate(
         expected,
     } = find(runtime, stream).await?;
     let (by, reason) = (by.to_owned(), reason.to_owned());
-    let command = SagaCommand::Operate(Wish { verb, by, reason });
+    let command = SagaCommand::Operate(Order { verb, by, reason });
     let (id, now) = (runtime.new_id(), runtime.clock().now());
     let decided = entity.decide(&mut state, command, &Context::new(now, id));
     let draft = decided.map_err(|refusal| match refusal {

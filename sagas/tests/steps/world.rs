@@ -158,7 +158,7 @@ impl<S: StepSaga> World<S> {
         self.view(name).await.status
     }
 
-    pub(crate) async fn state(&self, name: &str) -> StepState<S> {
+    pub(crate) async fn state(&self, name: &str) -> StepState<S::Start> {
         self.view(name).await.state
     }
 

@@ -1,9 +1,10 @@
 //! How far a step saga goes in one decision.
 
-use super::build::{GIVEN, written};
 use super::course::Course;
+use super::effect_key::{EffectKey, Place};
+use super::encoding::written;
 use super::given_up::{Cause, GivenUp};
-use super::node::{EffectKey, Kind, Node, Place, Plan, Told};
+use super::node::{Kind, Node, Plan};
 use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
 use crate::definition::effect::{Request, Undo};
@@ -14,7 +15,7 @@ impl<S: StepSaga> Course<'_, S> {
     pub(super) fn go_on(mut self) -> Next<Steps<S>> {
         let definition = self.definition;
         loop {
-            let is_due = |node: &&Node<S>| self.is_next(node) && !self.is_begun(node);
+            let is_due = |node: &&Node<S::Start>| self.is_next(node) && !self.is_begun(node);
             let Some(node) = definition.nodes.iter().find(is_due) else {
                 break;
             };
@@ -125,105 +126,10 @@ impl<S: StepSaga> Course<'_, S> {
         }
     }
 
-    /// It was begun, and now waits: as long as it may.
-    fn limited(mut self, node: &Node<S>) -> Self {
-        self.begun.insert(node.id);
-        if !node.terms.branch.is_empty() {
-            let step = node.id.to_owned();
-            self.note(StepEvent::Entered { step });
-        }
-        if let Some(limit) = node.limit {
-            self.next = self.next.timer(timer_of(node.id), limit);
-        }
-        if let Some(after) = node.look_after {
-            self.next = self.next.timer(look_of(node.id), after);
-        }
-        self
-    }
-
-    /// It waits no more.
-    pub(super) fn unlimited(self, node: &Node<S>) -> Self {
-        let was_shown = self.state.escalated.contains(node.id);
-        self.unlimited_and(node, was_shown)
-    }
-
-    /// The same where it is noted already that it is done, for a step that a person was shown.
-    pub(super) fn unlimited_and(mut self, node: &Node<S>, was_shown: bool) -> Self {
-        if node.limit.is_some() {
-            self.next = self.next.cancel_timer(timer_of(node.id));
-        }
-        if node.look_after.is_some() {
-            self.next = self.next.cancel_timer(look_of(node.id));
-        }
-        if was_shown {
-            let other = self.state.escalated.iter().find(|step| *step != node.id);
-            self.next = match other {
-                Some(step) => self.next.escalate(format!("step {step:?} is not done")),
-                None => self.next.deescalate(),
-            };
-        }
-        self
-    }
-
-    pub(super) fn did(&mut self, node: &Node<S>, output: Vec<u8>) {
-        self.note(StepEvent::Did {
-            step: node.id.to_owned(),
-            codec: GIVEN.id().number(),
-            output,
-        });
-    }
-
-    pub(super) fn note(&mut self, event: StepEvent<S::Start>) {
-        self.state.apply(&event);
-        let next = std::mem::replace(&mut self.next, Next::stay());
-        self.next = next.record(event);
-    }
-
-    pub(super) fn mistaken(self, reason: String) -> Next<Steps<S>> {
-        self.next.mistaken(S::NAME, reason)
-    }
-
-    pub(super) fn at(&self, place: Place) -> Told<'_, S> {
-        Told {
-            state: &self.state,
-            context: self.context,
-            place,
-        }
-    }
-
-    pub(super) fn is_ahead(&self, node: &Node<S>) -> bool {
-        self.state.is_ahead(node.id)
-    }
-
-    /// Whether it is its turn, begun or not: it is ahead, and everything right before it is behind.
-    pub(super) fn is_next(&self, node: &Node<S>) -> bool {
-        self.definition.is_next(&self.state, node)
-    }
-
-    fn is_begun(&self, node: &Node<S>) -> bool {
-        self.begun.contains(node.id) || self.state.entered.contains(node.id)
-    }
-
-    fn pivot(&self) -> Option<&Node<S>> {
-        self.definition
-            .nodes
-            .iter()
-            .find(|node| node.kind.is_pivot())
-    }
-
-    pub(super) fn has_pivot_begun(&self) -> bool {
-        let begun = |pivot: &Node<S>| !self.is_ahead(pivot) || self.is_next(pivot);
-        self.pivot().is_none_or(begun)
-    }
-
-    pub(super) fn is_past_pivot(&self) -> bool {
-        self.pivot().is_some_and(|pivot| !self.is_ahead(pivot))
-    }
-
     /// The decision so far, and an effect of a step with its terms.
     pub(super) fn sent(
         &mut self,
-        node: &Node<S>,
+        node: &Node<S::Start>,
         place: Place,
         request: Request,
     ) -> Result<Next<Steps<S>>, String> {
@@ -249,14 +155,4 @@ impl<S: StepSaga> Course<'_, S> {
         }
         Ok(next)
     }
-}
-
-/// The key of the timer of a step.
-pub(super) fn timer_of(step: &str) -> String {
-    format!("step:{step}")
-}
-
-/// The key of the timer after which a person should look at a step.
-pub(super) fn look_of(step: &str) -> String {
-    format!("look:{step}")
 }

@@ -7,7 +7,7 @@ use chronicler_store::codec::{CodecId, decode, encode_certainly};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::build::GIVEN;
+use super::encoding::GIVEN;
 
 /// What an instance began with: the bytes, and what this release reads them as. An instance whose beginning the present
 /// type cannot be read from is still folded, shown, and undone by what its journal holds.

@@ -2,15 +2,14 @@
 
 use std::marker::PhantomData;
 
-use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::definition::LastWords;
+use super::encoding::{Encoded, read, written};
 use super::key::StepKey;
 use super::last::{Begun, Called, CalledEach, Certainly, Decisive, Forked, Sent, Still};
 use super::list::{Nil, Perhaps, Ran, StepList};
-use super::node::{Encoded, Kind, Node, Plan, Told};
+use super::node::{Kind, LastWords, Node, Plan, Situation};
 use super::phase::{AfterPivot, BeforePivot, Compensable, MayPivot, Pivoted};
 use super::saga::StepSaga;
 use super::seen::{Attempt, Seen};
@@ -25,10 +24,10 @@ use crate::definition::terms::Terms;
 /// called once for each instance, and what it said is journaled.
 #[must_use = "a definition ends with `build`"]
 pub struct Define<S: StepSaga, L, P, T = Still> {
-    pub(super) nodes: Vec<Node<S>>,
+    pub(super) nodes: Vec<Node<S::Start>>,
     /// The steps that the next one comes right behind.
     pub(super) tails: Vec<usize>,
-    pub(super) last_words: Option<LastWords<S>>,
+    pub(super) last_words: Option<LastWords<S::Start>>,
     /// What was said twice, and can be said once.
     pub(super) twice: Vec<String>,
     written: Written<L, P, T>,
@@ -251,7 +250,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     /// Waits until an event says [`Heard::signal`](super::Heard::signal) under this key: an approval, an arrival. What was
     /// said before the saga got here counts; what is said again does not. Limit it with [`within`](Self::within).
     pub fn wait_for<K: StepKey>(self, _: K) -> Define<S, Ran<K, L>, P, Still> {
-        let plan = |told: Told<'_, S>| {
+        let plan = |told: Situation<'_, S::Start>| {
             Ok(match told.state.signals.get(K::ID) {
                 Some(said) => Plan::Settled(written(&read::<K::Output>(said)?)?),
                 None => Plan::Wait,
@@ -271,7 +270,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         R: std::fmt::Display,
         P: BeforePivot,
     {
-        let plan = move |told: Told<'_, S>| {
+        let plan = move |told: Situation<'_, S::Start>| {
             Ok(match look(&Seen::new(told)?) {
                 Ok(output) => Plan::Settled(written(&output)?),
                 Err(reason) => Plan::Refused(reason.to_string()),
@@ -292,7 +291,9 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         U: ToAggregate,
         P: BeforePivot,
     {
-        let plan = move |told: Told<'_, S>| Ok(Plan::UndoOnly(undo(&Seen::new(told)?).request()?));
+        let plan = move |told: Situation<'_, S::Start>| {
+            Ok(Plan::UndoOnly(undo(&Seen::new(told)?).request()?))
+        };
         self.push(Node::still::<K>(Kind::Undo, plan))
             .undo_may_be_refused(U::may_be_refused())
             .next()
@@ -319,7 +320,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         K: StepKey<Output = ()>,
         P: MayPivot,
     {
-        let plan = |_: Told<'_, S>| Ok(Plan::Settled(written(&())?));
+        let plan = |_: Situation<'_, S::Start>| Ok(Plan::Settled(written(&())?));
         self.push(Node::still::<K>(Kind::Mark, plan)).next()
     }
 
@@ -362,7 +363,9 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         K: StepKey<Output = C::Reply>,
         C: ToAggregate,
     {
-        let plan = move |told: Told<'_, S>| Ok(Plan::One(command(&Seen::new(told)?).request()?));
+        let plan = move |told: Situation<'_, S::Start>| {
+            Ok(Plan::One(command(&Seen::new(told)?).request()?))
+        };
         let mut node = Node::still::<K>(kind, plan);
         node.words = Box::new(words::<C::Rejection>);
         self.push(node)
@@ -378,7 +381,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         K: StepKey<Output = Vec<C::Reply>>,
         C: ToAggregate,
     {
-        let plan = move |told: Told<'_, S>| {
+        let plan = move |told: Situation<'_, S::Start>| {
             let commands = commands(&Seen::new(told)?);
             let requests = commands.into_iter().map(C::request);
             Ok(Plan::Many(requests.collect::<Result<_, _>>()?))
@@ -392,7 +395,10 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     /// How the step just written is taken back.
     fn undone(
         mut self,
-        undo: impl Fn(Told<'_, S>, Encoded<'_>) -> Result<Request, String> + Send + Sync + 'static,
+        undo: impl Fn(Situation<'_, S::Start>, Encoded<'_>) -> Result<Request, String>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         if let Some(last) = self.nodes.last_mut() {
             last.undo = Some(Box::new(undo));
@@ -414,7 +420,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         self
     }
 
-    fn push(mut self, mut node: Node<S>) -> Self {
+    fn push(mut self, mut node: Node<S::Start>) -> Self {
         node.after = std::mem::replace(&mut self.tails, vec![self.nodes.len()]);
         self.nodes.push(node);
         self
@@ -431,10 +437,10 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     }
 }
 
-impl<S: StepSaga> Node<S> {
+impl<T> Node<T> {
     fn still<K: StepKey>(
         kind: Kind,
-        plan: impl Fn(Told<'_, S>) -> Result<Plan, String> + Send + Sync + 'static,
+        plan: impl Fn(Situation<'_, T>) -> Result<Plan, String> + Send + Sync + 'static,
     ) -> Self {
         Self {
             id: K::ID,
@@ -462,20 +468,6 @@ impl<S: StepSaga> Node<S> {
 fn joined<O: Serialize + DeserializeOwned>(replies: &[Encoded<'_>]) -> Result<Vec<u8>, String> {
     let replies = replies.iter().map(|reply| read::<O>(*reply));
     written(&replies.collect::<Result<Vec<_>, _>>()?)
-}
-
-pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, String> {
-    decode(CodecId::new(codec), payload).map_err(|error| error.to_string())
-}
-
-/// How what steps give is written: a later release reads it, and it has no schema version.
-pub(super) const GIVEN: PayloadCodec = PayloadCodec::ByName;
-
-pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
-    let bytes = encode(GIVEN, value);
-    bytes
-        .map(|bytes| bytes.to_vec())
-        .map_err(|error| error.to_string())
 }
 
 fn words<R: DeserializeOwned + std::fmt::Display>(rejection: Encoded<'_>) -> String {

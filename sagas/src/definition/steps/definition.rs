@@ -4,29 +4,23 @@ use std::fmt::{self, Debug};
 
 use chronicler_store::Fnv;
 
-use super::given_up::GivenUp;
-use super::node::{Kind, Node, Told};
+use super::node::{Kind, LastWords, Node};
 use super::saga::StepSaga;
 use super::state::StepState;
-use crate::definition::effect::Request;
 
 /// The steps of a saga, in order.
 pub struct Definition<S: StepSaga> {
-    pub(super) nodes: Vec<Node<S>>,
+    pub(super) nodes: Vec<Node<S::Start>>,
     pub(super) fingerprint: u64,
     /// What is sent when everything was undone, and its key.
-    pub(super) last_words: Option<LastWords<S>>,
+    pub(super) last_words: Option<LastWords<S::Start>>,
     twice: Vec<String>,
 }
 
-/// The key of what is sent last, and how it is made.
-pub(super) type LastWords<S> = (&'static str, Box<LastWordsFn<S>>);
-type LastWordsFn<S> = dyn Fn(Told<'_, S>, &GivenUp) -> Result<Request, String> + Send + Sync;
-
 impl<S: StepSaga> Definition<S> {
     pub(super) fn new(
-        nodes: Vec<Node<S>>,
-        last_words: Option<LastWords<S>>,
+        nodes: Vec<Node<S::Start>>,
+        last_words: Option<LastWords<S::Start>>,
         twice: Vec<String>,
     ) -> Self {
         // Over ids and kinds, in order.
@@ -112,7 +106,7 @@ impl<S: StepSaga> Definition<S> {
     }
 
     /// Whether it is a step's turn, begun or not: it is ahead, and everything right before it is behind.
-    pub(super) fn is_next(&self, state: &StepState<S>, node: &Node<S>) -> bool {
+    pub(super) fn is_next(&self, state: &StepState<S::Start>, node: &Node<S::Start>) -> bool {
         let is_behind = |place: &usize| {
             let before = self.nodes.get(*place);
             before.is_none_or(|before| !state.is_ahead(before.id))
@@ -120,7 +114,7 @@ impl<S: StepSaga> Definition<S> {
         state.is_ahead(node.id) && node.after.iter().all(is_behind)
     }
 
-    pub(super) fn node(&self, id: &str) -> Option<&Node<S>> {
+    pub(super) fn node(&self, id: &str) -> Option<&Node<S::Start>> {
         self.nodes.iter().find(|node| node.id == id)
     }
 }

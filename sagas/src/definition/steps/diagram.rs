@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::definition::Definition;
-use super::node::{EffectKey, Kind, Node};
+use super::effect_key::EffectKey;
+use super::node::{Kind, Node};
 use super::saga::StepSaga;
 use super::state::StepState;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
@@ -51,7 +52,7 @@ impl<S: StepSaga> Definition<S> {
 
     /// The same with the path of one instance marked: what is done, under way, refused, undone, stuck. `effects` are
     /// those of its [`SagaView`](crate::SagaView).
-    pub fn to_mermaid_of(&self, state: &StepState<S>, effects: &[EffectView]) -> String {
+    pub fn to_mermaid_of(&self, state: &StepState<S::Start>, effects: &[EffectView]) -> String {
         let mut drawn = self.draw(|node| Some(mark(node, state, effects)));
         drawn.push_str(CLASSES);
         drawn
@@ -63,7 +64,7 @@ impl<S: StepSaga> Definition<S> {
         (0..self.nodes.len()).filter(is_last)
     }
 
-    fn draw(&self, mark: impl Fn(&Node<S>) -> Option<Mark>) -> String {
+    fn draw(&self, mark: impl Fn(&Node<S::Start>) -> Option<Mark>) -> String {
         let mut out = String::from("flowchart TD\n    begin([begin])\n");
         for (place, node) in self.nodes.iter().enumerate() {
             let name = format!("s{place}");
@@ -112,7 +113,7 @@ impl<S: StepSaga> Definition<S> {
     }
 }
 
-fn mark<S: StepSaga>(node: &Node<S>, state: &StepState<S>, effects: &[EffectView]) -> Mark {
+fn mark<T>(node: &Node<T>, state: &StepState<T>, effects: &[EffectView]) -> Mark {
     let of_step = |effect: &&EffectView| EffectKey::read(&effect.spec.key).step == node.id;
     let own: Vec<_> = effects.iter().filter(of_step).collect();
     let any = |is: fn(&EffectView) -> bool| own.iter().any(|effect| is(effect));

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::de::DeserializeOwned;
 
-use super::definition::Definition;
 use super::key::StepKey;
-use super::saga::StepSaga;
+use super::node::Node;
 use super::state::{StepEvent, StepState};
 
 /// An instance that goes over to another definition. What its steps gave is kept under their ids, as far as the
@@ -21,7 +20,7 @@ pub struct Migration {
 }
 
 impl Migration {
-    pub(super) fn of<S: StepSaga>(version: u32, state: &StepState<S>) -> Self {
+    pub(super) fn of<T>(version: u32, state: &StepState<T>) -> Self {
         Self {
             version,
             outputs: state.outputs.written(),
@@ -80,23 +79,21 @@ impl Migration {
         self
     }
 
-    /// What the instance is to remember.
-    pub(super) fn into_event<S: StepSaga>(
+    /// What the instance is to remember, which goes by these steps from here on.
+    pub(super) fn into_event<T>(
         mut self,
-        definition: &Definition<S>,
-    ) -> Result<StepEvent<S::Start>, String> {
+        nodes: &[Node<T>],
+        fingerprint: u64,
+    ) -> Result<StepEvent<T>, String> {
         if let Some(mistake) = self.mistakes.pop() {
             return Err(mistake);
         }
-        self.outputs
-            .retain(|step, _| definition.node(step).is_some());
-        self.skipped.retain(|step| definition.node(step).is_some());
+        let is_known = |step: &str| nodes.iter().any(|node| node.id == step);
+        self.outputs.retain(|step, _| is_known(step));
+        self.skipped.retain(|step| is_known(step));
         let behind = |id: &str| self.outputs.contains_key(id) || self.skipped.contains(id);
-        for node in &definition.nodes {
-            let before = node
-                .after
-                .iter()
-                .filter_map(|place| definition.nodes.get(*place));
+        for node in nodes {
+            let before = node.after.iter().filter_map(|place| nodes.get(*place));
             let missing = before.into_iter().find(|before| !behind(before.id));
             if let Some(missing) = missing.filter(|_| behind(node.id)) {
                 return Err(format!(
@@ -113,8 +110,8 @@ impl Migration {
             }
         }
         Ok(StepEvent::Migrated {
-            fingerprint: definition.fingerprint,
-            steps: definition.steps().map(str::to_owned).collect(),
+            fingerprint,
+            steps: nodes.iter().map(|node| node.id.to_owned()).collect(),
             outputs: self.outputs,
             skipped: self.skipped,
         })

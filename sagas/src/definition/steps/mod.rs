@@ -2,12 +2,16 @@
 //!
 //! [`StepSaga`] is what an application writes, [`Steps`] makes a [`Saga`](crate::Saga) of it. ADR 10 has the reasons.
 
+mod adapter;
 mod advance;
+mod answers;
 mod beginning;
 mod build;
 mod course;
 mod definition;
 mod diagram;
+mod effect_key;
+mod encoding;
 mod given;
 mod given_up;
 mod key;
@@ -21,6 +25,7 @@ mod say;
 mod seen;
 mod state;
 mod target;
+mod waits;
 mod whole;
 
 pub use beginning::Beginning;
@@ -40,9 +45,9 @@ pub use migrate::Migration;
 pub use phase::{
     AfterPivot, BeforePivot, Branched, Compensable, MayPivot, NeverHappens, Phase, Pivoted,
 };
-pub use saga::{Heard, OlderDefinition, Signal, StepSaga, Steps};
+pub use saga::{Heard, OlderDefinition, Signal, StepSaga, Steps, to_child};
 pub use seen::{Attempt, Seen};
 pub use state::{StepEvent, StepState};
 pub use target::{
-    CannotBeRefused, Surely, To, ToAggregate, ToChild, ToService, surely, to, to_child, to_service,
+    CannotBeRefused, Surely, To, ToAggregate, ToChild, ToService, surely, to, to_service,
 };

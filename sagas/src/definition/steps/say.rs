@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::build::{Define, read};
+use super::build::Define;
+use super::encoding::read;
 use super::last::{AStep, Begun, Called, CalledEach, CanBeRefused, CanBeSkipped, Occupies, Sends};
 use super::list::{Latest, Perhaps, Ran, StepList};
 use super::node::Node;
@@ -15,7 +16,7 @@ use super::target::ToService;
 use crate::definition::terms::{Orphan, Terms, Tries};
 
 impl<S: StepSaga, L, P, T> Define<S, L, P, T> {
-    fn say(mut self, say: impl FnOnce(&mut Node<S>)) -> Self {
+    fn say(mut self, say: impl FnOnce(&mut Node<S::Start>)) -> Self {
         if let Some(last) = self.nodes.last_mut() {
             say(last);
         }

@@ -6,9 +6,9 @@ use chronicler_domain::{Tenant, Timestamp};
 
 use super::key::StepKey;
 use super::list::{HasRun, MayHaveRun, StepList};
-use super::node::Told;
+use super::node::Situation;
 use super::saga::StepSaga;
-use crate::definition::saga::SagaContext;
+use crate::definition::input::SagaContext;
 
 /// What a step may know: what the saga began with, and what the steps before it gave.
 pub struct Seen<'a, S: StepSaga, L: StepList> {
@@ -28,7 +28,7 @@ pub enum Attempt<'a, T> {
 }
 
 impl<'a, S: StepSaga, L: StepList> Seen<'a, S, L> {
-    pub(super) fn new(told: Told<'a, S>) -> Result<Self, String> {
+    pub(super) fn new(told: Situation<'a, S::Start>) -> Result<Self, String> {
         let start = told.state.start.as_ref().ok_or("it has not begun")?;
         let start = start.read()?;
         let values = L::read(&told.state.outputs).map_err(|error| error.to_string())?;

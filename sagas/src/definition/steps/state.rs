@@ -9,11 +9,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::beginning::Beginning;
-use super::build::GIVEN;
+use super::effect_key::{EffectKey, Place};
+use super::encoding::GIVEN;
 use super::given::{Lists, Outputs, Replies};
 use super::given_up::{Cause, GivenUp};
-use super::node::{EffectKey, Place};
-use super::saga::StepSaga;
 
 /// What an instance of a step saga remembers. The names and fields are on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,11 +154,11 @@ struct SecondBegun {
     steps: Vec<String>,
 }
 
-/// What an instance of a step saga knows. A copy of it costs little, however much that is: a decision is tried on one.
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct StepState<S: StepSaga> {
-    pub(super) start: Option<Beginning<S::Start>>,
+/// What an instance of a step saga knows that began with a `T`. A copy of it costs little, however much that is: a decision is tried on one.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(bound(serialize = "", deserialize = "T: DeserializeOwned"))]
+pub struct StepState<T> {
+    pub(super) start: Option<Beginning<T>>,
     pub(super) fingerprint: u64,
     pub(super) steps: Arc<[String]>,
     pub(super) outputs: Outputs,
@@ -185,15 +184,15 @@ pub struct StepState<S: StepSaga> {
     pub(super) lists: Lists,
 }
 
-impl<S: StepSaga> StepState<S> {
+impl<T> StepState<T> {
     /// What it began with; `None` before it began, and if this release cannot read it: see
     /// [`beginning`](Self::beginning).
-    pub fn start(&self) -> Option<&S::Start> {
+    pub fn start(&self) -> Option<&T> {
         self.start.as_ref()?.read().ok()
     }
 
     /// What it began with, as it was written; `None` before it began.
-    pub fn beginning(&self) -> Option<&Beginning<S::Start>> {
+    pub fn beginning(&self) -> Option<&Beginning<T>> {
         self.start.as_ref()
     }
 
@@ -221,7 +220,7 @@ impl<S: StepSaga> StepState<S> {
         }
     }
 
-    pub(super) fn apply(&mut self, event: &StepEvent<S::Start>) {
+    pub(super) fn apply(&mut self, event: &StepEvent<T>) {
         match event {
             StepEvent::Begun {
                 start,
@@ -323,7 +322,7 @@ fn first_way(step: &str, item: Option<usize>) -> String {
     key.written()
 }
 
-impl<S: StepSaga> Default for StepState<S> {
+impl<T> Default for StepState<T> {
     fn default() -> Self {
         Self {
             start: None,
@@ -340,27 +339,6 @@ impl<S: StepSaga> Default for StepState<S> {
             given_up: None,
             cancel_refused: None,
             lists: Lists::default(),
-        }
-    }
-}
-
-impl<S: StepSaga> Clone for StepState<S> {
-    fn clone(&self) -> Self {
-        Self {
-            start: self.start.clone(),
-            fingerprint: self.fingerprint,
-            steps: Arc::clone(&self.steps),
-            outputs: self.outputs.clone(),
-            skipped: self.skipped.clone(),
-            spread: self.spread.clone(),
-            entered: self.entered.clone(),
-            again: self.again.clone(),
-            escalated: self.escalated.clone(),
-            probed: self.probed.clone(),
-            signals: self.signals.clone(),
-            given_up: self.given_up.clone(),
-            cancel_refused: self.cancel_refused.clone(),
-            lists: self.lists.clone(),
         }
     }
 }

@@ -8,9 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::phase::NeverHappens;
-use super::saga::{StepSaga, Steps};
 use crate::definition::effect::Request;
-use crate::definition::next::{call, child, request};
+use crate::definition::next::{call, request};
 
 /// A command on its way to an aggregate.
 pub struct To<A: Aggregate> {
@@ -117,12 +116,7 @@ impl ToService {
 
 /// The beginning of another saga.
 #[derive(Debug)]
-pub struct ToChild(Result<Request, String>);
-
-/// An instance of another saga of steps, of this id, that begins with this.
-pub fn to_child<C: StepSaga>(id: impl AsRef<str>, start: &C::Start) -> ToChild {
-    ToChild(child::<Steps<C>>(id.as_ref(), start))
-}
+pub struct ToChild(pub(super) Result<Request, String>);
 
 impl ToChild {
     pub(super) fn request(self) -> Result<Request, String> {

@@ -6,7 +6,7 @@ use super::given_up::GivenUp;
 use super::key::StepKey;
 use super::last::Forked;
 use super::list::{Before, Both, Branch, Nil, StepList};
-use super::node::Told;
+use super::node::Situation;
 use super::phase::{AfterPivot, Phase};
 use super::saga::StepSaga;
 use super::seen::Seen;
@@ -24,7 +24,9 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         K: StepKey<Output = C::Reply>,
         C: ToAggregate,
     {
-        let say = move |told: Told<'_, S>, why: &GivenUp| say(&Seen::new(told)?, why).request();
+        let say = move |told: Situation<'_, S::Start>, why: &GivenUp| {
+            say(&Seen::new(told)?, why).request()
+        };
         if let Some((before, _)) = self.last_words.replace((K::ID, Box::new(say))) {
             let id = K::ID;
             let problem = format!("it has last words twice, {before:?} and {id:?}");

@@ -3,12 +3,13 @@
 use chronicler_domain::Timestamp;
 use chronicler_store::NewEvent;
 
-use super::Step;
+use super::step::Step;
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::definition::input::Input;
 use crate::definition::next::{Action, When};
-use crate::definition::saga::{Input, Saga};
+use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;

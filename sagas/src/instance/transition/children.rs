@@ -2,10 +2,12 @@
 
 use chronicler_domain::Timestamp;
 
-use super::{SagaRefusal, Step};
+use super::refusal::SagaRefusal;
+use super::step::Step;
 use crate::definition::answer::Answer;
 use crate::definition::effect_view::EffectState;
-use crate::definition::saga::{Input, Saga, Said};
+use crate::definition::input::{Input, Said};
+use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::journal::{Entry, Parent, StalledInput};
 use crate::instance::state::Phase;

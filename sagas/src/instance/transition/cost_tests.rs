@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, Context, Decided, Event, GlobalPosition, Never, Tenant};
+use chronicler_domain::{
+    Aggregate, Context, Decided, Event, GlobalPosition, Never, Tenant, Timestamp,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::*;
+use super::command::{Part, SagaCommand};
+use super::step::Step;
+use crate::definition::answer::Answer;
+use crate::definition::input::RoutedEvent;
+use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
+use crate::definition::routes::Delivery;
 use crate::definition::routes::Routes;
-use crate::definition::saga::{Input, SagaContext};
+use crate::definition::saga::Saga;
 use crate::instance::effects::visits;
+use crate::instance::state::InstanceState;
+use crate::instance::status::Ending;
 use crate::step_keys;
 use crate::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 

@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use chronicler_store::codec::{PayloadCodec, encode_event, read_back};
 use chronicler_store::{NewEvent, panic_text};
 
-use super::Step;
+use super::step::Step;
+use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::{Action, Next};
-use crate::definition::saga::{Input, Saga, SagaContext};
+use crate::definition::saga::Saga;
 use crate::instance::journal::OWN_PREFIX;
 use crate::instance::state::Phase;
 

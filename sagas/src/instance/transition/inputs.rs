@@ -2,11 +2,13 @@
 
 use chronicler_domain::{GlobalPosition, Timestamp};
 
-use super::{Part, Step};
+use super::command::Part;
+use super::step::Step;
 use crate::definition::answer::{Answer, Outcome};
 use crate::definition::effect_view::{EffectState, UndoState};
+use crate::definition::input::Input;
 use crate::definition::routes::Delivery;
-use crate::definition::saga::{Input, Saga};
+use crate::definition::saga::Saga;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;

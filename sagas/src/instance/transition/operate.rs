@@ -3,23 +3,18 @@
 use chronicler_domain::Timestamp;
 use chronicler_store::codec::CodecId;
 
-use super::{SagaRefusal, Step};
+use super::command::{Copied, Fork};
+use super::refusal::SagaRefusal;
+use super::step::Step;
 use crate::definition::answer::{Answer, Outcome};
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
-use crate::definition::saga::{Input, Saga, Said};
+use crate::definition::input::{Input, Said};
+use crate::definition::saga::Saga;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
-use crate::instance::verb::{SagaVerb, Settled};
-
-/// A verb, who wants it, and why.
-#[derive(Clone, Debug)]
-pub(crate) struct Wish {
-    pub(crate) verb: SagaVerb,
-    pub(crate) by: String,
-    pub(crate) reason: String,
-}
+use crate::instance::verb::{Order, SagaVerb, Settled};
 
 fn json(payload: &str) -> (u8, Vec<u8>) {
     (CodecId::JSON.number(), payload.as_bytes().to_vec())
@@ -40,7 +35,7 @@ fn as_the_service_takes_it(payload: &str) -> Result<Vec<u8>, SagaRefusal> {
 }
 
 impl<S: Saga> Step<'_, S> {
-    pub(super) fn operate(&mut self, wish: Wish) -> Result<(), SagaRefusal> {
+    pub(super) fn operate(&mut self, wish: Order) -> Result<(), SagaRefusal> {
         if let (SagaVerb::Terminate, Some(Ending::Terminated { .. })) =
             (&wish.verb, &self.state.ended)
         {
@@ -50,7 +45,7 @@ impl<S: Saga> Step<'_, S> {
             return self.forked_to(id.clone(), &wish);
         }
         self.open()?;
-        let Wish { verb, by, reason } = wish.clone();
+        let Order { verb, by, reason } = wish.clone();
         match verb {
             SagaVerb::RetryNow => self.retry_now(&by)?,
             SagaVerb::Cancel => self.cancel(reason, by)?,
@@ -154,7 +149,7 @@ impl<S: Saga> Step<'_, S> {
         }
     }
 
-    fn operated(&mut self, wish: &Wish) {
+    fn operated(&mut self, wish: &Order) {
         self.enter(Entry::Operated {
             verb: wish.verb.name().to_owned(),
             about: wish.verb.about().to_owned(),
@@ -172,7 +167,7 @@ impl<S: Saga> Step<'_, S> {
         })
     }
 
-    fn abandon(&mut self, key: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+    fn abandon(&mut self, key: &str, wish: &Order) -> Result<(), SagaRefusal> {
         if self
             .find(key, |_, undo| *undo == UndoState::Abandoned)
             .is_some()
@@ -192,7 +187,7 @@ impl<S: Saga> Step<'_, S> {
         Ok(())
     }
 
-    fn skip(&mut self, key: &str, output: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+    fn skip(&mut self, key: &str, output: &str, wish: &Order) -> Result<(), SagaRefusal> {
         let latest = self.state.effects.latest(key);
         let latest = latest.and_then(|index| self.state.effect(index));
         if latest.is_some_and(|effect| effect.skipped) {
@@ -245,7 +240,7 @@ impl<S: Saga> Step<'_, S> {
         taken.map_err(|reason| SagaRefusal::NotTaken { what, reason })
     }
 
-    fn edit(&mut self, key: &str, payload: &str, wish: &Wish) -> Result<(), SagaRefusal> {
+    fn edit(&mut self, key: &str, payload: &str, wish: &Order) -> Result<(), SagaRefusal> {
         let waits = |state: &EffectState, undo: &UndoState| {
             matches!(undo, UndoState::Stuck { .. }) || matches!(state, EffectState::Parked { .. })
         };
@@ -289,7 +284,7 @@ impl<S: Saga> Step<'_, S> {
         Ok(())
     }
 
-    fn migrate(&mut self, wish: &Wish) -> Result<(), SagaRefusal> {
+    fn migrate(&mut self, wish: &Order) -> Result<(), SagaRefusal> {
         let is_open = |effect: &EffectView| {
             effect.is_under_way() || matches!(effect.state, EffectState::Parked { .. })
         };
@@ -325,7 +320,7 @@ impl<S: Saga> Step<'_, S> {
     }
 
     /// What it did is another's from here on, and of that one alone.
-    fn forked_to(&mut self, id: String, wish: &Wish) -> Result<(), SagaRefusal> {
+    fn forked_to(&mut self, id: String, wish: &Order) -> Result<(), SagaRefusal> {
         match &self.state.forked_to {
             Some(other) if *other == id => Ok(()),
             Some(_) => Err(SagaRefusal::ForkedBefore),
@@ -356,7 +351,7 @@ impl<S: Saga> Step<'_, S> {
     }
 
     /// Begins it as a copy of another: with its entries and events, the last of them the decision of an effect.
-    pub(super) fn fork(&mut self, fork: super::Fork, wish: &Wish) -> Result<(), SagaRefusal> {
+    pub(super) fn fork(&mut self, fork: Fork, wish: &Order) -> Result<(), SagaRefusal> {
         if self.state.is_started() {
             let is_this = self.state.forked_from.as_ref() == Some(&(fork.from, fork.before));
             return match is_this {
@@ -367,7 +362,7 @@ impl<S: Saga> Step<'_, S> {
         let mut entries = fork.entries.into_iter();
         for copied in entries.by_ref() {
             match copied {
-                super::Copied::Entry(started @ Entry::Started { .. }) => {
+                Copied::Entry(started @ Entry::Started { .. }) => {
                     self.enter(started);
                     self.operated(wish);
                     let (from, before) = (fork.from.clone(), fork.before.clone());
@@ -381,9 +376,9 @@ impl<S: Saga> Step<'_, S> {
         for copied in entries {
             self.copy(match copied {
                 // What was left of its time is left.
-                super::Copied::Entry(Entry::Armed { key, due }) => {
+                Copied::Entry(Entry::Armed { key, due }) => {
                     let due = due.plus(since);
-                    super::Copied::Entry(Entry::Armed { key, due })
+                    Copied::Entry(Entry::Armed { key, due })
                 }
                 other => other,
             });
@@ -393,10 +388,10 @@ impl<S: Saga> Step<'_, S> {
         Ok(())
     }
 
-    fn copy(&mut self, copied: super::Copied) {
+    fn copy(&mut self, copied: Copied) {
         match copied {
-            super::Copied::Entry(entry) => self.enter(entry),
-            super::Copied::Own(event) => {
+            Copied::Entry(entry) => self.enter(entry),
+            Copied::Own(event) => {
                 if let Some(event) = event.0.downcast_ref::<S::Event>()
                     && let Err(reason) = self.record(event)
                 {

@@ -1,8 +1,9 @@
 //! Inputs that wait because the saga's own code failed, and how they are taken up again.
 
-use super::Step;
+use super::step::Step;
 use crate::definition::answer::{Answer, Outcome};
-use crate::definition::saga::{Input, RoutedEvent, Saga, Said};
+use crate::definition::input::{Input, RoutedEvent, Said};
+use crate::definition::saga::Saga;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 

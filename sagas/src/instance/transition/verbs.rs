@@ -2,10 +2,12 @@
 
 use chronicler_domain::Timestamp;
 
-use super::{SagaRefusal, Step};
+use super::refusal::SagaRefusal;
+use super::step::Step;
 use crate::definition::answer::Answer;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
-use crate::definition::saga::{Input, Saga};
+use crate::definition::input::Input;
+use crate::definition::saga::Saga;
 use crate::instance::journal::Entry;
 use crate::instance::state::Phase;
 

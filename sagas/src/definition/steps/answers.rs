@@ -1,0 +1,289 @@
+//! What the answer to an effect of a step means.
+
+use chronicler_store::codec::CodecId;
+
+use super::course::Course;
+use super::effect_key::{EffectKey, Place};
+use super::encoding::{Encoded, GIVEN};
+use super::given::Replies;
+use super::given_up::{Cause, GivenUp};
+use super::node::{Kind, Node, Plan};
+use super::saga::{StepSaga, Steps};
+use super::state::StepEvent;
+use crate::definition::answer::{Answer, Outcome};
+use crate::definition::effect::Request;
+use crate::definition::next::Next;
+
+impl<S: StepSaga> Course<'_, S> {
+    pub(super) fn answered(mut self, outcome: &Outcome) -> Next<Steps<S>> {
+        let EffectKey {
+            step,
+            place,
+            is_probe,
+        } = EffectKey::read(outcome.key());
+        let definition = self.definition;
+        let Some(node) = definition.node(step) else {
+            let reason = format!("an outcome of step {step:?}, which the definition does not have");
+            return self.mistaken(reason);
+        };
+        if place.tried != self.state.place_of(step, place.item).tried {
+            // Of a way that counts as refused already: another is under way.
+            return match outcome.answer() {
+                Answer::Done { .. } if !is_probe => self.undone_late(outcome),
+                _ => self.next,
+            };
+        }
+        if !self.is_ahead(node) {
+            // A probe was quicker, or the call itself.
+            return match outcome.answer() {
+                Answer::Done { .. } if !is_probe => self.undone_late(outcome),
+                _ => self.next,
+            };
+        }
+        match outcome.answer() {
+            Answer::Done { codec, payload } => {
+                if is_probe {
+                    let key = EffectKey {
+                        step,
+                        place,
+                        is_probe: false,
+                    };
+                    self.next = self.next.found_done(key.written());
+                }
+                self.done(node, place, *codec, payload)
+            }
+            Answer::Rejected { codec, payload } => {
+                let again = node.alternative.as_ref().map(|again| {
+                    let rejection = (*codec, payload.as_slice());
+                    again(self.at(place), rejection)
+                });
+                match again {
+                    Some(Ok(true)) if !self.is_past_pivot() => {
+                        return self.alternative(node, place);
+                    }
+                    Some(Err(reason)) => {
+                        return self.mistaken(format!("the alternative of {step:?}: {reason}"));
+                    }
+                    _ => {}
+                }
+                let said = (node.words)((*codec, payload));
+                let reason = match self.state.cancel_refused.take() {
+                    Some(asked) => {
+                        format!("step {step:?} was rejected ({said}), and before that: {asked}")
+                    }
+                    None => format!("step {step:?} was rejected: {said}"),
+                };
+                let rejection = Some((*codec, payload.clone()));
+                self.not_done(node, place, Cause::Rejected, rejection, reason)
+            }
+            Answer::Unknown { reason } => {
+                let course = match is_probe {
+                    true => Box::new(self),
+                    false => match self.probed(node, place) {
+                        Ok(next) => return next,
+                        Err(course) => course,
+                    },
+                };
+                let is_asked = !is_probe && node.probe.is_some();
+                if is_asked {
+                    // The answer to the question decides.
+                    return course.next;
+                }
+                let reason = format!("what became of step {step:?} is unknown: {reason}");
+                course.not_done(node, place, Cause::Unknown, None, reason)
+            }
+        }
+    }
+
+    /// Makes a step that was refused anew, as its alternative.
+    fn alternative(mut self, node: &Node<S::Start>, place: Place) -> Next<Steps<S>> {
+        let place = Place {
+            tried: place.tried + 1,
+            ..place
+        };
+        self.note(StepEvent::Again {
+            step: node.id.to_owned(),
+            item: place.item.and_then(|item| u32::try_from(item).ok()),
+            tried: place.tried,
+        });
+        match self.item(node, place) {
+            Ok((Some(request), _)) => self.again(node, place, request),
+            Ok((None, _)) => self.mistaken(format!("step {:?} has no alternative there", node.id)),
+            Err(reason) => self.mistaken(format!("step {:?}: {reason}", node.id)),
+        }
+    }
+
+    /// What a step sends at this place, if there is such a place, and how many places there are.
+    fn item(
+        &self,
+        node: &Node<S::Start>,
+        place: Place,
+    ) -> Result<(Option<Request>, usize), String> {
+        let of_several = |requests: &[Request], item: usize| {
+            let request = requests.get(item).cloned();
+            Ok((request, requests.len()))
+        };
+        if let Some(item) = place.item
+            && let Some(requests) = self.state.lists.get(node.id, place.tried)
+        {
+            return of_several(&requests, item);
+        }
+        match ((node.plan)(self.at(place))?, place.item) {
+            (Plan::One(request), None) => Ok((Some(request), 1)),
+            (Plan::Many(requests), Some(item)) => {
+                let lists = &self.state.lists;
+                of_several(&lists.keep(node.id, place.tried, requests), item)
+            }
+            _ => Err("it is of another kind now".to_owned()),
+        }
+    }
+
+    /// Sends one more effect of a step that was begun.
+    fn again(mut self, node: &Node<S::Start>, place: Place, request: Request) -> Next<Steps<S>> {
+        match self.sent(node, place, request) {
+            Ok(next) => next,
+            Err(reason) => self.mistaken(format!("step {:?}: {reason}", node.id)),
+        }
+    }
+
+    /// Only says how a step is taken back that was done after compensation had begun, or after it was known otherwise.
+    pub(super) fn undone_late(self, outcome: &Outcome) -> Next<Steps<S>> {
+        let EffectKey { step, place, .. } = EffectKey::read(outcome.key());
+        let Answer::Done { codec, payload } = outcome.answer() else {
+            return self.next;
+        };
+        let Some(node) = self.definition.node(step) else {
+            let reason =
+                format!("step {step:?} is to be taken back, and the definition does not have it");
+            return self.mistaken(reason);
+        };
+        self.undoable(node, place, (*codec, payload)).next
+    }
+
+    /// Says how a step that was done is taken back, now that its output is known; or why that cannot be said, which
+    /// makes the whole decision a mistake. What is registered before the outcome of a call is known stands for an
+    /// unknown one.
+    fn undoable(mut self, node: &Node<S::Start>, place: Place, output: Encoded<'_>) -> Self {
+        let Some(undo) = &node.undo else {
+            return self;
+        };
+        let key = EffectKey {
+            step: node.id,
+            place,
+            is_probe: false,
+        };
+        let undone = undo(self.at(place), output);
+        self.next = match undone {
+            Ok(request) => self.next.undone_later(key.written(), request),
+            Err(reason) => {
+                let reason = format!("the undo of {:?}: {reason}", node.id);
+                self.next.mistaken(S::NAME, reason)
+            }
+        };
+        self
+    }
+
+    fn not_done(
+        self,
+        node: &Node<S::Start>,
+        place: Place,
+        cause: Cause,
+        rejection: Option<(u8, Vec<u8>)>,
+        reason: String,
+    ) -> Next<Steps<S>> {
+        if self.is_past_pivot() {
+            return self.mistaken(format!("after its pivot: {reason}"));
+        }
+        self.unlimited(node).give_up(GivenUp {
+            step: node.id.to_owned(),
+            item: place.item,
+            cause,
+            rejection,
+            reason,
+        })
+    }
+
+    fn done(
+        mut self,
+        node: &Node<S::Start>,
+        place: Place,
+        codec: u8,
+        payload: &[u8],
+    ) -> Next<Steps<S>> {
+        self = self.undoable(node, place, (codec, payload));
+        let step = node.id.to_owned();
+        if let Some(item) = place.item {
+            self.note(StepEvent::Heard {
+                step,
+                item: u32::try_from(item).unwrap_or(u32::MAX),
+                codec,
+                reply: payload.to_vec(),
+            });
+            if node.kind == Kind::Turns {
+                let place = Place {
+                    item: Some(item + 1),
+                    tried: 0,
+                };
+                let count = self.state.spread.get(node.id).map_or(0, Replies::count);
+                match self.item(node, place) {
+                    Ok((Some(request), all)) if all == count => {
+                        return self.again(node, place, request);
+                    }
+                    Ok((None, all)) if all == count => {}
+                    Ok((_, all)) => {
+                        let id = node.id;
+                        return self.mistaken(format!(
+                            "step {id:?} began with {count} commands in turn, and has {all} now"
+                        ));
+                    }
+                    Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
+                }
+            }
+            let replies = self.state.spread.get(node.id).cloned();
+            return match replies.as_ref().and_then(Replies::whole) {
+                Some(replies) => self.joined(node, &replies),
+                None => self.next,
+            };
+        }
+        let was_shown = self.state.escalated.contains(node.id);
+        // Services answer in bincode. What cannot be read is kept as it is: whoever needs it says what is wrong.
+        let by_name = (codec == CodecId::BINCODE.number())
+            .then(|| (node.given)((codec, payload)).ok())
+            .flatten();
+        let (codec, output) = match by_name {
+            Some(output) => (GIVEN.id().number(), output),
+            None => (codec, payload.to_vec()),
+        };
+        self.note(StepEvent::Did {
+            step,
+            codec,
+            output,
+        });
+        self.behind(node, was_shown)
+    }
+
+    /// All commands of a step are answered.
+    fn joined(mut self, node: &Node<S::Start>, replies: &[Encoded<'_>]) -> Next<Steps<S>> {
+        let output = match &node.join {
+            Some(join) => join(replies),
+            None => Err("it has one command only".to_owned()),
+        };
+        match output {
+            Ok(output) => {
+                let was_shown = self.state.escalated.contains(node.id);
+                self.did(node, output);
+                self.behind(node, was_shown)
+            }
+            Err(reason) => self.mistaken(format!("the replies of {:?}: {reason}", node.id)),
+        }
+    }
+
+    /// A step is done: it waits no more, and what is behind it goes on.
+    fn behind(mut self, node: &Node<S::Start>, was_shown: bool) -> Next<Steps<S>> {
+        self = self.unlimited_and(node, was_shown);
+        if node.kind.is_pivot() {
+            self.next = self.next.pivot();
+        }
+        self.go_on()
+    }
+}

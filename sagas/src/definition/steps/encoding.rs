@@ -1,0 +1,22 @@
+//! How what steps give is written and read.
+
+use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A payload and how it is encoded.
+pub(super) type Encoded<'a> = (u8, &'a [u8]);
+
+/// How what steps give is written: a later release reads it, and it has no schema version.
+pub(super) const GIVEN: PayloadCodec = PayloadCodec::ByName;
+
+pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, String> {
+    decode(CodecId::new(codec), payload).map_err(|error| error.to_string())
+}
+
+pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    let bytes = encode(GIVEN, value);
+    bytes
+        .map(|bytes| bytes.to_vec())
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,67 @@
+//! An executor as the host of children: other sagas have it begin its instances, and end them.
+
+use chronicler_runtime::SendOptions;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::definition::saga::Saga;
+use crate::execution::child::{ChildAnswer, ChildHost};
+use crate::execution::executor::{AskError, Executor};
+use crate::instance::id::InstanceId;
+use crate::instance::journal::Parent;
+use crate::instance::state::InstanceState;
+use crate::instance::transition::command::SagaCommand;
+
+impl<S: Saga> Executor<S> {
+    async fn ask_child(
+        &self,
+        child: InstanceId,
+        command: SagaCommand,
+        options: SendOptions,
+    ) -> Result<ChildAnswer, String> {
+        // Who asks has a place among what is under way: waiting for room in the backlog, a saga that begins instances of its
+        // own type would wait for itself.
+        let told = self.ask_or_set_aside(&child, command, options);
+        match told.await {
+            Ok(()) => {}
+            Err(AskError::Refused(refusal)) => {
+                return Ok(ChildAnswer::Refused(refusal.to_string()));
+            }
+            Err(AskError::Failed(error)) => return Err(error.to_string()),
+        }
+        let ended = |state: &InstanceState<S::State>, _: _| state.ended.clone();
+        let found = self.handle.query(&child.tenant, &child.id, ended);
+        match found.await {
+            Ok(found) => Ok(found.state.map_or(ChildAnswer::GoesOn, ChildAnswer::Ended)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl<S: Saga> ChildHost for Executor<S> {
+    fn begin_child(
+        &self,
+        child: InstanceId,
+        parent: Parent,
+        (codec, start): (u8, Vec<u8>),
+        options: SendOptions,
+    ) -> BoxFuture<'_, Result<ChildAnswer, String>> {
+        let command = SagaCommand::Begin {
+            parent,
+            codec,
+            start,
+        };
+        self.ask_child(child, command, options).boxed()
+    }
+
+    fn end_child(
+        &self,
+        child: InstanceId,
+        parent: Parent,
+    ) -> BoxFuture<'_, Result<ChildAnswer, String>> {
+        let reason = format!("{} is being compensated", parent.stream);
+        let command = SagaCommand::EndChild { parent, reason };
+        self.ask_child(child, command, SendOptions::default())
+            .boxed()
+    }
+}

@@ -1,0 +1,28 @@
+//! Which instance of a saga type one is.
+
+use chronicler_domain::{AggregateId, StreamId, Tenant};
+
+/// An instance of a saga type, by its tenant and id.
+#[derive(Clone, Debug)]
+pub(crate) struct InstanceId {
+    pub(crate) tenant: Tenant,
+    pub(crate) id: AggregateId,
+}
+
+impl InstanceId {
+    pub(crate) fn new(tenant: &Tenant, id: &AggregateId) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            id: id.clone(),
+        }
+    }
+
+    /// The instance whose stream this is; `None` if it is no stream of an instance.
+    pub(crate) fn of(stream: &StreamId) -> Option<Self> {
+        let tenant = Tenant::try_from(stream.tenant().to_owned()).ok()?;
+        Some(Self {
+            tenant,
+            id: AggregateId::new(stream.id()).ok()?,
+        })
+    }
+}

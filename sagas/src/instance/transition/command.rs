@@ -1,0 +1,132 @@
+//! What is asked of an instance.
+
+use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
+
+use crate::definition::answer::Answer;
+use crate::definition::input::RoutedEvent;
+use crate::definition::routes::Delivery;
+use crate::instance::journal::{Entry, Parent, StalledInput};
+use crate::instance::status::Ending;
+use crate::instance::verb::Order;
+
+/// What is asked of an instance.
+#[derive(Clone)]
+pub(crate) enum SagaCommand {
+    /// The event at one position of the log, as far as it was routed here.
+    Deliver {
+        position: GlobalPosition,
+        parts: Vec<Part>,
+        /// It could not be routed when it came, and later ones may have been consumed since.
+        is_late: bool,
+    },
+    /// An effect or undo was answered.
+    Answer {
+        effect: u32,
+        is_undo: bool,
+        answer: Answer,
+    },
+    /// What became of several effects and undos, each as one of the commands about it, in one commit.
+    Several(Vec<SagaCommand>),
+    /// An attempt failed for reasons that are not the domain's. Without `next` its budget is spent.
+    Failed {
+        effect: u32,
+        is_undo: bool,
+        attempt: u32,
+        next: Option<Timestamp>,
+        reason: String,
+        /// The commit that decided it, or an earlier one.
+        decided_at: LogSequence,
+    },
+    /// No further attempt at an effect is made by itself: what it was answered cannot be kept.
+    GiveUp {
+        effect: u32,
+        is_undo: bool,
+        reason: String,
+    },
+    /// A timer came due.
+    Fire { key: String, due: Timestamp },
+    /// An operator has something done.
+    Operate(Order),
+    /// An operator has it begin as a copy of another.
+    Fork(Box<Fork>, Order),
+    /// Another saga begins it.
+    Begin {
+        parent: Parent,
+        codec: u8,
+        start: Vec<u8>,
+    },
+    /// The child of an effect was begun.
+    Begun {
+        effect: u32,
+        /// It was told to end.
+        was_to_end: bool,
+        decided_at: LogSequence,
+    },
+    /// The child of an effect has ended.
+    ChildEnded { effect: u32, ending: Ending },
+    /// The saga that began it, or was about to, is being compensated.
+    EndChild { parent: Parent, reason: String },
+    /// The service of an effect takes no requests.
+    Held {
+        effect: u32,
+        is_undo: bool,
+        attempt: u32,
+        reason: String,
+        decided_at: LogSequence,
+    },
+    /// This stalled input, the first, is taken up again, with its events if it is one of the log.
+    Unstall {
+        input: StalledInput,
+        events: Vec<RoutedEvent>,
+    },
+    /// The log refuses for good what is decided on this input: the instance is quarantined at it, in a commit that holds
+    /// nothing but that.
+    SetAside {
+        input: Box<SagaCommand>,
+        reason: String,
+    },
+    /// Somebody says how an effect or undo ended that its target gave no answer to.
+    Settle {
+        key: String,
+        answer: Answer,
+        by: String,
+        reason: String,
+    },
+    /// May an effect or undo be tried again? Asked when its wait is over; `attempt` and `next` say which wait.
+    Attempt {
+        effect: u32,
+        is_undo: bool,
+        attempt: u32,
+        next: Timestamp,
+    },
+    /// What is to be carried out? Asked after a restart.
+    Resume,
+}
+
+/// One of the events that an event of the log is read as: the only one, unless an upcaster split it. Each goes its own way.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Its place among them, counted from 0.
+    pub(crate) place: u32,
+    /// How many there are.
+    pub(crate) of: u32,
+    pub(crate) delivery: Delivery,
+    pub(crate) event: RoutedEvent,
+}
+
+/// What of one instance another begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Fork {
+    pub(crate) from: String,
+    pub(crate) before: String,
+    pub(crate) entries: Vec<Copied>,
+    /// When the last of them was accepted.
+    pub(crate) at: Timestamp,
+}
+
+/// One event of a stream, decoded.
+#[derive(Clone, Debug)]
+pub(crate) enum Copied {
+    Entry(Entry),
+    Own(RoutedEvent),
+}

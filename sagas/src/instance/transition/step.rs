@@ -1,0 +1,284 @@
+//! One step of an instance: an input comes in, entries for its stream come out. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chronicler_domain::Timestamp;
+use chronicler_runtime::Refusal;
+use chronicler_store::codec::{CodecError, PayloadCodec, encode_event};
+use chronicler_store::{NewEvent, panic_text};
+
+use super::command::SagaCommand;
+use super::refusal::SagaRefusal;
+use crate::definition::saga::Saga;
+use crate::instance::journal::Entry;
+use crate::instance::state::InstanceState;
+use crate::instance::status::Ending;
+
+/// What one step adds to the journal, and to the state along the way.
+pub(crate) struct Step<'a, S: Saga> {
+    pub(super) saga: &'a S,
+    pub(super) state: &'a mut InstanceState<S::State>,
+    pub(super) now: Timestamp,
+    pub(super) events: Vec<NewEvent>,
+    pub(super) due: Vec<(u32, bool)>,
+    /// Why the saga is not to decide on the input, but to be quarantined at it.
+    pub(super) set_aside: Option<String>,
+    /// When each timer was due before this, of those that it armed, moved or disarmed.
+    moved: BTreeMap<String, Option<Timestamp>>,
+    /// Timers that were armed for a date, not for a while.
+    pub(super) dated: BTreeSet<String>,
+    /// How many causes lie before the input, if those are too many.
+    pub(crate) too_deep: Option<u16>,
+    /// Why nothing of the step counts.
+    pub(super) refused: Option<SagaRefusal>,
+    /// What could not be encoded; the step then fails as a whole.
+    error: Option<CodecError>,
+}
+
+/// Why an instance is set aside at an input that so many causes lie before.
+pub(crate) fn cycle_of(depth: u16) -> String {
+    format!(
+        "{depth} causes lie before this input: a cycle is assumed and cut; released, it goes on"
+    )
+}
+
+/// What a step came to.
+pub(crate) struct Taken {
+    /// The events of the commit, encoded, in order.
+    pub(crate) events: Vec<NewEvent>,
+    /// Effects (and undos) that became due.
+    pub(crate) due: Vec<(u32, bool)>,
+    /// When each timer was due before, of those that were armed, moved or disarmed.
+    pub(crate) moved: BTreeMap<String, Option<Timestamp>>,
+    /// Timers that were armed for a date, not for a while.
+    pub(crate) dated: BTreeSet<String>,
+}
+
+impl<'a, S: Saga> Step<'a, S> {
+    pub(crate) fn new(saga: &'a S, state: &'a mut InstanceState<S::State>, now: Timestamp) -> Self {
+        Self {
+            saga,
+            state,
+            now,
+            events: Vec::new(),
+            due: Vec::new(),
+            set_aside: None,
+            moved: BTreeMap::new(),
+            dated: BTreeSet::new(),
+            too_deep: None,
+            refused: None,
+            error: None,
+        }
+    }
+
+    /// Takes an input.
+    ///
+    /// # Errors
+    /// Why nothing of it counts; whether the state was changed on the way, the refusal says.
+    pub(crate) fn take(mut self, command: SagaCommand) -> Result<Taken, Refusal<SagaRefusal>> {
+        if let Err(refusal) = self.carry_out(command) {
+            return Err(match self.events.is_empty() {
+                true => Refusal::Rejected(refusal),
+                false => Refusal::Withdrawn(refusal),
+            });
+        }
+        let Self {
+            events,
+            due,
+            moved,
+            dated,
+            refused,
+            error,
+            ..
+        } = self;
+        match (refused, error) {
+            (Some(refusal), _) => Err(Refusal::Withdrawn(refusal)),
+            (_, Some(error)) => Err(Refusal::Failed(error)),
+            (None, None) => Ok(Taken {
+                events,
+                due,
+                moved,
+                dated,
+            }),
+        }
+    }
+
+    fn carry_out(&mut self, command: SagaCommand) -> Result<(), SagaRefusal> {
+        match command {
+            SagaCommand::Deliver {
+                position,
+                parts,
+                is_late,
+            } => self.deliver(position, parts, is_late),
+            SagaCommand::Answer {
+                effect,
+                is_undo,
+                answer,
+            } => self.answer(effect, is_undo, answer),
+            SagaCommand::Several(outcomes) => return self.several(outcomes),
+            SagaCommand::Failed {
+                effect,
+                is_undo,
+                attempt,
+                next,
+                reason,
+                decided_at,
+            } => {
+                self.state.know_decided_at(effect, decided_at);
+                self.failed(effect, is_undo, attempt, next, reason);
+            }
+            SagaCommand::GiveUp {
+                effect,
+                is_undo,
+                reason,
+            } => {
+                if let Some((failed, _)) = self.state.pending(effect, is_undo) {
+                    self.failed(effect, is_undo, failed.saturating_add(1), None, reason);
+                }
+            }
+            SagaCommand::Fire { key, due } => self.fire(key, due),
+            SagaCommand::Operate(wish) => self.operate(wish)?,
+            SagaCommand::Fork(fork, wish) => self.fork(*fork, &wish)?,
+            SagaCommand::Begin {
+                parent,
+                codec,
+                start,
+            } => self.begin(parent, codec, start)?,
+            SagaCommand::ChildEnded { effect, ending } => self.child_ended(effect, &ending),
+            SagaCommand::EndChild { parent, reason } => self.end_child(parent, reason)?,
+            SagaCommand::Begun {
+                effect,
+                was_to_end,
+                decided_at,
+            } => {
+                self.state.know_decided_at(effect, decided_at);
+                self.begun(effect, was_to_end);
+            }
+            SagaCommand::Held {
+                effect,
+                is_undo,
+                attempt,
+                reason,
+                decided_at,
+            } => {
+                self.state.know_decided_at(effect, decided_at);
+                self.held(effect, is_undo, attempt, reason);
+            }
+            SagaCommand::Unstall { input, events } => self.unstall(&input, events),
+            SagaCommand::SetAside { input, reason } => {
+                self.set_aside = Some(reason);
+                return self.carry_out(*input);
+            }
+            SagaCommand::Settle {
+                key,
+                answer,
+                by,
+                reason,
+            } => self.settle(&key, answer, by, reason)?,
+            SagaCommand::Attempt {
+                effect,
+                is_undo,
+                attempt,
+                next,
+            } => {
+                let wanted = self.state.pending(effect, is_undo);
+                if wanted != Some((attempt, next)) || self.state.paused.is_some() {
+                    return Err(SagaRefusal::NotWanted);
+                }
+                // From here on it is under way: a compensation waits for it again, whatever the time of its own input.
+                self.enter(Entry::Retrying {
+                    effect,
+                    is_undo,
+                    attempt,
+                    next: self.now,
+                    reason: "the next attempt begins".to_owned(),
+                });
+                return Ok(());
+            }
+            // A child whose end was told while nobody listened says so again.
+            SagaCommand::Resume => self.ask_children(),
+        }
+        self.move_on();
+        Ok(())
+    }
+
+    /// Takes several outcomes, each as if it had come alone.
+    fn several(&mut self, outcomes: Vec<SagaCommand>) -> Result<(), SagaRefusal> {
+        let (mut taken, mut answers) = (0, Vec::new());
+        for outcome in outcomes {
+            let answered = match &outcome {
+                SagaCommand::Answer {
+                    effect, is_undo, ..
+                } => Some((*effect, *is_undo)),
+                _ => None,
+            };
+            let before = self.events.len();
+            self.carry_out(outcome)?;
+            if self.events.len() > before {
+                taken += 1;
+                answers.extend(answered);
+            }
+        }
+        if taken > 1 {
+            // Those of which not all are answers are taken as they were by whoever replays them.
+            answers.truncate(if answers.len() == taken { taken } else { 0 });
+            let entry = Entry::Outcomes { answers };
+            match encode_event(PayloadCodec::default(), &entry) {
+                Ok(event) => self.events.insert(0, event),
+                Err(error) => self.error = Some(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the instance aside before it takes an input that too many causes lie before. One that has decided how it ends
+    /// takes no more of the cycle anyway.
+    pub(super) fn cut_cycle(&mut self) {
+        if let Some(depth) = self.too_deep
+            && self.state.quarantined.is_none()
+            && self.state.concluded.is_none()
+        {
+            let reason = cycle_of(depth);
+            self.enter(Entry::Quarantined { reason });
+        }
+    }
+
+    /// It is over; who began it is told.
+    pub(super) fn finish(&mut self, ending: Ending) {
+        self.enter(Entry::Ended(ending.clone()));
+        if let Some(parent) = self.state.parent.clone() {
+            self.enter(Entry::Reported { parent, ending });
+        }
+    }
+
+    /// Remembers an event of the saga's own.
+    pub(super) fn record(&mut self, event: &S::Event) -> Result<(), String> {
+        let encoded = encode_event(PayloadCodec::default(), event);
+        self.events
+            .push(encoded.map_err(|error| error.to_string())?);
+        let user = &mut self.state.user;
+        let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(user, event)));
+        evolved.map_err(|panic| format!("evolve panicked: {}", panic_text(panic.as_ref())))
+    }
+
+    pub(super) fn enter(&mut self, entry: Entry) {
+        match encode_event(PayloadCodec::default(), &entry) {
+            Ok(event) => self.events.push(event),
+            Err(error) => self.error = Some(error),
+        }
+        match &entry {
+            Entry::Armed { key, .. } | Entry::Disarmed { key } | Entry::Fired { key } => {
+                let before = self.state.timers.get(key).copied();
+                self.moved.entry(key.clone()).or_insert(before);
+            }
+            Entry::Ended(_) => {
+                for (key, due) in self.state.timers.iter() {
+                    self.moved.entry(key.clone()).or_insert(Some(*due));
+                }
+            }
+            _ => {}
+        }
+        self.state.apply(&entry);
+    }
+}

@@ -1,0 +1,191 @@
+//! The handle of one saga type, whatever it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
+use chronicler_runtime::FollowerHandle;
+use chronicler_store::ReadError;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::definition::effect_view::EffectView;
+use crate::definition::saga::Saga;
+use crate::instance::id::InstanceId;
+use crate::instance::status::SagaStatus;
+use crate::instance::verb::SagaVerb;
+use crate::operation::error::CancelError;
+use crate::operation::handle::SagaHandle;
+use crate::operation::history::HistoryLine;
+
+/// An instance whose own code failed: on an input, or over its journal, so that the runtime could not recover it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedSaga {
+    /// The instance.
+    pub stream: StreamId,
+    /// Why.
+    pub reason: String,
+}
+
+/// The handle of one saga type, whatever it is; by category.
+pub(crate) type AnyHandles = BTreeMap<String, Arc<dyn AnyHandle>>;
+
+pub(crate) trait AnyHandle: Send + Sync {
+    fn follower(&self) -> &FollowerHandle;
+
+    fn quarantined(&self) -> BoxFuture<'_, Result<Vec<QuarantinedSaga>, ReadError>>;
+
+    fn release<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: &'a AggregateId,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<bool, CancelError>>;
+
+    fn operate_on<'a>(
+        &'a self,
+        instance: InstanceId,
+        verb: SagaVerb,
+        by: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<SagaStatus, CancelError>>;
+
+    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, CancelError>>;
+}
+
+/// One instance of any saga type, for people.
+#[derive(Clone, Debug)]
+pub struct SagaShown {
+    /// Where it is.
+    pub status: SagaStatus,
+    /// The version of the definition that it goes by.
+    pub version: Option<u32>,
+    /// Its effects, in the order in which they were decided.
+    pub effects: Vec<EffectView>,
+    /// Its timers and when they are due.
+    pub timers: Vec<(String, Timestamp)>,
+    /// Whether it has passed its pivot.
+    pub pivoted: bool,
+    /// Why a person should look at it.
+    pub escalated: Option<String>,
+    /// The stream of the instance that began it, if it is a child.
+    pub parent: Option<String>,
+    /// Inputs that wait for its release, or until it is resumed.
+    pub stalled: usize,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it last took an input.
+    pub moved_at: Timestamp,
+    /// What remains to be done, for a saga of steps: the ids of the steps ahead.
+    pub remaining: Vec<String>,
+    /// The path of this instance through its definition as a Mermaid diagram, for a saga of steps.
+    pub diagram: Option<String>,
+    /// Everything that happened to it.
+    pub history: Vec<HistoryLine>,
+}
+
+impl<S: Saga> AnyHandle for SagaHandle<S> {
+    fn follower(&self) -> &FollowerHandle {
+        &self.follower
+    }
+
+    fn quarantined(&self) -> BoxFuture<'_, Result<Vec<QuarantinedSaga>, ReadError>> {
+        async move {
+            let category = self.category();
+            let by_runtime = self.executor.runtime.quarantined().into_iter();
+            let by_runtime = by_runtime.filter(|one| one.stream.category() == category.as_str());
+            let mut quarantined: Vec<_> = by_runtime
+                .map(|one| QuarantinedSaga {
+                    stream: one.stream,
+                    reason: one.reason.to_string(),
+                })
+                .collect();
+            let open = self.open().await?;
+            for saga in open.iter().filter(|saga| saga.status == "quarantined") {
+                let (Ok(tenant), Ok(id)) = (
+                    Tenant::try_from(saga.tenant.clone()),
+                    AggregateId::new(&saga.id),
+                ) else {
+                    continue;
+                };
+                let stream = StreamId::new(&tenant, category, &id);
+                if self.executor.runtime.is_quarantined(&stream) {
+                    continue;
+                }
+                let reason = match self.get(&tenant, &id).await {
+                    Ok(view) => match view.status {
+                        SagaStatus::Quarantined { reason, .. } => reason.to_string(),
+                        // Released since.
+                        _ => continue,
+                    },
+                    Err(error) => error.to_string(),
+                };
+                quarantined.push(QuarantinedSaga { stream, reason });
+            }
+            Ok(quarantined)
+        }
+        .boxed()
+    }
+
+    fn release<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: &'a AggregateId,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<bool, CancelError>> {
+        async move {
+            let stream = StreamId::new(tenant, self.category(), id);
+            if self.executor.runtime.is_quarantined(&stream) {
+                SagaHandle::release(self, tenant, id, by).await?;
+                return Ok(true);
+            }
+            let view = self.get(tenant, id).await;
+            let view = view.map_err(CancelError::failed)?;
+            if !matches!(view.status, SagaStatus::Quarantined { .. }) {
+                return Ok(false);
+            }
+            SagaHandle::release(self, tenant, id, by).await?;
+            Ok(true)
+        }
+        .boxed()
+    }
+
+    fn operate_on<'a>(
+        &'a self,
+        instance: InstanceId,
+        verb: SagaVerb,
+        by: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<SagaStatus, CancelError>> {
+        async move {
+            let InstanceId { tenant, id } = instance;
+            self.operate(&tenant, &id, verb, by, reason).await
+        }
+        .boxed()
+    }
+
+    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, CancelError>> {
+        async move {
+            let InstanceId { tenant, id } = instance;
+            let view = self.get(&tenant, &id).await.map_err(CancelError::failed)?;
+            let history = self.history(&tenant, &id).await;
+            let saga = self.executor.handle.entity().saga();
+            Ok(SagaShown {
+                remaining: saga.remaining(&view.state),
+                diagram: saga.diagram(&view.state, &view.effects),
+                status: view.status,
+                version: view.version,
+                effects: view.effects,
+                timers: view.timers,
+                pivoted: view.pivoted,
+                escalated: view.escalated,
+                parent: view.parent,
+                stalled: view.stalled,
+                started_at: view.started_at,
+                moved_at: view.moved_at,
+                history: history.map_err(CancelError::failed)?,
+            })
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,60 @@
+//! Why an instance did not do what a person wants.
+
+use crate::execution::executor::AskError;
+use crate::instance::transition::refusal::SagaRefusal;
+
+/// Why an operator's wish was not granted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct CancelError {
+    reason: String,
+    refused: bool,
+}
+
+impl CancelError {
+    /// Whether it was refused for what the saga is (over, past its pivot) or what it was given (its code cannot take that),
+    /// and not for a fault.
+    pub fn is_refusal(&self) -> bool {
+        self.refused
+    }
+
+    pub(crate) fn refused(reason: String) -> Self {
+        Self {
+            reason,
+            refused: true,
+        }
+    }
+
+    /// The same, for something that had been done by then.
+    pub(crate) fn after(self, what: &str) -> Self {
+        Self {
+            reason: format!("{what}: {}", self.reason),
+            refused: self.refused,
+        }
+    }
+
+    pub(crate) fn failed(error: impl ToString) -> Self {
+        Self {
+            reason: error.to_string(),
+            refused: false,
+        }
+    }
+}
+
+impl From<AskError> for CancelError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => Self {
+                reason: refusal.to_string(),
+                refused: true,
+            },
+            AskError::Failed(error) => Self::failed(error),
+        }
+    }
+}
+
+impl From<SagaRefusal> for CancelError {
+    fn from(refusal: SagaRefusal) -> Self {
+        AskError::Refused(refusal).into()
+    }
+}
