@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use chronicler::prelude::*;
 use chronicler::runtime::{Clock, FiredTimer, RestartPolicy, TimerHandler, WorkerSpec, timer_key};
-use chronicler::sagas::SagaOptions;
+use chronicler::sagas::{OpenStatus, SagaOptions};
 use chronicler::store::{Append, FactKind, SideRecord, SledOptions, SledStore};
 use chronicler_testkit::ManualClock;
 use futures::FutureExt;
@@ -256,7 +256,7 @@ async fn l7_a_stop_ends_behind_a_full_queue_and_what_is_committed_is_taken_up_ag
     loop {
         let open = saga.open().await.unwrap();
         assert_eq!(open.len(), INSTANCES);
-        if open.iter().all(|one| one.status == "running") {
+        if open.iter().all(|one| one.status == OpenStatus::Running) {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{open:?}");

@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::{Answer, CancelError, Ending, SagaHandle, SagaVerb, Scripted};
+use chronicler::sagas::{Answer, Ending, OperateError, SagaHandle, SagaVerb, Scripted};
 use chronicler::store::MemoryStore;
 use chronicler::store::codec::CodecId;
 use chronicler_testkit::{
@@ -290,7 +290,7 @@ async fn request(app: &App) {
     }
 }
 
-async fn say(sagas: &SagaHandle<TripBooking>, id: &str, word: &Word) -> Result<(), CancelError> {
+async fn say(sagas: &SagaHandle<TripBooking>, id: &str, word: &Word) -> Result<(), OperateError> {
     let (name, payload) = (APPROVAL.to_owned(), json(word));
     let verb = SagaVerb::Signal { name, payload };
     let id = AggregateId::new(id).unwrap();
@@ -300,7 +300,7 @@ async fn say(sagas: &SagaHandle<TripBooking>, id: &str, word: &Word) -> Result<(
     said.map(|_| ())
 }
 
-async fn call_off(sagas: &SagaHandle<TripBooking>) -> Result<(), CancelError> {
+async fn call_off(sagas: &SagaHandle<TripBooking>) -> Result<(), OperateError> {
     let id = AggregateId::new("called-off").unwrap();
     sagas.cancel(&Tenant::default(), &id, "rain", "ben").await
 }
@@ -389,7 +389,7 @@ async fn m57_m60_m76_trips_are_booked_approved_denied_forgotten_and_called_off()
     for open in sagas.open().await.unwrap() {
         assert_eq!(open.on, [WAITS_FOR]);
         assert_eq!(open.until, Some(open.since.plus(BOOKING.approved_within)));
-        waiting.push(open.id);
+        waiting.push(open.id().to_owned());
     }
     waiting.sort();
     let expected = ["approved", "called-off", "denied", "forgotten"];

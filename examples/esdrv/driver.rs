@@ -383,7 +383,7 @@ async fn list<S: Saga>(
     };
     let open = handle.open().await?;
     found.extend(open.into_iter().map(
-        |saga| json!({ "saga": S::NAME, "id": saga.id, "status": saga.status.replace(' ', "_") }),
+        |saga| json!({ "saga": S::NAME, "id": saga.id(), "status": saga.status.word().replace(' ', "_") }),
     ));
     Ok(())
 }

@@ -105,7 +105,7 @@ async fn run(Arguments { orders, seed }: &Arguments) -> Done {
     drop(server.down().await?);
     match (problems.first(), left.first()) {
         (Some(problem), _) => Err(problem.as_str().into()),
-        (None, Some(order)) => Err(format!("{} is {}", order.id, order.status).into()),
+        (None, Some(order)) => Err(format!("{} is {}", order.id(), order.status).into()),
         (None, None) => Ok(()),
     }
 }
@@ -124,7 +124,7 @@ async fn waiting(app: &App) -> Done<(usize, u32)> {
     let (sagas, mut spent) = (sagas(app)?, 0);
     let open = sagas.open().await?;
     for order in &open {
-        let id = AggregateId::new(&order.id)?;
+        let id = AggregateId::new(order.id())?;
         for effect in sagas.get(&Tenant::default(), &id).await?.effects {
             if let EffectState::Pending { attempt, .. } = effect.state {
                 spent = spent.max(attempt);

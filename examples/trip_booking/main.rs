@@ -143,10 +143,10 @@ async fn all_ended(app: &App, sagas: &SagaHandle<TripBooking>) -> Done<Vec<Strin
         app.settled().await;
         let open = sagas.open().await?;
         let moves = ["running", "waiting", "retrying", "compensating"];
-        if !open.iter().any(|trip| moves.contains(&trip.status)) {
+        if !open.iter().any(|trip| moves.contains(&trip.status.word())) {
             let left = open.iter();
             return Ok(left
-                .map(|trip| format!("{} is {}", trip.id, trip.status))
+                .map(|trip| format!("{} is {}", trip.id(), trip.status))
                 .collect());
         }
         head.changed().await?;

@@ -1,7 +1,7 @@
 //! The people: who approves trips, and travellers who change their minds.
 
 use chronicler::prelude::*;
-use chronicler::sagas::{CancelError, OpenSaga, SagaHandle, SagaVerb};
+use chronicler::sagas::{OpenSaga, OperateError, SagaHandle, SagaVerb};
 
 use crate::generator::{Mood, mood};
 use crate::saga::{APPROVAL, TripBooking, WAITS_FOR, Word};
@@ -15,9 +15,9 @@ type Failed = Box<dyn std::error::Error>;
 pub(crate) async fn see_to_approvals(sagas: &SagaHandle<TripBooking>) -> Result<(), Failed> {
     let tenant = Tenant::default();
     for trip in sagas.open().await?.iter().filter(|trip| waits(trip)) {
-        let id = AggregateId::new(&trip.id)?;
+        let id = AggregateId::new(trip.id())?;
         let by = MANAGER.to_owned();
-        let said = match mood(&trip.id) {
+        let said = match mood(trip.id()) {
             Mood::Approves => say(sagas, &tenant, &id, &Word::Approved { by }).await?,
             Mood::Denies => say(sagas, &tenant, &id, &Word::Denied { by }).await?,
             Mood::Forgets => continue,
@@ -40,7 +40,7 @@ async fn say(
     tenant: &Tenant,
     id: &AggregateId,
     word: &Word,
-) -> Result<Result<(), CancelError>, serde_json::Error> {
+) -> Result<Result<(), OperateError>, serde_json::Error> {
     let signal = SagaVerb::Signal {
         name: APPROVAL.to_owned(),
         payload: serde_json::to_string(word)?,

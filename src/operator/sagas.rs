@@ -3,8 +3,8 @@
 use chronicler_domain::{StreamId, Timestamp};
 use chronicler_runtime::EffectDispatcher;
 use chronicler_sagas::{
-    CancelError, EffectState, EffectView, HistoryLine, ListedSaga, Request, SagaShown, SagaStatus,
-    SagaVerb, UndoState, list_open,
+    EffectState, EffectView, HistoryLine, OpenSaga, OpenStatus, OperateError, Request, SagaShown,
+    SagaStatus, SagaVerb, UndoState, list_open,
 };
 use chronicler_store::codec::CodecId;
 use chronicler_store::hex;
@@ -35,6 +35,15 @@ pub struct SagaLine {
     /// application was asked.
     #[serde(default = "is_registered")]
     pub registered: bool,
+}
+
+impl SagaLine {
+    /// Whether a person should look at it: it goes no further by itself, was escalated, or nothing defines it.
+    pub fn needs_a_person(&self) -> bool {
+        let status = OpenStatus::of_word(&self.status);
+        let stands = status.is_some_and(OpenStatus::needs_a_person);
+        stands || self.escalated.is_some() || !self.registered
+    }
 }
 
 /// Those of an application that does not say so.
@@ -113,16 +122,16 @@ pub struct SagaDetail {
     pub history: Vec<HappenedLine>,
 }
 
-impl From<ListedSaga> for SagaLine {
-    fn from(saga: ListedSaga) -> Self {
+impl From<OpenSaga> for SagaLine {
+    fn from(saga: OpenSaga) -> Self {
         Self {
             stream: saga.stream.to_string(),
-            status: saga.open.status.to_owned(),
-            version: saga.open.version,
-            since: saga.open.since,
-            waits_for: saga.open.on,
-            until: saga.open.until,
-            escalated: saga.open.escalated,
+            status: saga.status.word().to_owned(),
+            version: saga.version,
+            since: saga.since,
+            waits_for: saga.on,
+            until: saga.until,
+            escalated: saga.escalated,
             registered: true,
         }
     }
@@ -132,7 +141,7 @@ impl From<ListedSaga> for SagaLine {
 pub(super) async fn list(app: &App) -> Result<Value, OperatorError> {
     let listed = list_open(app.store().as_ref()).await.map_err(failed)?;
     let effects = app.runtime().effects();
-    let line = |saga: ListedSaga| SagaLine {
+    let line = |saga: OpenSaga| SagaLine {
         registered: effects.hosts(saga.stream.category()),
         ..saga.into()
     };
@@ -187,7 +196,7 @@ fn not_defined(stream: &StreamId) -> OperatorError {
     ))
 }
 
-fn refused(error: CancelError) -> OperatorError {
+fn refused(error: OperateError) -> OperatorError {
     match error.is_refusal() {
         true => OperatorError::Refused(error.to_string()),
         false => failed(error),

@@ -322,7 +322,9 @@ impl Life {
     async fn has_something_of_everything(&self) {
         let saga = self.app.saga::<Fulfil>().unwrap();
         let open = saga.open().await.unwrap().into_iter();
-        let open: BTreeMap<String, &str> = open.map(|saga| (saga.id, saga.status)).collect();
+        let open: BTreeMap<String, &str> = open
+            .map(|saga| (saga.id().to_owned(), saga.status.word()))
+            .collect();
         let expected = [
             ("busy", "waiting"),
             ("early-waiting", "waiting"),

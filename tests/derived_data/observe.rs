@@ -105,8 +105,8 @@ pub(crate) async fn answers(app: &App, gateway: &Gateway) -> Answers {
     }
     let open = app.saga::<Fulfil>().unwrap().open().await.unwrap();
     for saga in open {
-        let now = (saga.tenant, saga.since, saga.status);
-        note(format!("open saga {}", saga.id), &now);
+        let now = (saga.tenant(), saga.since, saga.status);
+        note(format!("open saga {}", saga.id()), &now);
     }
     note("gateway".to_owned(), &gateway.books());
     all

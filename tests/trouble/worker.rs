@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chronicler::prelude::*;
 use chronicler::runtime::{Clock, RuntimeOptions, SnapshotPolicy};
-use chronicler::sagas::ListedSaga;
+use chronicler::sagas::{OpenSaga, OpenStatus};
 use chronicler::store::journal::{Durability, JournalOptions};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -256,7 +256,7 @@ impl Worker {
             match app.sagas().list().await {
                 Ok(open) if open.is_empty() => break,
                 Ok(open) if began.elapsed() > LATE && open.iter().all(rests) => {
-                    let sagas = open.iter().map(|saga| saga.open.id.clone()).collect();
+                    let sagas = open.iter().map(|saga| saga.id().to_owned()).collect();
                     mouth.say(Said::Late { sagas });
                     break;
                 }
@@ -312,14 +312,14 @@ impl Worker {
         mouth.say(Said::Left {
             quarantined: quarantined.map(|one| format!("{one:?}")).collect(),
             parked,
-            open: open.map(|saga| format!("{:?}", saga.open)).collect(),
+            open: open.map(|saga| format!("{saga:?}")).collect(),
         });
     }
 }
 
 /// Whether a saga waits for its timer, and for nothing else.
-fn rests(saga: &ListedSaga) -> bool {
-    saga.open.status == "waiting" && saga.open.on == ["rest"]
+fn rests(saga: &OpenSaga) -> bool {
+    saga.status == OpenStatus::Waiting && saga.on == ["rest"]
 }
 
 impl Shared {

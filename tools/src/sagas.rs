@@ -8,7 +8,7 @@ use chronicler::operator::{
     AskError, OperatorError, OperatorRequest, OperatorVerb, SagaDetail, SagaLine,
 };
 use chronicler::runtime::{Clock, SystemClock};
-use chronicler::sagas::{ListedSaga, SagaVerb, Settled};
+use chronicler::sagas::{OpenSaga, SagaVerb, Settled};
 use chronicler_domain::{LogSequence, StreamId, Timestamp};
 use chronicler_store::journal::JournalReader;
 use chronicler_store::{FactKind, RecordRef, Start};
@@ -323,7 +323,7 @@ fn lying_in(dir: &Path) -> Result<Vec<SagaLine>, ToolError> {
             {
                 match value {
                     Some(value) => {
-                        let listed = ListedSaga::read(key, value, commit.sequence());
+                        let listed = OpenSaga::read(key, value, commit.sequence());
                         open.insert(key.to_vec(), listed);
                     }
                     None => drop(open.remove(key)),
@@ -352,10 +352,6 @@ fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError>
             .status
             .as_ref()
             .map(|status| status.replace('-', " "));
-        let for_a_person = matches!(
-            saga.status.as_str(),
-            "parked" | "paused" | "compensation stuck" | "quarantined"
-        );
         wanted
             .saga
             .as_ref()
@@ -369,7 +365,7 @@ fn list(wanted: &ListArguments, out: &mut Output<'_>) -> Result<Exit, ToolError>
                 .waits_for
                 .as_ref()
                 .is_none_or(|on| saga.waits_for.contains(on))
-            && (!wanted.attention || for_a_person || saga.escalated.is_some() || !saga.registered)
+            && (!wanted.attention || saga.needs_a_person())
     };
     for saga in sagas.iter().filter(is_wanted) {
         out.item(saga, Line(saga))?;

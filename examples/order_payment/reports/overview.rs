@@ -87,13 +87,13 @@ pub(crate) async fn print_status(shop: &Shop) -> Result<(), Box<dyn Error>> {
     for (name, open) in open {
         let mut counts = BTreeMap::new();
         for saga in &open {
-            *counts.entry(saga.status).or_insert(0) += 1;
+            *counts.entry(saga.status.word()).or_insert(0) += 1;
         }
         for (status, count) in counts {
             row(name, format!("{count:>10}   {status}"));
         }
         for saga in open.iter().filter(|saga| saga.needs_a_person()) {
-            say!("    {}: {} since {}", saga.id, saga.status, saga.since);
+            say!("    {}: {} since {}", saga.id(), saga.status, saga.since);
         }
     }
     say!("\nParked");
@@ -112,7 +112,7 @@ pub(crate) async fn in_trouble(app: &App) -> Result<Vec<String>, Box<dyn Error>>
     ];
     for (name, open) in open {
         let stuck = open.iter().filter(|saga| saga.needs_a_person());
-        found.extend(stuck.map(|saga| format!("{name} {}: {}", saga.id, saga.status)));
+        found.extend(stuck.map(|saga| format!("{name} {}: {}", saga.id(), saga.status)));
     }
     Ok(found)
 }

@@ -1,5 +1,6 @@
 //! What is known of an open saga without waking it: a fact beside its stream.
 
+use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::Timestamp;
@@ -33,16 +34,25 @@ struct FirstOpenFact {
     status: OpenStatus,
 }
 
-/// The status of an open saga, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum OpenStatus {
+/// Where an open saga is, in a word. The order of the variants is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OpenStatus {
+    /// It waits for an event, a signal or a timer.
     Waiting,
+    /// Effects are under way.
     Running,
+    /// An effect failed more often than its budget allows.
     Parked,
+    /// Undos are under way.
     Compensating,
+    /// An undo failed for good.
     CompensationStuck,
+    /// Its own code failed.
     Quarantined,
+    /// Somebody paused it.
     Paused,
+    /// An effect failed, and is tried again.
     Retrying,
 }
 
@@ -76,7 +86,20 @@ impl OpenFact {
 }
 
 impl OpenStatus {
-    pub(crate) fn word(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Retrying,
+        Self::Parked,
+        Self::Paused,
+        Self::Compensating,
+        Self::CompensationStuck,
+        Self::Quarantined,
+    ];
+
+    /// The word or two for it, as [`SagaStatus::word`](crate::SagaStatus::word) has it: `waiting`, `compensation stuck`.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Running => "running",
@@ -87,6 +110,25 @@ impl OpenStatus {
             Self::Paused => "paused",
             Self::Retrying => "retrying",
         }
+    }
+
+    /// The status of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
+    /// Whether an instance goes no further until a person sees to it.
+    pub fn needs_a_person(self) -> bool {
+        match self {
+            Self::Parked | Self::Paused | Self::CompensationStuck | Self::Quarantined => true,
+            Self::Waiting | Self::Running | Self::Retrying | Self::Compensating => false,
+        }
+    }
+}
+
+impl Display for OpenStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

@@ -12,9 +12,10 @@ use futures::future::BoxFuture;
 use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
 use crate::instance::id::InstanceId;
+use crate::instance::open_fact::OpenStatus;
 use crate::instance::status::SagaStatus;
 use crate::instance::verb::SagaVerb;
-use crate::operation::error::CancelError;
+use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
 use crate::operation::history::HistoryLine;
 
@@ -40,7 +41,7 @@ pub(crate) trait AnyHandle: Send + Sync {
         tenant: &'a Tenant,
         id: &'a AggregateId,
         by: &'a str,
-    ) -> BoxFuture<'a, Result<bool, CancelError>>;
+    ) -> BoxFuture<'a, Result<bool, OperateError>>;
 
     fn operate_on<'a>(
         &'a self,
@@ -48,9 +49,9 @@ pub(crate) trait AnyHandle: Send + Sync {
         verb: SagaVerb,
         by: &'a str,
         reason: &'a str,
-    ) -> BoxFuture<'a, Result<SagaStatus, CancelError>>;
+    ) -> BoxFuture<'a, Result<SagaStatus, OperateError>>;
 
-    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, CancelError>>;
+    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, OperateError>>;
 }
 
 /// One instance of any saga type, for people.
@@ -101,10 +102,13 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
                 })
                 .collect();
             let open = self.open().await?;
-            for saga in open.iter().filter(|saga| saga.status == "quarantined") {
+            for saga in open
+                .iter()
+                .filter(|saga| saga.status == OpenStatus::Quarantined)
+            {
                 let (Ok(tenant), Ok(id)) = (
-                    Tenant::try_from(saga.tenant.clone()),
-                    AggregateId::new(&saga.id),
+                    Tenant::try_from(saga.tenant().to_owned()),
+                    AggregateId::new(saga.id()),
                 ) else {
                     continue;
                 };
@@ -132,7 +136,7 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         tenant: &'a Tenant,
         id: &'a AggregateId,
         by: &'a str,
-    ) -> BoxFuture<'a, Result<bool, CancelError>> {
+    ) -> BoxFuture<'a, Result<bool, OperateError>> {
         async move {
             let stream = StreamId::new(tenant, self.category(), id);
             if self.executor.runtime.is_quarantined(&stream) {
@@ -140,7 +144,7 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
                 return Ok(true);
             }
             let view = self.get(tenant, id).await;
-            let view = view.map_err(CancelError::failed)?;
+            let view = view.map_err(OperateError::failed)?;
             if !matches!(view.status, SagaStatus::Quarantined { .. }) {
                 return Ok(false);
             }
@@ -156,7 +160,7 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         verb: SagaVerb,
         by: &'a str,
         reason: &'a str,
-    ) -> BoxFuture<'a, Result<SagaStatus, CancelError>> {
+    ) -> BoxFuture<'a, Result<SagaStatus, OperateError>> {
         async move {
             let InstanceId { tenant, id } = instance;
             self.operate(&tenant, &id, verb, by, reason).await
@@ -164,10 +168,10 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         .boxed()
     }
 
-    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, CancelError>> {
+    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, OperateError>> {
         async move {
             let InstanceId { tenant, id } = instance;
-            let view = self.get(&tenant, &id).await.map_err(CancelError::failed)?;
+            let view = self.get(&tenant, &id).await.map_err(OperateError::failed)?;
             let history = self.history(&tenant, &id).await;
             let saga = self.executor.handle.entity().saga();
             Ok(SagaShown {
@@ -183,7 +187,7 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
                 stalled: view.stalled,
                 started_at: view.started_at,
                 moved_at: view.moved_at,
-                history: history.map_err(CancelError::failed)?,
+                history: history.map_err(OperateError::failed)?,
             })
         }
         .boxed()

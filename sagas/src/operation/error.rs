@@ -3,15 +3,15 @@
 use crate::execution::executor::AskError;
 use crate::instance::transition::refusal::SagaRefusal;
 
-/// Why an operator's wish was not granted.
+/// Why an instance did not do what a person wanted: a verb was refused, or could not be carried out.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
-pub struct CancelError {
+pub struct OperateError {
     reason: String,
     refused: bool,
 }
 
-impl CancelError {
+impl OperateError {
     /// Whether it was refused for what the saga is (over, past its pivot) or what it was given (its code cannot take that),
     /// and not for a fault.
     pub fn is_refusal(&self) -> bool {
@@ -41,7 +41,7 @@ impl CancelError {
     }
 }
 
-impl From<AskError> for CancelError {
+impl From<AskError> for OperateError {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Refused(refusal) => Self {
@@ -53,7 +53,7 @@ impl From<AskError> for CancelError {
     }
 }
 
-impl From<SagaRefusal> for CancelError {
+impl From<SagaRefusal> for OperateError {
     fn from(refusal: SagaRefusal) -> Self {
         AskError::Refused(refusal).into()
     }

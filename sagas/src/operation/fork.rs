@@ -13,7 +13,7 @@ use crate::instance::effects::Effects;
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::{Copied, Fork};
-use crate::operation::error::CancelError;
+use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
 
 impl<S: Saga> SagaHandle<S> {
@@ -23,7 +23,7 @@ impl<S: Saga> SagaHandle<S> {
         tenant: &Tenant,
         id: &AggregateId,
         before: String,
-    ) -> Result<Fork, CancelError> {
+    ) -> Result<Fork, OperateError> {
         let stream = StreamId::new(tenant, self.category(), id);
         let from = stream.key().to_owned();
         let query = StreamQuery::new(stream);
@@ -36,12 +36,12 @@ impl<S: Saga> SagaHandle<S> {
         let mut until = None;
         let mut at = Timestamp::EPOCH;
         while let Some(batch) = commits.next().await {
-            for commit in batch.map_err(CancelError::failed)? {
+            for commit in batch.map_err(OperateError::failed)? {
                 let mut decides = false;
                 let is_copied = until.is_none();
                 for event in commit.events() {
                     if event.event_type().starts_with(OWN_PREFIX) {
-                        for entry in entries_of.decode(&event).map_err(CancelError::failed)? {
+                        for entry in entries_of.decode(&event).map_err(OperateError::failed)? {
                             decides |= matches!(&entry, Entry::Decided(spec) if spec.key == before);
                             state.apply(&entry);
                             if is_copied {
@@ -49,7 +49,7 @@ impl<S: Saga> SagaHandle<S> {
                             }
                         }
                     } else if is_copied {
-                        let own = own_of.decode(&event).map_err(CancelError::failed)?;
+                        let own = own_of.decode(&event).map_err(OperateError::failed)?;
                         let own = own.into_iter();
                         entries.extend(own.map(|event| Copied::Own(RoutedEvent::new(event))));
                     }
@@ -63,7 +63,7 @@ impl<S: Saga> SagaHandle<S> {
             }
         }
         let Some(copied) = until else {
-            return Err(CancelError::refused(format!(
+            return Err(OperateError::refused(format!(
                 "it decided no effect of the key {before:?}"
             )));
         };
@@ -71,24 +71,24 @@ impl<S: Saga> SagaHandle<S> {
             let key = &then.spec.key;
             let was_done = matches!(then.state, EffectState::Done | EffectState::Unknown);
             if was_done && now.undo != UndoState::Idle {
-                return Err(CancelError::refused(format!(
+                return Err(OperateError::refused(format!(
                     "effect {key:?} was undone, or is to be: fork before that one, or begin anew"
                 )));
             }
             let is_answered = matches!(now.state, EffectState::Done | EffectState::Unknown);
             if !was_done && is_answered && *key != before && now.undo == UndoState::Idle {
-                return Err(CancelError::refused(format!(
+                return Err(OperateError::refused(format!(
                     "effect {key:?} was under way beside it, and was done: it would be done twice. Fork before that one, or begin anew"
                 )));
             }
             if !was_done && matches!(then.spec.request, Request::Start { .. }) {
-                return Err(CancelError::refused(format!(
+                return Err(OperateError::refused(format!(
                     "effect {key:?} began a child, which cannot be begun twice: fork before that one, or begin anew"
                 )));
             }
         }
         if state.ended.is_none() {
-            return Err(CancelError::refused(
+            return Err(OperateError::refused(
                 "it has not ended: what it still does would be done twice".to_owned(),
             ));
         }

@@ -21,7 +21,7 @@ use crate::instance::transition::command::SagaCommand;
 use crate::instance::transition::refusal::SagaRefusal;
 use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
-use crate::operation::error::CancelError;
+use crate::operation::error::OperateError;
 use crate::operation::history::HistoryLine;
 use crate::operation::open::{OpenSaga, list_open};
 
@@ -162,7 +162,7 @@ impl<S: Saga> SagaHandle<S> {
         let own = listed
             .into_iter()
             .filter(|saga| saga.stream.category() == category);
-        Ok(own.map(|saga| saga.open).collect())
+        Ok(own.collect())
     }
 
     /// How many instances are awake, each with an actor of its own. One that only waits sleeps, when more of its type are
@@ -216,10 +216,10 @@ impl<S: Saga> SagaHandle<S> {
         verb: SagaVerb,
         by: &str,
         reason: &str,
-    ) -> Result<SagaStatus, CancelError> {
+    ) -> Result<SagaStatus, OperateError> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         if let SagaVerb::Fork { before, id: other } = &verb {
-            let other = AggregateId::new(other).map_err(CancelError::failed)?;
+            let other = AggregateId::new(other).map_err(OperateError::failed)?;
             let (before, verb) = (before.clone(), verb.clone());
             let fork = self.fork_of(tenant, id, before).await?;
             let own = (fork.from.clone(), fork.before.clone());
@@ -259,7 +259,7 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         reason: &str,
         by: &str,
-    ) -> Result<(), CancelError> {
+    ) -> Result<(), OperateError> {
         self.operate(tenant, id, SagaVerb::Cancel, by, reason)
             .await
             .map(|_| ())
@@ -275,7 +275,7 @@ impl<S: Saga> SagaHandle<S> {
         tenant: &Tenant,
         id: &AggregateId,
         by: &str,
-    ) -> Result<(), CancelError> {
+    ) -> Result<(), OperateError> {
         let retried = self.operate(tenant, id, SagaVerb::RetryNow, by, "");
         retried.await.map(|_| ())
     }
@@ -294,7 +294,7 @@ impl<S: Saga> SagaHandle<S> {
         answer: Answer,
         by: &str,
         reason: &str,
-    ) -> Result<(), CancelError> {
+    ) -> Result<(), OperateError> {
         let (key, by, reason) = (key.to_owned(), by.to_owned(), reason.to_owned());
         let command = SagaCommand::Settle {
             key,
@@ -315,10 +315,10 @@ impl<S: Saga> SagaHandle<S> {
         tenant: &Tenant,
         id: &AggregateId,
         by: &str,
-    ) -> Result<SagaStatus, CancelError> {
+    ) -> Result<SagaStatus, OperateError> {
         let stream = self.stream(tenant, id);
         let released = self.executor.runtime.release(&stream).await;
-        let released = released.map_err(CancelError::failed)?;
+        let released = released.map_err(OperateError::failed)?;
         if released {
             // Known to be under way by the time that this is answered.
             let instance = InstanceId::new(tenant, id);
@@ -345,10 +345,10 @@ impl<S: Saga> SagaHandle<S> {
 
     /// Takes up the inputs that wait, in order, as long as nothing keeps it from that, and says where it then is. What was
     /// asked for is journaled by then.
-    async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, CancelError> {
+    async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, OperateError> {
         let instance = InstanceId::new(tenant, id);
         self.executor.take_up(&instance, PERSON_ATTEMPTS).await.map_err(|error| {
-            CancelError::from(error).after(
+            OperateError::from(error).after(
                 "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`",
             )
         })
@@ -359,7 +359,7 @@ impl<S: Saga> SagaHandle<S> {
         tenant: &Tenant,
         id: &AggregateId,
         command: SagaCommand,
-    ) -> Result<(), CancelError> {
+    ) -> Result<(), OperateError> {
         let instance = InstanceId::new(tenant, id);
         self.executor.tell_for_a_person(&instance, command).await?;
         Ok(())

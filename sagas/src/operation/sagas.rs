@@ -15,9 +15,9 @@ use crate::instance::id::InstanceId;
 use crate::instance::status::SagaStatus;
 use crate::instance::verb::SagaVerb;
 use crate::operation::any::{AnyHandle, AnyHandles, QuarantinedSaga, SagaShown};
-use crate::operation::error::CancelError;
+use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
-use crate::operation::open::{ListedSaga, list_open};
+use crate::operation::open::{OpenSaga, list_open};
 use crate::operation::undefined;
 
 /// The running sagas of an application.
@@ -127,7 +127,7 @@ impl Sagas {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn list(&self) -> Result<Vec<ListedSaga>, ReadError> {
+    pub async fn list(&self) -> Result<Vec<OpenSaga>, ReadError> {
         let Some(runtime) = &self.runtime else {
             return Ok(Vec::new());
         };
@@ -148,7 +148,7 @@ impl Sagas {
         verb: SagaVerb,
         by: &str,
         reason: &str,
-    ) -> Result<Option<SagaStatus>, CancelError> {
+    ) -> Result<Option<SagaStatus>, OperateError> {
         match self.find(stream) {
             Some((handle, instance)) => handle
                 .operate_on(instance, verb, by, reason)
@@ -168,7 +168,7 @@ impl Sagas {
     ///
     /// # Errors
     /// When the store cannot be read, or the instance cannot be recovered.
-    pub async fn show(&self, stream: &StreamId) -> Result<Option<SagaShown>, CancelError> {
+    pub async fn show(&self, stream: &StreamId) -> Result<Option<SagaShown>, OperateError> {
         match self.find(stream) {
             Some((handle, instance)) => handle.show(instance).await.map(Some),
             None => match &self.runtime {
@@ -190,16 +190,16 @@ impl Sagas {
     ///
     /// # Errors
     /// When the store or the instance fails.
-    pub async fn release(&self, stream: &StreamId, by: &str) -> Result<Option<bool>, CancelError> {
+    pub async fn release(&self, stream: &StreamId, by: &str) -> Result<Option<bool>, OperateError> {
         let Some(handle) = self.any.get(stream.category()) else {
             return Ok(None);
         };
         let tenant = Tenant::try_from(stream.tenant().to_owned());
         let (tenant, id) = (
-            tenant.map_err(CancelError::failed)?,
+            tenant.map_err(OperateError::failed)?,
             AggregateId::new(stream.id()),
         );
-        let id = id.map_err(CancelError::failed)?;
+        let id = id.map_err(OperateError::failed)?;
         handle.release(&tenant, &id, by).await.map(Some)
     }
 }

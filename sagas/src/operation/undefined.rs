@@ -21,7 +21,7 @@ use crate::instance::transition::command::SagaCommand;
 use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
 use crate::operation::any::SagaShown;
-use crate::operation::error::CancelError;
+use crate::operation::error::OperateError;
 
 /// A saga of which nothing is known but what the executor writes.
 pub(crate) struct Undefined;
@@ -65,13 +65,13 @@ struct Found {
     expected: Expected,
 }
 
-async fn find(runtime: &Runtime, stream: &StreamId) -> Result<Found, CancelError> {
-    let category = Category::new(stream.category()).map_err(CancelError::failed)?;
+async fn find(runtime: &Runtime, stream: &StreamId) -> Result<Found, OperateError> {
+    let category = Category::new(stream.category()).map_err(OperateError::failed)?;
     let entity = SagaEntity::without_events(Undefined, category);
     let mut state = entity.initial(stream);
     // The head first: what is written after it is read as well, and then refuses the append.
     let head = runtime.store().stream_head(stream).await;
-    let expected = match head.map_err(CancelError::failed)? {
+    let expected = match head.map_err(OperateError::failed)? {
         Some(head) => Expected::Decided {
             version: head.version,
             commit_id: Some(head.commit_id),
@@ -82,11 +82,11 @@ async fn find(runtime: &Runtime, stream: &StreamId) -> Result<Found, CancelError
         .store()
         .read_stream(StreamQuery::new(stream.clone()));
     while let Some(batch) = batches.next().await {
-        for commit in batch.map_err(CancelError::failed)? {
+        for commit in batch.map_err(OperateError::failed)? {
             for part in commit.parts() {
                 if part.stream_key() == stream.key() {
                     let folded = entity.fold(&mut state, &commit, &part);
-                    folded.map_err(CancelError::failed)?;
+                    folded.map_err(OperateError::failed)?;
                 }
             }
         }
@@ -104,7 +104,7 @@ pub(crate) fn is_of_a_saga(stream: &StreamId) -> bool {
 }
 
 /// Shows an instance as far as that takes none of its code.
-pub(crate) async fn show(runtime: &Runtime, stream: &StreamId) -> Result<SagaShown, CancelError> {
+pub(crate) async fn show(runtime: &Runtime, stream: &StreamId) -> Result<SagaShown, OperateError> {
     let Found { state, .. } = find(runtime, stream).await?;
     Ok(SagaShown {
         status: state.status_with(Vec::new),
@@ -134,7 +134,7 @@ pub(crate) async fn operate(
     verb: SagaVerb,
     by: &str,
     reason: &str,
-) -> Result<Option<SagaStatus>, CancelError> {
+) -> Result<Option<SagaStatus>, OperateError> {
     if !needs_no_code(&verb) {
         return Ok(None);
     }
@@ -149,13 +149,13 @@ pub(crate) async fn operate(
     let decided = entity.decide(&mut state, command, &Context::new(now, id));
     let draft = decided.map_err(|refusal| match refusal {
         Refusal::Rejected(refusal) | Refusal::Withdrawn(refusal) => refusal.into(),
-        Refusal::Failed(error) => CancelError::failed(error),
+        Refusal::Failed(error) => OperateError::failed(error),
     })?;
     if !draft.events.is_empty() {
         let mut append = Append::new(id, now).stream(stream.clone(), expected, draft.events);
         append.records = draft.records;
         let appended = runtime.store().append(append).await;
-        appended.map_err(CancelError::failed)?;
+        appended.map_err(OperateError::failed)?;
     }
     Ok(Some(state.status_with(Vec::new)))
 }

@@ -2,7 +2,8 @@
 
 use chronicler_domain::{AggregateId, Event, Tenant};
 use chronicler_sagas::{
-    Ending, Input, Next, OpenSaga, Route, Routes, Saga, SagaContext, SagaStatus, SagaVerb, replay,
+    Ending, Input, Next, OpenSaga, OpenStatus, Route, Routes, Saga, SagaContext, SagaStatus,
+    SagaVerb, replay,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,8 +89,8 @@ impl Saga for Nest {
 async fn cut<S: Saga>(f: &Fixture) -> (usize, Vec<AggregateId>) {
     f.sagas.settled().await;
     let all = f.sagas.saga::<S>().unwrap().open().await.unwrap();
-    let is_cut = |saga: &&OpenSaga| saga.status == "quarantined";
-    let ids = all.iter().filter(is_cut).map(|saga| id(&saga.id));
+    let is_cut = |saga: &&OpenSaga| saga.status == OpenStatus::Quarantined;
+    let ids = all.iter().filter(is_cut).map(|saga| id(saga.id()));
     (all.len(), ids.collect())
 }
 

@@ -139,7 +139,7 @@ async fn m91_a_command_whose_aggregate_is_no_longer_registered_is_parked_and_goe
     assert!(reason.contains("\"stock\" is registered"), "{reason}");
     let open = handle::<Fulfil>(&f).open().await.unwrap();
     assert_eq!(
-        (open.len(), open[0].status),
+        (open.len(), open[0].status.word()),
         (1, "parked"),
         "seen by an operator"
     );

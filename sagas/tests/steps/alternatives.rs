@@ -160,7 +160,7 @@ async fn m36_a_step_that_takes_too_long_is_shown_to_a_person_and_goes_on() {
     assert!(escalated.contains("\"signed\""), "{escalated}");
     let open = world.handle().open().await.unwrap();
     assert_eq!(open[0].escalated, Some(escalated));
-    assert_eq!((open[0].status, &open[0].on), ("waiting", &on));
+    assert_eq!((open[0].status.word(), &open[0].on), ("waiting", &on));
     sign(&world).await;
     assert_eq!(world.ended("s").await, Ending::Completed);
     assert_eq!(world.view("s").await.escalated, None);

@@ -390,8 +390,8 @@ async fn the_whole_of_an_instance_is_shown_with_what_remains() {
     world.begin("s").await;
     let listed = world.sagas.list().await.unwrap();
     assert_eq!(listed.len(), 1);
-    assert_eq!(listed[0].open.status, "waiting");
-    assert_eq!(listed[0].open.on, ["approved"]);
+    assert_eq!(listed[0].status.word(), "waiting");
+    assert_eq!(listed[0].on, ["approved"]);
     let shown = world.sagas.show(&listed[0].stream).await.unwrap().unwrap();
     assert_eq!(shown.remaining, ["approved", "ship"]);
     assert!(shown.diagram.unwrap().contains("class s1 done"));
