@@ -243,7 +243,9 @@ fn m76_a_trip_that_was_approved_cannot_be_cancelled_any_more() {
         trip.answer(&booked, answer).unwrap();
     }
     assert_eq!(*trip.state(), Progress::Confirmed);
-    let refused = trip.operate(SagaVerb::Cancel, "ann", "rain").unwrap_err();
+    let refused = trip
+        .operate(SagaVerb::Cancel.by("ann", "rain"))
+        .unwrap_err();
     assert!(refused.contains("only goes forward"), "{refused}");
 }
 
@@ -295,7 +297,7 @@ async fn say(sagas: &SagaHandle<TripBooking>, id: &str, word: &Word) -> Result<(
     let verb = SagaVerb::Signal { name, payload };
     let id = AggregateId::new(id).unwrap();
     let said = sagas
-        .operate(&Tenant::default(), &id, verb, "ann", "")
+        .operate(&Tenant::default(), &id, verb.by("ann", ""))
         .await;
     said.map(|_| ())
 }

@@ -45,7 +45,7 @@ async fn say(
         name: APPROVAL.to_owned(),
         payload: serde_json::to_string(word)?,
     };
-    let said = sagas.operate(tenant, id, signal, MANAGER, "").await;
+    let said = sagas.operate(tenant, id, signal.by(MANAGER, "")).await;
     Ok(said.map(|_| ()))
 }
 

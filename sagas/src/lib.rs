@@ -27,7 +27,7 @@ pub use instance::open_fact::OpenStatus;
 pub use instance::scripted::{Scripted, Wanted};
 pub use instance::state::InstanceState;
 pub use instance::status::{Ending, SagaStatus};
-pub use instance::verb::{SagaVerb, Settled};
+pub use instance::verb::{Order, SagaVerb, Settled};
 pub use operation::any::{QuarantinedSaga, SagaShown};
 pub use operation::error::OperateError;
 pub use operation::handle::{SagaHandle, SagaView};

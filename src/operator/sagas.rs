@@ -174,7 +174,7 @@ pub(super) async fn change(
         SagaVerb::Fork { id, .. } => Some(id.clone()),
         _ => None,
     };
-    let done = app.sagas().operate(stream, verb, by, why).await;
+    let done = app.sagas().operate(stream, verb.by(by, why)).await;
     let status = done.map_err(refused)?;
     let status = status.ok_or_else(|| not_defined(stream))?;
     let status = match &status {

@@ -248,7 +248,7 @@ impl<S: Saga> Script<S> {
     /// When it is refused.
     #[track_caller]
     pub fn operate(self, verb: SagaVerb) -> Self {
-        self.then(|instance| instance.operate(verb, "the script", "it says so"))
+        self.then(|instance| instance.operate(verb.by("the script", "it says so")))
     }
 
     /// An operator wants something done, and is refused in these words, among others. Nothing changes.
@@ -258,7 +258,7 @@ impl<S: Saga> Script<S> {
     #[track_caller]
     pub fn expect_refused(mut self, verb: SagaVerb, words: &str) -> Self {
         let name = verb.name();
-        match self.instance.operate(verb, "the script", "it says so") {
+        match self.instance.operate(verb.by("the script", "it says so")) {
             Ok(()) => panic!("{}: {name} was not refused", S::NAME),
             Err(reason) => assert!(
                 reason.contains(words),

@@ -20,7 +20,6 @@ use crate::instance::status::SagaStatus;
 use crate::instance::transition::command::{Part, SagaCommand};
 use crate::instance::transition::step::Step;
 use crate::instance::verb::Order;
-use crate::instance::verb::SagaVerb;
 
 /// The wait before an attempt whose answer was lost is made again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -120,13 +119,12 @@ impl<S: Saga> Scripted<S> {
         ))
     }
 
-    /// Has an operator's verb carried out.
+    /// Has carried out what an operator wants.
     ///
     /// # Errors
     /// Why it is refused, or as [`event`](Self::event).
-    pub fn operate(&mut self, verb: SagaVerb, by: &str, reason: &str) -> Result<(), String> {
-        let (by, reason) = (by.to_owned(), reason.to_owned());
-        self.take(SagaCommand::Operate(Order { verb, by, reason }))
+    pub fn operate(&mut self, order: Order) -> Result<(), String> {
+        self.take(SagaCommand::Operate(order))
     }
 
     /// What is to be done now, in the order in which it was decided.

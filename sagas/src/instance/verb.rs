@@ -78,12 +78,17 @@ pub enum SagaVerb {
     },
 }
 
-/// A verb, who wants it, and why.
-#[derive(Clone, Debug)]
-pub(crate) struct Order {
-    pub(crate) verb: SagaVerb,
-    pub(crate) by: String,
-    pub(crate) reason: String,
+/// What a person wants done with an instance: the verb, who wants it, and why, all of which is journaled. Made by
+/// [`SagaVerb::by`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Order {
+    /// What is to be done.
+    pub verb: SagaVerb,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub why: String,
 }
 
 /// How an effect ended, as a person found it out. Payloads are JSON.
@@ -99,6 +104,15 @@ pub enum Settled {
 }
 
 impl SagaVerb {
+    /// This, wanted by this person, for this reason.
+    pub fn by(self, who: impl Into<String>, why: impl Into<String>) -> Order {
+        Order {
+            verb: self,
+            by: who.into(),
+            why: why.into(),
+        }
+    }
+
     /// Its name, as it is journaled.
     pub fn name(&self) -> &'static str {
         match self {

@@ -14,7 +14,7 @@ use crate::definition::saga::Saga;
 use crate::instance::id::InstanceId;
 use crate::instance::open_fact::OpenStatus;
 use crate::instance::status::SagaStatus;
-use crate::instance::verb::SagaVerb;
+use crate::instance::verb::Order;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
 use crate::operation::history::HistoryLine;
@@ -43,13 +43,11 @@ pub(crate) trait AnyHandle: Send + Sync {
         by: &'a str,
     ) -> BoxFuture<'a, Result<bool, OperateError>>;
 
-    fn operate_on<'a>(
-        &'a self,
+    fn operate_on(
+        &self,
         instance: InstanceId,
-        verb: SagaVerb,
-        by: &'a str,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<SagaStatus, OperateError>>;
+        order: Order,
+    ) -> BoxFuture<'_, Result<SagaStatus, OperateError>>;
 
     fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, OperateError>>;
 }
@@ -154,16 +152,14 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         .boxed()
     }
 
-    fn operate_on<'a>(
-        &'a self,
+    fn operate_on(
+        &self,
         instance: InstanceId,
-        verb: SagaVerb,
-        by: &'a str,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<SagaStatus, OperateError>> {
+        order: Order,
+    ) -> BoxFuture<'_, Result<SagaStatus, OperateError>> {
         async move {
             let InstanceId { tenant, id } = instance;
-            self.operate(&tenant, &id, verb, by, reason).await
+            self.operate(&tenant, &id, order).await
         }
         .boxed()
     }

@@ -17,7 +17,7 @@ use crate::instance::journal::{ENDED, Entry};
 use crate::instance::open_fact::waits_for;
 use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
-use crate::instance::transition::command::SagaCommand;
+use crate::instance::transition::command::{Fork, SagaCommand};
 use crate::instance::transition::refusal::SagaRefusal;
 use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
@@ -204,7 +204,7 @@ impl<S: Saga> SagaHandle<S> {
         Ok(history)
     }
 
-    /// Has an operator's verb carried out on an instance, and says where it then is. Journaled with who and why; asked
+    /// Has carried out on an instance what an operator wants, and says where it then is. Journaled with who and why; asked
     /// again, it changes nothing more.
     ///
     /// # Errors
@@ -213,40 +213,42 @@ impl<S: Saga> SagaHandle<S> {
         &self,
         tenant: &Tenant,
         id: &AggregateId,
-        verb: SagaVerb,
-        by: &str,
-        reason: &str,
+        order: Order,
     ) -> Result<SagaStatus, OperateError> {
-        let (by, reason) = (by.to_owned(), reason.to_owned());
-        if let SagaVerb::Fork { before, id: other } = &verb {
+        if let SagaVerb::Fork { before, id: other } = &order.verb {
             let other = AggregateId::new(other).map_err(OperateError::failed)?;
-            let (before, verb) = (before.clone(), verb.clone());
-            let fork = self.fork_of(tenant, id, before).await?;
-            let own = (fork.from.clone(), fork.before.clone());
-            let new = InstanceId::new(tenant, &other);
-            let is_another = self
-                .executor
-                .look_at_most(&new, PERSON_ATTEMPTS, move |state, _| {
-                    state.is_started() && state.forked_from.as_ref() != Some(&own)
-                });
-            if is_another.await? {
-                // Before it is written down that the one goes on as the other.
-                return Err(SagaRefusal::StartedBefore.into());
-            }
-            let taken = Order {
-                verb: verb.clone(),
-                by: by.clone(),
-                reason: reason.clone(),
-            };
-            let taken = SagaCommand::Operate(taken);
-            self.tell(tenant, id, taken).await?;
-            let command = SagaCommand::Fork(Box::new(fork), Order { verb, by, reason });
-            self.tell(tenant, &other, command).await?;
-            return self.take_up(tenant, &other).await;
+            let fork = self.fork_of(tenant, id, before.clone()).await?;
+            return self.go_on_as(tenant, id, &other, fork, order).await;
         }
-        let command = SagaCommand::Operate(Order { verb, by, reason });
-        self.tell(tenant, id, command).await?;
+        self.tell(tenant, id, SagaCommand::Operate(order)).await?;
         self.take_up(tenant, id).await
+    }
+
+    /// Has another instance go on with what this one did.
+    async fn go_on_as(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        other: &AggregateId,
+        fork: Fork,
+        order: Order,
+    ) -> Result<SagaStatus, OperateError> {
+        let own = (fork.from.clone(), fork.before.clone());
+        let new = InstanceId::new(tenant, other);
+        let is_another = self
+            .executor
+            .look_at_most(&new, PERSON_ATTEMPTS, move |state, _| {
+                state.is_started() && state.forked_from.as_ref() != Some(&own)
+            });
+        if is_another.await? {
+            // Before it is written down that the one goes on as the other.
+            return Err(SagaRefusal::StartedBefore.into());
+        }
+        let given_away = SagaCommand::Operate(order.clone());
+        self.tell(tenant, id, given_away).await?;
+        let begun = SagaCommand::Fork(Box::new(fork), order);
+        self.tell(tenant, other, begun).await?;
+        self.take_up(tenant, other).await
     }
 
     /// Runs the undos of an instance. Journaled with who and why.
@@ -260,7 +262,7 @@ impl<S: Saga> SagaHandle<S> {
         reason: &str,
         by: &str,
     ) -> Result<(), OperateError> {
-        self.operate(tenant, id, SagaVerb::Cancel, by, reason)
+        self.operate(tenant, id, SagaVerb::Cancel.by(by, reason))
             .await
             .map(|_| ())
     }
@@ -276,7 +278,7 @@ impl<S: Saga> SagaHandle<S> {
         id: &AggregateId,
         by: &str,
     ) -> Result<(), OperateError> {
-        let retried = self.operate(tenant, id, SagaVerb::RetryNow, by, "");
+        let retried = self.operate(tenant, id, SagaVerb::RetryNow.by(by, ""));
         retried.await.map(|_| ())
     }
 
@@ -329,7 +331,8 @@ impl<S: Saga> SagaHandle<S> {
             // Where the sagas are only looked at there is nobody to try.
             _ = self.follower.retry(key).await;
         }
-        match self.operate(tenant, id, SagaVerb::Release, by, "").await {
+        let order = SagaVerb::Release.by(by, "");
+        match self.operate(tenant, id, order).await {
             // It was not its own code that had failed.
             Err(error) if error.is_refusal() && released => self.take_up(tenant, id).await,
             answered => answered,

@@ -13,7 +13,7 @@ use crate::execution::child::{ChildHost, ChildHosts};
 use crate::execution::quiet::Quiet;
 use crate::instance::id::InstanceId;
 use crate::instance::status::SagaStatus;
-use crate::instance::verb::SagaVerb;
+use crate::instance::verb::Order;
 use crate::operation::any::{AnyHandle, AnyHandles, QuarantinedSaga, SagaShown};
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
@@ -136,7 +136,7 @@ impl Sagas {
         Ok(listed)
     }
 
-    /// Has an operator's verb carried out on an instance of any type. One whose type is not registered is terminated,
+    /// Has carried out on an instance of any type what an operator wants. One whose type is not registered is terminated,
     /// paused, and its timers are moved and cancelled, without its code. `None` if the stream is not one of a saga, or the
     /// verb needs code that is not registered.
     ///
@@ -145,18 +145,13 @@ impl Sagas {
     pub async fn operate(
         &self,
         stream: &StreamId,
-        verb: SagaVerb,
-        by: &str,
-        reason: &str,
+        order: Order,
     ) -> Result<Option<SagaStatus>, OperateError> {
         match self.find(stream) {
-            Some((handle, instance)) => handle
-                .operate_on(instance, verb, by, reason)
-                .await
-                .map(Some),
+            Some((handle, instance)) => handle.operate_on(instance, order).await.map(Some),
             None => match &self.runtime {
                 Some(runtime) if undefined::is_of_a_saga(stream) => {
-                    undefined::operate(runtime, stream, verb, by, reason).await
+                    undefined::operate(runtime, stream, order).await
                 }
                 _ => Ok(None),
             },

@@ -18,8 +18,7 @@ use crate::execution::entity::SagaEntity;
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
 use crate::instance::transition::command::SagaCommand;
-use crate::instance::verb::Order;
-use crate::instance::verb::SagaVerb;
+use crate::instance::verb::{Order, SagaVerb};
 use crate::operation::any::SagaShown;
 use crate::operation::error::OperateError;
 
@@ -131,11 +130,9 @@ pub(crate) async fn show(runtime: &Runtime, stream: &StreamId) -> Result<SagaSho
 pub(crate) async fn operate(
     runtime: &Runtime,
     stream: &StreamId,
-    verb: SagaVerb,
-    by: &str,
-    reason: &str,
+    order: Order,
 ) -> Result<Option<SagaStatus>, OperateError> {
-    if !needs_no_code(&verb) {
+    if !needs_no_code(&order.verb) {
         return Ok(None);
     }
     let Found {
@@ -143,8 +140,7 @@ pub(crate) async fn operate(
         mut state,
         expected,
     } = find(runtime, stream).await?;
-    let (by, reason) = (by.to_owned(), reason.to_owned());
-    let command = SagaCommand::Operate(Order { verb, by, reason });
+    let command = SagaCommand::Operate(order);
     let (id, now) = (runtime.new_id(), runtime.clock().now());
     let decided = entity.decide(&mut state, command, &Context::new(now, id));
     let draft = decided.map_err(|refusal| match refusal {

@@ -181,7 +181,7 @@ async fn e5_what_is_under_way_is_carried_over_with_its_undo() {
     assert_eq!(answered.state.answers, 1);
     assert_eq!(f.charges("pays"), (5, 0));
     let (tenant, name) = (Tenant::default(), id("pays"));
-    let cancelled = handle(&f).operate(&tenant, &name, SagaVerb::Cancel, "ann", "");
+    let cancelled = handle(&f).operate(&tenant, &name, SagaVerb::Cancel.by("ann", ""));
     cancelled.await.unwrap();
     settle().await;
     assert_eq!(f.charges("pays"), (5, 1));

@@ -107,7 +107,7 @@ async fn reason<S: Saga>(f: &Fixture, id: &AggregateId) -> String {
 async fn release<S: Saga>(f: &Fixture, id: &AggregateId) {
     let handle = f.sagas.saga::<S>().unwrap();
     let (tenant, verb) = (Tenant::default(), SagaVerb::Release);
-    let done = handle.operate(&tenant, id, verb, "ann", "it may go on");
+    let done = handle.operate(&tenant, id, verb.by("ann", "it may go on"));
     done.await.unwrap();
 }
 

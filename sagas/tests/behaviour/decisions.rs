@@ -110,7 +110,7 @@ async fn status(f: &Fixture, name: &str) -> SagaStatus {
 
 async fn operate(f: &Fixture, name: &str, verb: SagaVerb) -> Result<SagaStatus, String> {
     let (tenant, name) = (Tenant::default(), id(name));
-    let done = handle(f).operate(&tenant, &name, verb, "ann", "looked");
+    let done = handle(f).operate(&tenant, &name, verb.by("ann", "looked"));
     let done = done.await.map_err(|error| error.to_string());
     settle().await;
     done
@@ -283,7 +283,7 @@ async fn a_verb_that_nobody_waits_for_any_more_is_carried_out_all_the_same() {
     let f = touched("waits").await;
     operate(&f, "waits", SagaVerb::Pause).await.unwrap();
     f.advance(3_600).await;
-    let resumed = handle(&f).operate(&tenant, &waits, SagaVerb::Resume, "ann", "looked");
+    let resumed = handle(&f).operate(&tenant, &waits, SagaVerb::Resume.by("ann", "looked"));
     assert!(resumed.now_or_never().is_none());
     settle().await;
     assert!(
@@ -300,7 +300,7 @@ async fn inputs_of_a_resumed_instance_are_taken_up_by_the_next_life_if_this_one_
     // Nobody carries anything out any more, and who asks goes away.
     f.sagas.stop().await;
     let (tenant, waits) = (Tenant::default(), id("waits"));
-    let resumed = handle(&f).operate(&tenant, &waits, SagaVerb::Resume, "ann", "looked");
+    let resumed = handle(&f).operate(&tenant, &waits, SagaVerb::Resume.by("ann", "looked"));
     assert!(resumed.now_or_never().is_none());
     settle().await;
     assert_eq!(f.stock().await.reserved.len(), 1);

@@ -183,7 +183,7 @@ async fn a_person_hears_that_the_log_takes_nothing_instead_of_waiting_for_ever()
     }
     let handle = f.sagas.saga::<Fulfil>().unwrap().clone();
     let (tenant, id) = (Tenant::default(), id("o"));
-    let pausing = handle.operate(&tenant, &id, SagaVerb::Pause, "ann", "we look at it");
+    let pausing = handle.operate(&tenant, &id, SagaVerb::Pause.by("ann", "we look at it"));
     tokio::pin!(pausing);
     let mut turns = 0;
     let error = loop {

@@ -264,7 +264,8 @@ fn m05_a_call_that_was_found_done_is_undone_although_its_own_late_attempt_is_ref
                 )
                 .unwrap(),
         }
-        sale.operate(SagaVerb::Cancel, "ann", "not wanted").unwrap();
+        sale.operate(SagaVerb::Cancel.by("ann", "not wanted"))
+            .unwrap();
         while let Some(wanted) = sale.wanted().into_iter().next() {
             sale.answer(&wanted, done()).unwrap();
         }

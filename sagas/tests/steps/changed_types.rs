@@ -231,7 +231,7 @@ async fn c3_what_a_step_gave_is_read_by_name() {
         payload: r#"{"customer":"ann","cents":5}"#.to_owned(),
     };
     let (tenant, o) = (Tenant::default(), id("o"));
-    let told = app.handle().operate(&tenant, &o, paid, "ann", "it came");
+    let told = app.handle().operate(&tenant, &o, paid.by("ann", "it came"));
     told.await.unwrap();
     settle().await;
     let ended = app.status().await;

@@ -141,7 +141,7 @@ async fn dry<S: StepSaga>(world: &World<S>) {
         payload: "null".to_owned(),
     };
     let (tenant, id): (_, AggregateId) = (Tenant::default(), id("t-paint"));
-    let said = paintings(world).operate(&tenant, &id, verb, "sun", "it shines");
+    let said = paintings(world).operate(&tenant, &id, verb.by("sun", "it shines"));
     said.await.unwrap();
     settle().await;
 }
@@ -240,7 +240,7 @@ async fn m63_a_child_that_was_ended_as_it_was_is_for_a_person() {
     let world = world::<Table>().await;
     world.begin("t").await;
     let (tenant, child) = (Tenant::default(), id("t-paint"));
-    let ended = paintings(&world).operate(&tenant, &child, SagaVerb::Terminate, "ann", "enough");
+    let ended = paintings(&world).operate(&tenant, &child, SagaVerb::Terminate.by("ann", "enough"));
     ended.await.unwrap();
     settle().await;
     let SagaStatus::Parked { key, reason } = world.status("t").await else {
@@ -300,7 +300,7 @@ async fn dry_it(world: &World<Table>, painting: &str) {
         payload: "null".to_owned(),
     };
     let (tenant, id) = (Tenant::default(), id(painting));
-    let said = paintings(world).operate(&tenant, &id, verb, "sun", "it shines");
+    let said = paintings(world).operate(&tenant, &id, verb.by("sun", "it shines"));
     said.await.unwrap();
     settle().await;
 }

@@ -172,7 +172,9 @@ impl<S: StepSaga> World<S> {
 
     pub(crate) async fn operate(&self, name: &str, verb: SagaVerb) -> Result<SagaStatus, String> {
         let (tenant, id) = (Tenant::default(), id(name));
-        let done = self.handle().operate(&tenant, &id, verb, "ann", "a reason");
+        let done = self
+            .handle()
+            .operate(&tenant, &id, verb.by("ann", "a reason"));
         let done = done.await.map_err(|error| error.to_string());
         settle().await;
         done

@@ -1,4 +1,4 @@
-//! What operators change in one instance: each change stands behind an entry that says who wanted it and why.
+//! What an order changes in one instance: each change comes after an entry that says who wanted it and why.
 
 use chronicler_domain::Timestamp;
 use chronicler_store::codec::CodecId;
@@ -35,20 +35,20 @@ fn as_the_service_takes_it(payload: &str) -> Result<Vec<u8>, SagaRefusal> {
 }
 
 impl<S: Saga> Step<'_, S> {
-    pub(super) fn operate(&mut self, wish: Order) -> Result<(), SagaRefusal> {
+    pub(super) fn operate(&mut self, order: Order) -> Result<(), SagaRefusal> {
         if let (SagaVerb::Terminate, Some(Ending::Terminated { .. })) =
-            (&wish.verb, &self.state.ended)
+            (&order.verb, &self.state.ended)
         {
             return Ok(());
         }
-        if let SagaVerb::Fork { id, .. } = &wish.verb {
-            return self.forked_to(id.clone(), &wish);
+        if let SagaVerb::Fork { id, .. } = &order.verb {
+            return self.forked_to(id.clone(), &order);
         }
         self.open()?;
-        let Order { verb, by, reason } = wish.clone();
+        let Order { verb, by, why } = order.clone();
         match verb {
             SagaVerb::RetryNow => self.retry_now(&by)?,
-            SagaVerb::Cancel => self.cancel(reason, by)?,
+            SagaVerb::Cancel => self.cancel(why, by)?,
             SagaVerb::Release => {
                 if self.state.quarantined.is_some() {
                     self.enter(Entry::Released { by });
@@ -66,15 +66,15 @@ impl<S: Saga> Step<'_, S> {
                     }
                     Settled::Unknown(reason) => Answer::Unknown { reason },
                 };
-                self.settle(&key, answer, by, reason)?;
+                self.settle(&key, answer, by, why)?;
             }
             SagaVerb::Pause if self.state.paused.is_none() => {
-                self.operated(&wish);
-                self.enter(Entry::Paused { reason });
+                self.operated(&order);
+                self.enter(Entry::Paused { reason: why });
                 self.hold_what_waits();
             }
             SagaVerb::Resume if self.state.paused.is_some() => {
-                self.operated(&wish);
+                self.operated(&order);
                 self.enter(Entry::Resumed);
                 let all = self.state.effects.indices().into_iter();
                 self.due
@@ -82,16 +82,16 @@ impl<S: Saga> Step<'_, S> {
             }
             SagaVerb::Pause | SagaVerb::Resume => {}
             SagaVerb::Terminate => {
-                self.operated(&wish);
-                self.finish(Ending::Terminated { by, reason });
+                self.operated(&order);
+                self.finish(Ending::Terminated { by, reason: why });
             }
-            SagaVerb::Abandon { key } => self.abandon(&key, &wish)?,
-            SagaVerb::Skip { key, output } => self.skip(&key, &output, &wish)?,
-            SagaVerb::Edit { key, payload } => self.edit(&key, &payload, &wish)?,
+            SagaVerb::Abandon { key } => self.abandon(&key, &order)?,
+            SagaVerb::Skip { key, output } => self.skip(&key, &output, &order)?,
+            SagaVerb::Edit { key, payload } => self.edit(&key, &payload, &order)?,
             SagaVerb::MoveTimer { key, due } => {
                 if self.state.timers.get(&key) != Some(&due) {
                     self.timer_of(&key)?;
-                    self.operated(&wish);
+                    self.operated(&order);
                     self.drop_fired(&key);
                     self.dated.insert(key.clone());
                     self.enter(Entry::Armed { key, due });
@@ -99,7 +99,7 @@ impl<S: Saga> Step<'_, S> {
             }
             SagaVerb::CancelTimer { key } => {
                 let is_armed = self.timer_of(&key)?;
-                self.operated(&wish);
+                self.operated(&order);
                 self.drop_fired(&key);
                 if is_armed {
                     self.enter(Entry::Disarmed { key });
@@ -123,7 +123,7 @@ impl<S: Saga> Step<'_, S> {
                     let what = "the signal";
                     return Err(SagaRefusal::NotTaken { what, reason });
                 }
-                self.operated(&wish);
+                self.operated(&order);
                 let stalled = StalledInput::Signal {
                     name,
                     codec,
@@ -131,7 +131,7 @@ impl<S: Saga> Step<'_, S> {
                 };
                 self.input(input, stalled);
             }
-            SagaVerb::Migrate => self.migrate(&wish)?,
+            SagaVerb::Migrate => self.migrate(&order)?,
             // The other instance is asked, not this one.
             SagaVerb::Fork { .. } => {}
         }
@@ -149,12 +149,12 @@ impl<S: Saga> Step<'_, S> {
         }
     }
 
-    fn operated(&mut self, wish: &Order) {
+    fn operated(&mut self, order: &Order) {
         self.enter(Entry::Operated {
-            verb: wish.verb.name().to_owned(),
-            about: wish.verb.about().to_owned(),
-            by: wish.by.clone(),
-            reason: wish.reason.clone(),
+            verb: order.verb.name().to_owned(),
+            about: order.verb.about().to_owned(),
+            by: order.by.clone(),
+            reason: order.why.clone(),
         });
     }
 
@@ -167,7 +167,7 @@ impl<S: Saga> Step<'_, S> {
         })
     }
 
-    fn abandon(&mut self, key: &str, wish: &Order) -> Result<(), SagaRefusal> {
+    fn abandon(&mut self, key: &str, order: &Order) -> Result<(), SagaRefusal> {
         if self
             .find(key, |_, undo| *undo == UndoState::Abandoned)
             .is_some()
@@ -182,12 +182,12 @@ impl<S: Saga> Step<'_, S> {
         let effect = self
             .find(key, is_stuck)
             .ok_or(SagaRefusal::NothingToSettle)?;
-        self.operated(wish);
+        self.operated(order);
         self.enter(Entry::Abandoned { effect });
         Ok(())
     }
 
-    fn skip(&mut self, key: &str, output: &str, wish: &Order) -> Result<(), SagaRefusal> {
+    fn skip(&mut self, key: &str, output: &str, order: &Order) -> Result<(), SagaRefusal> {
         let latest = self.state.effects.latest(key);
         let latest = latest.and_then(|index| self.state.effect(index));
         if latest.is_some_and(|effect| effect.skipped) {
@@ -214,7 +214,7 @@ impl<S: Saga> Step<'_, S> {
         );
         self.would_take_answer(effect, &answer, what)?;
         let was_quarantined = self.state.quarantined.is_some();
-        self.operated(wish);
+        self.operated(order);
         self.enter(Entry::Skipped { effect });
         self.answer(effect, false, answer);
         self.taken(was_quarantined, what);
@@ -240,7 +240,7 @@ impl<S: Saga> Step<'_, S> {
         taken.map_err(|reason| SagaRefusal::NotTaken { what, reason })
     }
 
-    fn edit(&mut self, key: &str, payload: &str, wish: &Order) -> Result<(), SagaRefusal> {
+    fn edit(&mut self, key: &str, payload: &str, order: &Order) -> Result<(), SagaRefusal> {
         let waits = |state: &EffectState, undo: &UndoState| {
             matches!(undo, UndoState::Stuck { .. }) || matches!(state, EffectState::Parked { .. })
         };
@@ -269,7 +269,7 @@ impl<S: Saga> Step<'_, S> {
             },
             Some(Request::Nothing) | None => return Err(SagaRefusal::NothingToSettle),
         };
-        self.operated(wish);
+        self.operated(order);
         self.enter(Entry::Edited {
             effect,
             is_undo,
@@ -278,13 +278,13 @@ impl<S: Saga> Step<'_, S> {
         self.enter(Entry::Unparked {
             effect,
             is_undo,
-            by: wish.by.clone(),
+            by: order.by.clone(),
         });
         self.due.push((effect, is_undo));
         Ok(())
     }
 
-    fn migrate(&mut self, wish: &Order) -> Result<(), SagaRefusal> {
+    fn migrate(&mut self, order: &Order) -> Result<(), SagaRefusal> {
         let is_open = |effect: &EffectView| {
             effect.is_under_way() || matches!(effect.state, EffectState::Parked { .. })
         };
@@ -302,10 +302,10 @@ impl<S: Saga> Step<'_, S> {
         let Some(from) = self.state.saga_version else {
             return Err(SagaRefusal::NotStarted);
         };
-        self.operated(wish);
+        self.operated(order);
         // What failed under the old definition may be what it is migrated for.
         if self.state.quarantined.is_some() {
-            let by = wish.by.clone();
+            let by = order.by.clone();
             self.enter(Entry::Released { by });
         }
         self.enter(Entry::Migrated {
@@ -320,12 +320,12 @@ impl<S: Saga> Step<'_, S> {
     }
 
     /// What it did is another's from here on, and of that one alone.
-    fn forked_to(&mut self, id: String, wish: &Order) -> Result<(), SagaRefusal> {
+    fn forked_to(&mut self, id: String, order: &Order) -> Result<(), SagaRefusal> {
         match &self.state.forked_to {
             Some(other) if *other == id => Ok(()),
             Some(_) => Err(SagaRefusal::ForkedBefore),
             None => {
-                self.operated(wish);
+                self.operated(order);
                 self.enter(Entry::ForkedTo { id });
                 Ok(())
             }
@@ -351,7 +351,7 @@ impl<S: Saga> Step<'_, S> {
     }
 
     /// Begins it as a copy of another: with its entries and events, the last of them the decision of an effect.
-    pub(super) fn fork(&mut self, fork: Fork, wish: &Order) -> Result<(), SagaRefusal> {
+    pub(super) fn fork(&mut self, fork: Fork, order: &Order) -> Result<(), SagaRefusal> {
         if self.state.is_started() {
             let is_this = self.state.forked_from.as_ref() == Some(&(fork.from, fork.before));
             return match is_this {
@@ -364,7 +364,7 @@ impl<S: Saga> Step<'_, S> {
             match copied {
                 Copied::Entry(started @ Entry::Started { .. }) => {
                     self.enter(started);
-                    self.operated(wish);
+                    self.operated(order);
                     let (from, before) = (fork.from.clone(), fork.before.clone());
                     self.enter(Entry::Forked { from, before });
                     break;

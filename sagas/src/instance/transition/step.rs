@@ -138,8 +138,8 @@ impl<'a, S: Saga> Step<'a, S> {
                 }
             }
             SagaCommand::Fire { key, due } => self.fire(key, due),
-            SagaCommand::Operate(wish) => self.operate(wish)?,
-            SagaCommand::Fork(fork, wish) => self.fork(*fork, &wish)?,
+            SagaCommand::Operate(order) => self.operate(order)?,
+            SagaCommand::Fork(fork, order) => self.fork(*fork, &order)?,
             SagaCommand::Begin {
                 parent,
                 codec,
