@@ -14,13 +14,13 @@ use crate::definition::terms::{Orphan, Terms, Tries};
 /// What a saga decided to do next. All of it is committed together with the input, before any of it is done.
 #[must_use = "a decision that is not returned is not taken"]
 pub struct Next<S: Saga> {
-    pub(crate) actions: Vec<Action<S::Event>>,
+    pub(crate) directives: Vec<Directive<S::Event>>,
     /// What cannot be done as it was written; the instance is quarantined with it.
     pub(crate) mistake: Option<String>,
 }
 
 #[derive(Debug, PartialEq)]
-pub(crate) enum Action<E> {
+pub(crate) enum Directive<E> {
     Record(E),
     /// What it knew is forgotten; what it records next is the first that it knows.
     ContinueAsNew,
@@ -71,7 +71,7 @@ where
     S::Event: PartialEq,
 {
     fn eq(&self, other: &Self) -> bool {
-        self.actions == other.actions && self.mistake == other.mistake
+        self.directives == other.directives && self.mistake == other.mistake
     }
 }
 
@@ -81,7 +81,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
-        list.entries(&self.actions);
+        list.entries(&self.directives);
         if let Some(mistake) = &self.mistake {
             list.entry(&format_args!("mistake: {mistake}"));
         }
@@ -92,23 +92,25 @@ where
 impl<S: Saga> Next<S> {
     /// What is remembered, in order.
     pub fn recorded(&self) -> impl Iterator<Item = &S::Event> {
-        self.actions.iter().filter_map(|action| match action {
-            Action::Record(event) => Some(event),
-            _ => None,
-        })
+        self.directives
+            .iter()
+            .filter_map(|directive| match directive {
+                Directive::Record(event) => Some(event),
+                _ => None,
+            })
     }
 
     /// Nothing: the input was consumed.
     pub fn stay() -> Self {
         Self {
-            actions: Vec::new(),
+            directives: Vec::new(),
             mistake: None,
         }
     }
 
     /// Remember this.
     pub fn record(mut self, event: S::Event) -> Self {
-        self.actions.push(Action::Record(event));
+        self.directives.push(Directive::Record(event));
         self
     }
 
@@ -167,7 +169,7 @@ impl<S: Saga> Next<S> {
 
     /// Disarm a timer; nothing happens if it is not armed.
     pub fn cancel_timer(mut self, key: impl Into<String>) -> Self {
-        self.actions.push(Action::Disarm { key: key.into() });
+        self.directives.push(Directive::Disarm { key: key.into() });
         self
     }
 
@@ -200,7 +202,7 @@ impl<S: Saga> Next<S> {
     /// The effect just added decides whether the saga can still be undone. Until its outcome is known nobody can
     /// cancel it. Return [`pivot`](Self::pivot) when it was done.
     pub fn pivoting(mut self) -> Self {
-        self.actions.push(Action::Pivoting);
+        self.directives.push(Directive::Pivoting);
         self
     }
 
@@ -235,15 +237,16 @@ impl<S: Saga> Next<S> {
     /// Everything that these decide is decided as one: their effects are undone side by side.
     pub fn together(self, all: impl IntoIterator<Item = Self>) -> Self {
         let all = all.into_iter().fold(Self::stay(), Self::and);
-        let is_effect = |action: &&Action<S::Event>| matches!(action, Action::Effect(_));
-        let count = all.actions.iter().filter(is_effect).count();
+        let is_effect =
+            |directive: &&Directive<S::Event>| matches!(directive, Directive::Effect(_));
+        let count = all.directives.iter().filter(is_effect).count();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.and(all).were_together(count)
     }
 
     /// So many effects, those just added, were decided as one.
     pub(crate) fn were_together(mut self, count: u32) -> Self {
-        self.actions.push(Action::Together(count));
+        self.directives.push(Directive::Together(count));
         self
     }
 
@@ -270,13 +273,14 @@ impl<S: Saga> Next<S> {
 
     /// A person should look at it, for this reason; it goes on meanwhile.
     pub fn escalate(mut self, reason: impl Into<String>) -> Self {
-        self.actions.push(Action::Escalate(Some(reason.into())));
+        self.directives
+            .push(Directive::Escalate(Some(reason.into())));
         self
     }
 
     /// Nobody need look at it any more.
     pub fn deescalate(mut self) -> Self {
-        self.actions.push(Action::Escalate(None));
+        self.directives.push(Directive::Escalate(None));
         self
     }
 
@@ -290,19 +294,19 @@ impl<S: Saga> Next<S> {
     /// to the new life. Refused, as a mistake that quarantines the instance, while it is being compensated or its pivot is
     /// under way, and together with an end or a compensation in one decision.
     pub fn continue_as_new(mut self, start: S::Event) -> Self {
-        self.actions.push(Action::ContinueAsNew);
+        self.directives.push(Directive::ContinueAsNew);
         self.record(start)
     }
 
     /// From here on the saga only goes forward: neither it nor anybody else can compensate it.
     pub fn pivot(mut self) -> Self {
-        self.actions.push(Action::Pivot);
+        self.directives.push(Directive::Pivot);
         self
     }
 
     /// Run the undos of everything that was done, the latest first. Refused after the pivot.
     pub fn compensate(mut self, reason: impl Into<String>) -> Self {
-        self.actions.push(Action::Compensate {
+        self.directives.push(Directive::Compensate {
             reason: reason.into(),
         });
         self
@@ -312,20 +316,20 @@ impl<S: Saga> Next<S> {
     /// after any other input the instance is quarantined.
     pub fn refuse(reason: impl Into<String>) -> Self {
         Self {
-            actions: Vec::new(),
+            directives: Vec::new(),
             mistake: Some(reason.into()),
         }
     }
 
     /// The process has done what it was for.
     pub fn complete(mut self) -> Self {
-        self.actions.push(Action::Complete);
+        self.directives.push(Directive::Complete);
         self
     }
 
     /// The process ends without having done what it was for, and without undoing anything.
     pub fn fail(mut self, reason: impl Into<String>) -> Self {
-        self.actions.push(Action::Fail {
+        self.directives.push(Directive::Fail {
             reason: reason.into(),
         });
         self
@@ -333,23 +337,23 @@ impl<S: Saga> Next<S> {
 
     /// This and then that.
     pub fn and(mut self, other: Self) -> Self {
-        self.actions.extend(other.actions);
+        self.directives.extend(other.directives);
         self.mistake = self.mistake.or(other.mistake);
         self
     }
 
     pub(crate) fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
-        if let Some(Action::Terms(terms)) = self.actions.last_mut() {
+        if let Some(Directive::Terms(terms)) = self.directives.last_mut() {
             change(terms);
             return self;
         }
-        if !matches!(self.actions.last(), Some(Action::Effect(_))) {
+        if !matches!(self.directives.last(), Some(Directive::Effect(_))) {
             let reason = "there is no effect just before this that it could be said of";
             return self.mistaken("terms", reason.to_owned());
         }
         let mut terms = Box::<Terms>::default();
         change(&mut terms);
-        self.actions.push(Action::Terms(terms));
+        self.directives.push(Directive::Terms(terms));
         self
     }
 
@@ -358,12 +362,12 @@ impl<S: Saga> Next<S> {
             let reason = "a timer's key must not contain NUL".to_owned();
             return self.mistaken(&key, reason);
         }
-        self.actions.push(Action::Arm { key, when });
+        self.directives.push(Directive::Arm { key, when });
         self
     }
 
     pub(crate) fn effect(mut self, key: String, request: Request) -> Self {
-        self.actions.push(Action::Effect(Box::new(EffectSpec {
+        self.directives.push(Directive::Effect(Box::new(EffectSpec {
             key,
             request,
             undo: None,
@@ -389,23 +393,23 @@ impl<S: Saga> Next<S> {
             if_done: request,
             if_unknown: None,
         });
-        self.actions.push(Action::UndoOf { key, undo });
+        self.directives.push(Directive::UndoOf { key, undo });
         self
     }
 
     /// Whoever was asked says that the latest effect under this key was done.
     pub(crate) fn found_done(mut self, key: String) -> Self {
-        self.actions.push(Action::FoundDone { key });
+        self.directives.push(Directive::FoundDone { key });
         self
     }
 
     pub(crate) fn undone_by(mut self, undo: Undo) -> Self {
         let latest = self
-            .actions
+            .directives
             .iter_mut()
             .rev()
-            .find_map(|action| match action {
-                Action::Effect(effect) => Some(effect),
+            .find_map(|directive| match directive {
+                Directive::Effect(effect) => Some(effect),
                 _ => None,
             });
         match latest {

@@ -80,8 +80,8 @@ impl<S: Saga> Executor<S> {
         let stream = StreamId::new(&instance.tenant, category, &instance.id);
         let id = effect_id(
             &stream,
-            task.effect,
-            task.is_undo.then_some(task.undo_round),
+            task.action.effect,
+            task.action.is_undo().then_some(task.undo_round),
         );
         let options = SendOptions {
             correlation_id: Some(task.metadata.correlation_id),
@@ -92,7 +92,7 @@ impl<S: Saga> Executor<S> {
             ..SendOptions::default()
         };
         let decided_at = task.decided_at.unwrap_or(sequence);
-        let (effect, is_undo, attempt) = (task.effect, task.is_undo, task.attempt + 1);
+        let (action, attempt) = (task.action, task.attempt + 1);
         let circuit = match &task.request {
             Request::Call { service, .. } => Some(self.shared.circuits.of(service)),
             _ => None,
@@ -102,8 +102,7 @@ impl<S: Saga> Executor<S> {
             Ok(passage) => passage,
             Err(reason) => {
                 let held = SagaCommand::Held {
-                    effect,
-                    is_undo,
+                    action,
                     attempt,
                     reason,
                     decided_at,
@@ -113,8 +112,7 @@ impl<S: Saga> Executor<S> {
         };
         if task.attempt > 0 || has_waited || passage.had_to_wait || is_held {
             let asked = SagaCommand::Attempt {
-                effect,
-                is_undo,
+                action,
                 attempt: task.attempt,
                 next: task.not_before,
             };
@@ -134,7 +132,7 @@ impl<S: Saga> Executor<S> {
             Request::Start { .. } => {
                 let parent = Parent {
                     stream: stream.key().to_owned(),
-                    effect,
+                    effect: action.effect,
                     depth: task.metadata.causation_depth.saturating_sub(2),
                 };
                 self.child(instance, &task, parent, &options).await
@@ -154,8 +152,7 @@ impl<S: Saga> Executor<S> {
         };
         let jitter = self.runtime.jitter();
         let failed = |reason: String, wait: Option<Duration>| SagaCommand::Failed {
-            effect,
-            is_undo,
+            action,
             attempt,
             next: wait.map(|wait| clock.now().plus(jitter.shorten(wait)).min(LATEST)),
             reason,
@@ -163,31 +160,29 @@ impl<S: Saga> Executor<S> {
         };
         let command = match attempted {
             Attempted::Begun => SagaCommand::Begun {
-                effect,
+                effect: action.effect,
                 was_to_end: task.is_to_end,
                 decided_at,
             },
-            Attempted::Ended(ending) => SagaCommand::ChildEnded { effect, ending },
+            Attempted::Ended(ending) => SagaCommand::ChildEnded {
+                effect: action.effect,
+                ending,
+            },
             // It was asked for all that wait: that costs none of its own attempts.
             Attempted::Unavailable(reason) if passage.is_probe() || now_all_wait => {
                 SagaCommand::Held {
-                    effect,
-                    is_undo,
+                    action,
                     attempt,
                     reason,
                     decided_at,
                 }
             }
             Attempted::Answered(Answer::Unknown { reason })
-                if is_undo || self.tries_of(&task, true).wait_after(attempt).is_some() =>
+                if action.is_undo() || self.tries_of(&task, true).wait_after(attempt).is_some() =>
             {
                 failed(reason, self.tries_of(&task, true).wait_after(attempt))
             }
-            Attempted::Answered(answer) => SagaCommand::Answer {
-                effect,
-                is_undo,
-                answer,
-            },
+            Attempted::Answered(answer) => SagaCommand::Answer { action, answer },
             Attempted::Delayed(reason) => {
                 let tries = self.tries_of(&task, false);
                 let wait = tries.wait_after(attempt).unwrap_or(tries.longest);
@@ -210,7 +205,7 @@ impl<S: Saga> Executor<S> {
 
     /// How often it is tried: as its own terms say, else as the options do.
     fn tries_of(&self, task: &Task, is_unknown: bool) -> Tries {
-        let (own, policy) = match (task.is_undo, is_unknown) {
+        let (own, policy) = match (task.action.is_undo(), is_unknown) {
             (true, _) => (task.terms.undo_tries, self.options.undos),
             (false, true) => (task.terms.tries, self.options.unknown_calls),
             (false, false) => (task.terms.tries, self.options.effects),

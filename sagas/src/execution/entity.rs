@@ -16,6 +16,7 @@ use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRec
 use crate::definition::saga::{Saga, category};
 use crate::definition::terms::Orphan;
 use crate::execution::backlog::Backlog;
+use crate::instance::action::Action;
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::open_fact::{OpenFact, waits_for};
 use crate::instance::state::{InstanceState, Phase};
@@ -148,7 +149,7 @@ impl<S: Saga> SagaEntity<S> {
     fn work(
         &self,
         state: &InstanceState<S::State>,
-        due: Vec<(u32, bool)>,
+        due: Vec<Action>,
         again: bool,
         ctx: &Context,
     ) -> Work {
@@ -158,10 +159,10 @@ impl<S: Saga> SagaEntity<S> {
             Some(_) => Vec::new(),
             None => due,
         };
-        let task = |(effect, is_undo): (u32, bool)| {
-            let view = state.effect(effect)?;
-            let (attempt, not_before) = state.pending(effect, is_undo)?;
-            let request = state.request(effect, is_undo)?.clone();
+        let task = |action: Action| {
+            let view = state.effect(action.effect)?;
+            let (attempt, not_before) = state.pending(action)?;
+            let request = state.request(action)?.clone();
             let unknown = again.then_some(LogSequence::ZERO.next());
             let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
             let undo_round = view.undo_round;
@@ -170,8 +171,7 @@ impl<S: Saga> SagaEntity<S> {
             Some(Task {
                 terms: view.terms.clone(),
                 is_to_end,
-                effect,
-                is_undo,
+                action,
                 undo_round,
                 attempt,
                 not_before,
@@ -316,7 +316,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         }
         if resumed {
             let effects = state.effects.indices().into_iter();
-            due.extend(effects.flat_map(|effect| [(effect, false), (effect, true)]));
+            due.extend(effects.flat_map(Action::both_of));
         }
         let mut records = Vec::new();
         if events.is_empty() {

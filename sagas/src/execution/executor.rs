@@ -478,13 +478,12 @@ fn given_up<T>(command: &SagaCommand, taken: &Result<T, AskError>) -> Option<Sag
         return None;
     };
     match command {
-        SagaCommand::Answer {
-            effect, is_undo, ..
-        } if is_refused_for_good(error) => Some(SagaCommand::GiveUp {
-            effect: *effect,
-            is_undo: *is_undo,
-            reason: format!("it was answered, and the log does not take the answer: {error}"),
-        }),
+        SagaCommand::Answer { action, .. } if is_refused_for_good(error) => {
+            Some(SagaCommand::GiveUp {
+                action: *action,
+                reason: format!("it was answered, and the log does not take the answer: {error}"),
+            })
+        }
         _ => None,
     }
 }

@@ -7,10 +7,11 @@ use chronicler_domain::{AggregateId, Tenant};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::instance::action::Action;
 use crate::instance::id::InstanceId;
 use crate::instance::work::Task;
 
-type Key = (Tenant, AggregateId, u32, bool);
+type Key = (Tenant, AggregateId, Action);
 
 /// Whose turn it is, for each effect and undo that is being carried out.
 #[derive(Default)]
@@ -27,7 +28,7 @@ impl Turns {
     /// Waits for the turn of this task, and says whether another had it meanwhile.
     pub(crate) async fn take(&self, instance: &InstanceId, task: &Task) -> (Turn, bool) {
         let InstanceId { tenant, id } = instance.clone();
-        let key = (tenant, id, task.effect, task.is_undo);
+        let key = (tenant, id, task.action);
         let gate = Arc::clone(self.0.lock().entry(key.clone()).or_default());
         let (held, has_waited) = match Arc::clone(&gate).try_lock_owned() {
             Ok(held) => (held, false),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::definition::answer::Answer;
 use crate::definition::effect::{EffectSpec, Request, Undo};
 use crate::definition::terms::Terms;
+use crate::instance::action::Action;
 use crate::instance::status::Ending;
 
 /// Type names of the executor's own events begin with this; a saga's must not.
@@ -44,8 +45,7 @@ pub(crate) enum Entry {
     /// An attempt failed for reasons that are not the domain's; the next is due then.
     #[serde(rename = "$Retrying")]
     Retrying {
-        effect: u32,
-        is_undo: bool,
+        action: Action,
         attempt: u32,
         next: Timestamp,
         reason: String,
@@ -55,16 +55,11 @@ pub(crate) enum Entry {
     Parked { effect: u32, reason: String },
     /// Somebody had a parked effect or a stuck undo tried again.
     #[serde(rename = "$Unparked")]
-    Unparked {
-        effect: u32,
-        is_undo: bool,
-        by: String,
-    },
+    Unparked { action: Action, by: String },
     /// Somebody said how a parked effect or a stuck undo ended; what follows from it stands behind this.
     #[serde(rename = "$Settled")]
     Settled {
-        effect: u32,
-        is_undo: bool,
+        action: Action,
         by: String,
         reason: String,
     },
@@ -128,11 +123,7 @@ pub(crate) enum Entry {
     Together { first: u32 },
     /// No attempt is made for the time being: the service takes no requests.
     #[serde(rename = "$Held")]
-    Held {
-        effect: u32,
-        is_undo: bool,
-        reason: String,
-    },
+    Held { action: Action, reason: String },
     /// A person should look at it; `None` when that is over.
     #[serde(rename = "$Escalated")]
     Escalated { reason: Option<String> },
@@ -153,8 +144,7 @@ pub(crate) enum Entry {
     /// What is done for an effect, or to undo it, was changed by a person.
     #[serde(rename = "$Edited")]
     Edited {
-        effect: u32,
-        is_undo: bool,
+        action: Action,
         request: Box<Request>,
     },
     /// An effect is not to be done, nor taken back; what it counts as having given stands behind this.
@@ -191,7 +181,7 @@ pub(crate) enum Entry {
     /// Several outcomes were taken in this commit, which this begins: the answers of these effects (and undos) in this
     /// order. None are named if what came were not answers.
     #[serde(rename = "$Outcomes")]
-    Outcomes { answers: Vec<(u32, bool)> },
+    Outcomes { answers: Vec<Action> },
     /// It continues as new, under this version of its definition: what it knew is forgotten, and what was done is done.
     #[serde(rename = "$ContinuedAsNew")]
     ContinuedAsNew { saga_version: u32 },
@@ -307,8 +297,7 @@ mod tests {
                 terms: Box::new(terms),
             },
             Entry::Held {
-                effect: 1,
-                is_undo: true,
+                action: Action::undo_of(1),
                 reason: reason(),
             },
             Entry::Operated {
@@ -318,8 +307,7 @@ mod tests {
                 reason: reason(),
             },
             Entry::Edited {
-                effect: 1,
-                is_undo: false,
+                action: Action::of(1),
                 request: Box::new(command),
             },
             Entry::Child {
@@ -351,7 +339,7 @@ mod tests {
             }),
             Entry::Stalled(StalledInput::Dropped),
             Entry::Outcomes {
-                answers: vec![(1, false), (2, true)],
+                answers: vec![Action::of(1), Action::undo_of(2)],
             },
             Entry::ContinuedAsNew { saga_version: 3 },
         ]

@@ -1,6 +1,8 @@
 //! One instance, without a runtime: what its stream holds, what it is by that, and the transition that an input is.
 
+pub(crate) mod action;
 pub(crate) mod armed;
+pub(crate) mod effect_changes;
 pub(crate) mod effects;
 pub(crate) mod id;
 pub(crate) mod journal;

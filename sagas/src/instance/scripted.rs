@@ -14,6 +14,7 @@ use crate::definition::effect_view::EffectView;
 use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, EventInfo, Routes};
 use crate::definition::saga::Saga;
+use crate::instance::action::Action;
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
@@ -27,8 +28,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// An effect or undo that is to be carried out now.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    effect: u32,
-    is_undo: bool,
+    action: Action,
     attempt: u32,
     /// The key of the effect.
     pub key: String,
@@ -129,22 +129,19 @@ impl<S: Saga> Scripted<S> {
 
     /// What is to be done now, in the order in which it was decided.
     pub fn wanted(&self) -> Vec<Wanted> {
-        let wanted = |effect: u32, is_undo: bool| {
-            let (attempt, next) = self.state.pending(effect, is_undo)?;
-            let view = self.state.effect(effect)?;
-            let request = self.state.request(effect, is_undo)?.clone();
+        let wanted = |action: Action| {
+            let (attempt, next) = self.state.pending(action)?;
+            let view = self.state.effect(action.effect)?;
+            let request = self.state.request(action)?.clone();
             (next <= self.now).then(|| Wanted {
-                effect,
-                is_undo,
+                action,
                 attempt,
                 key: view.spec.key.clone(),
                 request,
             })
         };
         let all = self.state.effects.indices().into_iter();
-        all.flat_map(|effect| [wanted(effect, false), wanted(effect, true)])
-            .flatten()
-            .collect()
+        all.flat_map(Action::both_of).filter_map(wanted).collect()
     }
 
     /// Answers what was wanted. Of a child it is its end.
@@ -153,8 +150,7 @@ impl<S: Saga> Scripted<S> {
     /// As [`event`](Self::event).
     pub fn answer(&mut self, wanted: &Wanted, answer: Answer) -> Result<(), String> {
         self.take(SagaCommand::Answer {
-            effect: wanted.effect,
-            is_undo: wanted.is_undo,
+            action: wanted.action,
             answer,
         })
     }
@@ -166,8 +162,7 @@ impl<S: Saga> Scripted<S> {
     pub fn lose(&mut self, wanted: &Wanted) -> Result<(), String> {
         let next = self.now.plus(AGAIN);
         self.take(SagaCommand::Failed {
-            effect: wanted.effect,
-            is_undo: wanted.is_undo,
+            action: wanted.action,
             attempt: wanted.attempt + 1,
             next: Some(next),
             reason: "the answer was lost".to_owned(),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
-use crate::definition::terms::Terms;
+use crate::instance::action::{Action, Way};
 use crate::instance::armed::Armed;
 use crate::instance::effects::Effects;
 use crate::instance::journal::{Entry, Parent, StalledInput};
@@ -148,11 +148,12 @@ impl<S> InstanceState<S> {
     }
 
     /// How many attempts failed and when the next is due, for an effect or undo that is to be carried out.
-    pub(crate) fn pending(&self, index: u32, is_undo: bool) -> Option<(u32, Timestamp)> {
-        let effect = self.effect(index).filter(|_| self.ended.is_none())?;
-        match (is_undo, &effect.state, &effect.undo) {
-            (false, EffectState::Pending { attempt, next }, _) => Some((*attempt, *next)),
-            (true, _, UndoState::Pending { attempt, next }) => Some((*attempt, *next)),
+    pub(crate) fn pending(&self, action: Action) -> Option<(u32, Timestamp)> {
+        let effect = self.effect(action.effect);
+        let effect = effect.filter(|_| self.ended.is_none())?;
+        match (action.way, &effect.state, &effect.undo) {
+            (Way::Do, EffectState::Pending { attempt, next }, _) => Some((*attempt, *next)),
+            (Way::Undo, _, UndoState::Pending { attempt, next }) => Some((*attempt, *next)),
             _ => None,
         }
     }
@@ -166,11 +167,11 @@ impl<S> InstanceState<S> {
     }
 
     /// What is to be sent for an effect, or for its undo.
-    pub(crate) fn request(&self, index: u32, is_undo: bool) -> Option<&Request> {
-        let effect = self.effect(index)?;
-        match is_undo {
-            false => Some(&effect.spec.request),
-            true => effect.undo_request(),
+    pub(crate) fn request(&self, action: Action) -> Option<&Request> {
+        let effect = self.effect(action.effect)?;
+        match action.way {
+            Way::Do => Some(&effect.spec.request),
+            Way::Undo => effect.undo_request(),
         }
     }
 
@@ -181,207 +182,108 @@ impl<S> InstanceState<S> {
 }
 
 impl<S: Default> InstanceState<S> {
-    /// Changes the state as an entry of its journal says.
+    /// Changes the state as an entry of its stream says.
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Started { saga_version } => self.saga_version = Some(*saga_version),
+            Entry::Started { saga_version } | Entry::Migrated { saga_version } => {
+                self.saga_version = Some(*saga_version);
+            }
+            Entry::ContinuedAsNew { saga_version } => self.continue_as_new(*saga_version),
+            Entry::Child { parent, .. } => self.parent = Some(parent.clone()),
+            Entry::Forked { from, before } => {
+                self.forked_from = Some((from.clone(), before.clone()));
+            }
+            Entry::ForkedTo { id } => self.forked_to = Some(id.clone()),
+
             Entry::Consumed { position } if *position < self.consumed => {
                 self.late.insert(*position);
             }
             Entry::Consumed { position } => self.consumed = *position,
-            Entry::Decided(spec) => self.decided(EffectView {
-                spec: spec.as_ref().clone(),
-                state: EffectState::Pending {
-                    attempt: 0,
-                    next: Timestamp::EPOCH,
-                },
-                undo: UndoState::Idle,
-                undo_round: 0,
-                decided_at: None,
-                terms: Terms::default(),
-                together: None,
-                found_done: false,
-                skipped: false,
-            }),
-            Entry::Answered { effect, answer } => {
-                self.effects.change(*effect, |effect| {
-                    effect.state = match answer {
-                        _ if effect.found_done => EffectState::Done,
-                        Answer::Done { .. } => EffectState::Done,
-                        Answer::Rejected { .. } => EffectState::Rejected,
-                        Answer::Unknown { .. } => EffectState::Unknown,
-                    };
-                });
-                if self.pivoting == Some(*effect) {
-                    self.pivoting = None;
-                    self.pivoted |= matches!(answer, Answer::Done { .. });
-                }
+            Entry::Stalled(input) => self.stalled.push_back(input.clone()),
+            Entry::Unstalled => {
+                self.stalled.pop_front();
             }
-            Entry::UndoDecided { effect, undo } => {
-                self.effects.change(*effect, |effect| {
-                    effect.spec.undo = (!effect.skipped).then(|| undo.as_ref().clone());
-                });
-            }
+            Entry::Dropped { key } => self.drop_stalled(key),
+
+            Entry::Armed { key, due } => self.timers.insert(key.clone(), *due),
+            Entry::Disarmed { key } | Entry::Fired { key } => self.timers.remove(key),
+
             Entry::Pivoting { effect } => self.pivoting = Some(*effect),
-            Entry::Retrying {
-                effect,
-                is_undo,
-                attempt,
-                next,
-                ..
-            } => {
-                let (attempt, next) = (*attempt, *next);
-                self.effects.change(*effect, |effect| {
-                    if *is_undo {
-                        effect.undo = UndoState::Pending { attempt, next };
-                    } else {
-                        effect.state = EffectState::Pending { attempt, next };
-                    }
-                });
-            }
-            Entry::FoundDone { effect } => self
-                .effects
-                .change(*effect, |effect| effect.found_done = true),
-            Entry::Parked { effect, reason } => self.effects.change(*effect, |effect| {
-                effect.state = EffectState::Parked {
-                    reason: reason.clone(),
-                };
-            }),
-            Entry::Unparked {
-                effect, is_undo, ..
-            } => {
-                let (attempt, next) = (0, Timestamp::EPOCH);
-                self.effects.change(*effect, |effect| {
-                    if *is_undo {
-                        if matches!(effect.undo, UndoState::Stuck { rejected: true, .. }) {
-                            effect.undo_round += 1;
-                        }
-                        effect.undo = UndoState::Pending { attempt, next };
-                    } else {
-                        effect.state = EffectState::Pending { attempt, next };
-                    }
-                });
-            }
-            Entry::Armed { key, due } => {
-                self.timers.insert(key.clone(), *due);
-            }
-            Entry::Disarmed { key } | Entry::Fired { key } => {
-                self.timers.remove(key);
-            }
-            Entry::Dropped { key } => {
-                // The others keep their places: each is taken off the front when its turn has come.
-                let dropped = StalledInput::Timer(key.clone());
-                for input in self.stalled.iter_mut().filter(|input| **input == dropped) {
-                    *input = StalledInput::Dropped;
-                }
-            }
             Entry::Pivoted => self.pivoted = true,
             Entry::Compensating { reason, .. } => {
                 self.phase = Phase::Compensating {
                     reason: reason.clone(),
                 };
             }
-            Entry::Undone { effect } => self
-                .effects
-                .change(*effect, |effect| effect.undo = UndoState::Undone),
-            Entry::UndoStuck {
-                effect,
-                reason,
-                rejected,
-            } => self.effects.change(*effect, |effect| {
-                effect.undo = UndoState::Stuck {
-                    reason: reason.clone(),
-                    rejected: *rejected,
-                };
-            }),
-            Entry::Closing => {
-                if let Phase::Compensating { reason } = &self.phase {
-                    self.phase = Phase::Closing {
-                        reason: reason.clone(),
-                    };
+            Entry::Closing => self.close(),
+            Entry::Concluded(ending) => self.concluded = Some(ending.clone()),
+            Entry::Ended(ending) => self.end(ending),
+
+            Entry::Quarantined { reason } => self.quarantined = Some(reason.clone()),
+            Entry::Released { .. } => self.quarantined = None,
+            Entry::Paused { reason } => self.paused = Some(reason.clone()),
+            Entry::Resumed => self.paused = None,
+            Entry::Escalated { reason } => self.escalated.clone_from(reason),
+
+            Entry::Answered { effect, answer } => {
+                self.effects.apply(entry);
+                if self.pivoting == Some(*effect) {
+                    self.pivoting = None;
+                    self.pivoted |= matches!(answer, Answer::Done { .. });
                 }
             }
-            Entry::Quarantined { reason } => self.quarantined = Some(reason.clone()),
-            Entry::Stalled(input) => self.stalled.push_back(input.clone()),
-            Entry::Released { .. } => self.quarantined = None,
-            Entry::Settled { .. } => {}
-            Entry::Unstalled => {
-                self.stalled.pop_front();
-            }
-            Entry::Ended(ending) => {
-                self.ended = Some(ending.clone());
-                self.timers.clear();
-                self.escalated = None;
-            }
-            Entry::Terms { effect, terms } => self.effects.change(*effect, |effect| {
-                effect.terms = terms.as_ref().clone();
-            }),
-            Entry::Together { first } => self.effects.together_from(*first),
-            Entry::Held {
-                effect, is_undo, ..
-            } => {
-                let never = Timestamp::MAX;
-                self.effects
-                    .change(*effect, |effect| match (is_undo, &mut effect.undo) {
-                        (true, UndoState::Pending { next, .. }) => *next = never,
-                        (true, _) => {}
-                        (false, _) => {
-                            if let EffectState::Pending { next, .. } = &mut effect.state {
-                                *next = never;
-                            }
-                        }
-                    });
-            }
-            Entry::Escalated { reason } => self.escalated.clone_from(reason),
-            Entry::Operated { .. }
+            Entry::Decided(_)
+            | Entry::Terms { .. }
+            | Entry::Together { .. }
+            | Entry::UndoDecided { .. }
+            | Entry::Begun { .. }
+            | Entry::FoundDone { .. }
+            | Entry::Retrying { .. }
+            | Entry::Held { .. }
+            | Entry::Parked { .. }
+            | Entry::Unparked { .. }
+            | Entry::Edited { .. }
+            | Entry::Skipped { .. }
+            | Entry::Undone { .. }
+            | Entry::UndoStuck { .. }
+            | Entry::Abandoned { .. } => self.effects.apply(entry),
+
+            // Said for people, for a parent, and for whoever replays the stream.
+            Entry::Settled { .. }
+            | Entry::Operated { .. }
             | Entry::Reported { .. }
             | Entry::Parts { .. }
             | Entry::Outcomes { .. } => {}
-            Entry::Forked { from, before } => {
-                self.forked_from = Some((from.clone(), before.clone()));
-            }
-            Entry::Paused { reason } => self.paused = Some(reason.clone()),
-            Entry::Resumed => self.paused = None,
-            Entry::Edited {
-                effect,
-                is_undo,
-                request,
-            } => self.effects.change(*effect, |effect| {
-                let request = request.as_ref().clone();
-                match (*is_undo, &mut effect.spec.undo) {
-                    (false, _) => effect.spec.request = request,
-                    (true, Some(undo)) => {
-                        undo.if_unknown = undo.if_unknown.as_ref().map(|_| request.clone());
-                        undo.if_done = request;
-                    }
-                    (true, None) => {}
-                }
-            }),
-            Entry::Abandoned { effect } => {
-                self.effects
-                    .change(*effect, |effect| effect.undo = UndoState::Abandoned);
-            }
-            Entry::Skipped { effect } => self.effects.change(*effect, |effect| {
-                (effect.skipped, effect.spec.undo) = (true, None);
-            }),
-            Entry::Child { parent, .. } => self.parent = Some(parent.clone()),
-            Entry::Begun { effect } => {
-                self.effects
-                    .change(*effect, |effect| effect.state = EffectState::Awaited);
-            }
-            Entry::ForkedTo { id } => self.forked_to = Some(id.clone()),
-            Entry::Concluded(ending) => self.concluded = Some(ending.clone()),
-            Entry::Migrated { saga_version } => self.saga_version = Some(*saga_version),
-            Entry::ContinuedAsNew { saga_version } => {
-                self.saga_version = Some(*saga_version);
-                self.user = S::default();
-                self.pivoted = false;
-                self.effects.forget_settled();
-            }
         }
     }
 
-    fn decided(&mut self, effect: EffectView) {
-        self.effects.push(effect);
+    fn continue_as_new(&mut self, saga_version: u32) {
+        self.saga_version = Some(saga_version);
+        self.user = S::default();
+        self.pivoted = false;
+        self.effects.forget_settled();
+    }
+
+    /// A timer that came due counts for nothing any more. The other inputs that wait keep their places: each is taken off
+    /// the front when its turn has come.
+    fn drop_stalled(&mut self, key: &str) {
+        let is_this =
+            |input: &&mut StalledInput| matches!(input, StalledInput::Timer(fired) if fired == key);
+        for input in self.stalled.iter_mut().filter(is_this) {
+            *input = StalledInput::Dropped;
+        }
+    }
+
+    fn close(&mut self) {
+        if let Phase::Compensating { reason } = &self.phase {
+            let reason = reason.clone();
+            self.phase = Phase::Closing { reason };
+        }
+    }
+
+    fn end(&mut self, ending: &Ending) {
+        self.ended = Some(ending.clone());
+        self.timers.clear();
+        self.escalated = None;
     }
 }

@@ -4,6 +4,7 @@ use chronicler_domain::{LogSequence, Metadata, Timestamp};
 
 use crate::definition::effect::Request;
 use crate::definition::terms::Terms;
+use crate::instance::action::Action;
 
 /// What is to be carried out after a transition is durable.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +24,7 @@ impl Work {
 /// One effect or undo to be carried out.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    pub(crate) effect: u32,
-    pub(crate) is_undo: bool,
+    pub(crate) action: Action,
     pub(crate) undo_round: u32,
     pub(crate) attempt: u32,
     pub(crate) not_before: Timestamp,

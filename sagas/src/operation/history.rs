@@ -6,6 +6,7 @@ use chronicler_store::codec::EventDecoder;
 use uuid::Uuid;
 
 use crate::definition::answer::Answer;
+use crate::instance::action::{Action, Way};
 use crate::instance::journal::{Entry, OWN_PREFIX};
 
 /// One entry of an instance's stream.
@@ -47,10 +48,10 @@ impl HistoryLine {
     }
 }
 
-fn undo_or(is_undo: bool, effect: u32) -> String {
-    match is_undo {
-        true => format!("the undo of effect {effect}"),
-        false => format!("effect {effect}"),
+fn named(Action { effect, way }: Action) -> String {
+    match way {
+        Way::Do => format!("effect {effect}"),
+        Way::Undo => format!("the undo of effect {effect}"),
     }
 }
 
@@ -72,30 +73,20 @@ fn says(entry: &Entry) -> String {
         Entry::Decided(spec) => format!("{:?}: {}", spec.key, spec.request.describe()),
         Entry::Answered { effect, answer } => format!("effect {effect} {}", answered(answer)),
         Entry::Retrying {
-            effect,
-            is_undo,
+            action,
             attempt,
             next,
             reason,
         } => {
-            let what = undo_or(*is_undo, *effect);
+            let what = named(*action);
             match *next {
                 Timestamp::EPOCH => format!("{what}: {reason}"),
                 next => format!("{what}, {attempt} attempts failed, next at {next}: {reason}"),
             }
         }
         Entry::Parked { effect, reason } => format!("effect {effect}: {reason}"),
-        Entry::Unparked {
-            effect,
-            is_undo,
-            by,
-        } => format!("{} by {by}", undo_or(*is_undo, *effect)),
-        Entry::Settled {
-            effect,
-            is_undo,
-            by,
-            reason,
-        } => format!("{} by {by}: {reason}", undo_or(*is_undo, *effect)),
+        Entry::Unparked { action, by } => format!("{} by {by}", named(*action)),
+        Entry::Settled { action, by, reason } => format!("{} by {by}: {reason}", named(*action)),
         Entry::Armed { key, due } => format!("timer {key:?} for {due}"),
         Entry::Disarmed { key } | Entry::Fired { key } | Entry::Dropped { key } => {
             format!("timer {key:?}")
@@ -125,11 +116,7 @@ fn says(entry: &Entry) -> String {
         },
         Entry::Terms { effect, .. } => format!("effect {effect}"),
         Entry::Together { first } => format!("effects from {first} on"),
-        Entry::Held {
-            effect,
-            is_undo,
-            reason,
-        } => format!("{}: {reason}", undo_or(*is_undo, *effect)),
+        Entry::Held { action, reason } => format!("{}: {reason}", named(*action)),
         Entry::Escalated { reason } => reason.clone().unwrap_or_else(|| "no more".to_owned()),
         Entry::Operated {
             verb,
@@ -137,9 +124,7 @@ fn says(entry: &Entry) -> String {
             by,
             reason,
         } => format!("{verb} {about} by {by}: {reason}"),
-        Entry::Edited {
-            effect, is_undo, ..
-        } => undo_or(*is_undo, *effect),
+        Entry::Edited { action, .. } => named(*action),
         Entry::Child { parent, .. } => format!("of {}", parent.stream),
         Entry::Begun { effect } => format!("the child of effect {effect}"),
         Entry::Reported { parent, ending } => format!("{} to {}", ending.word(), parent.stream),

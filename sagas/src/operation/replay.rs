@@ -15,6 +15,7 @@ use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, Routes};
 use crate::definition::saga::CATEGORY_PREFIX;
 use crate::definition::saga::Saga;
+use crate::instance::action::{Action, Way};
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::{Part, SagaCommand};
@@ -255,13 +256,11 @@ impl<S: Saga> Replay<'_, S> {
                     start: start.clone(),
                 }),
                 Entry::Answered { effect, answer } => Some(SagaCommand::Answer {
-                    effect: *effect,
-                    is_undo: false,
+                    action: Action::of(*effect),
                     answer: answer.clone(),
                 }),
                 Entry::Undone { effect } => Some(SagaCommand::Answer {
-                    effect: *effect,
-                    is_undo: true,
+                    action: Action::undo_of(*effect),
                     answer: Answer::nothing(),
                 }),
                 Entry::Fired { key } => {
@@ -298,26 +297,28 @@ impl<S: Saga> Replay<'_, S> {
 
 /// The answers that a commit took, as they were given; `None` if it does not say them all.
 fn several<'a>(
-    answers: &[(u32, bool)],
+    answers: &[Action],
     mut entries: impl Iterator<Item = &'a Entry>,
 ) -> Option<SagaCommand> {
-    let given = answers.iter().map(|(effect, is_undo)| {
-        let answer = entries.find_map(|entry| match (entry, is_undo) {
-            (Entry::Answered { effect: of, answer }, false) if of == effect => Some(answer.clone()),
+    let given = answers.iter().map(|action| {
+        let effect = &action.effect;
+        let answer = entries.find_map(|entry| match (entry, action.way) {
+            (Entry::Answered { effect: of, answer }, Way::Do) if of == effect => {
+                Some(answer.clone())
+            }
             // The outcome of a pivot that nobody knows is for a person.
-            (Entry::Parked { effect: of, reason }, false) if of == effect => {
+            (Entry::Parked { effect: of, reason }, Way::Do) if of == effect => {
                 let reason = reason.clone();
                 Some(Answer::Unknown { reason })
             }
-            (Entry::Undone { effect: of }, true) if of == effect => Some(Answer::nothing()),
-            (Entry::UndoStuck { effect: of, .. }, true) if of == effect => {
+            (Entry::Undone { effect: of }, Way::Undo) if of == effect => Some(Answer::nothing()),
+            (Entry::UndoStuck { effect: of, .. }, Way::Undo) if of == effect => {
                 Some(Answer::rejected(&()))
             }
             _ => None,
         });
         Some(SagaCommand::Answer {
-            effect: *effect,
-            is_undo: *is_undo,
+            action: *action,
             answer: answer?,
         })
     });

@@ -8,9 +8,10 @@ use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::Input;
-use crate::definition::next::{Action, When};
+use crate::definition::next::{Directive, When};
 use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
+use crate::instance::action::Action;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
@@ -20,15 +21,15 @@ impl<S: Saga> Step<'_, S> {
     /// the decision's own events, encoded, in order.
     pub(super) fn act(
         &mut self,
-        action: Action<S::Event>,
+        directive: Directive<S::Event>,
         recorded: &mut impl Iterator<Item = NewEvent>,
     ) {
-        match action {
-            Action::Record(_) => self.events.extend(recorded.next()),
-            Action::ContinueAsNew => self.enter(Entry::ContinuedAsNew {
+        match directive {
+            Directive::Record(_) => self.events.extend(recorded.next()),
+            Directive::ContinueAsNew => self.enter(Entry::ContinuedAsNew {
                 saga_version: S::VERSION,
             }),
-            Action::Effect(spec) => {
+            Directive::Effect(spec) => {
                 let index = self.state.effects.decided();
                 let is_done = spec.request == Request::Nothing;
                 self.enter(Entry::Decided(spec));
@@ -36,37 +37,37 @@ impl<S: Saga> Step<'_, S> {
                     let (effect, answer) = (index, Answer::nothing());
                     self.enter(Entry::Answered { effect, answer });
                 } else {
-                    self.due.push((index, false));
+                    self.due.push(Action::of(index));
                 }
             }
-            Action::Pivoting => {
+            Directive::Pivoting => {
                 if let Some(effect) = self.last_effect() {
                     self.enter(Entry::Pivoting { effect });
                 }
             }
-            Action::Terms(terms) => {
+            Directive::Terms(terms) => {
                 if let Some(effect) = self.last_effect() {
                     self.enter(Entry::Terms { effect, terms });
                 }
             }
-            Action::Together(count) => {
+            Directive::Together(count) => {
                 let all = self.state.effects.decided();
                 if count > 1 {
                     let first = all.saturating_sub(count);
                     self.enter(Entry::Together { first });
                 }
             }
-            Action::Escalate(reason) => {
+            Directive::Escalate(reason) => {
                 if self.state.escalated != reason {
                     self.enter(Entry::Escalated { reason });
                 }
             }
-            Action::UndoOf { key, undo } => {
+            Directive::UndoOf { key, undo } => {
                 if let Some(effect) = self.state.effects.latest(&key) {
                     self.enter(Entry::UndoDecided { effect, undo });
                 }
             }
-            Action::Arm { key, when } => {
+            Directive::Arm { key, when } => {
                 let due = match when {
                     When::After(after) => {
                         self.dated.remove(&key);
@@ -80,24 +81,24 @@ impl<S: Saga> Step<'_, S> {
                 self.drop_fired(&key);
                 self.enter(Entry::Armed { key, due });
             }
-            Action::Disarm { key } => {
+            Directive::Disarm { key } => {
                 self.drop_fired(&key);
                 if self.state.timers.contains_key(&key) {
                     self.enter(Entry::Disarmed { key });
                 }
             }
-            Action::FoundDone { key } => {
+            Directive::FoundDone { key } => {
                 let index = self.state.effects.latest(&key);
                 let effect = index.and_then(|index| self.state.effect(index));
                 if let (Some(effect), true) = (index, effect.is_some_and(EffectView::is_open)) {
                     self.enter(Entry::FoundDone { effect });
                 }
             }
-            Action::Pivot if self.state.pivoted => {}
-            Action::Pivot => self.enter(Entry::Pivoted),
-            Action::Compensate { reason } => self.compensate(reason, None),
-            Action::Complete => self.end(Ending::Completed),
-            Action::Fail { reason } => self.end(Ending::Failed { reason }),
+            Directive::Pivot if self.state.pivoted => {}
+            Directive::Pivot => self.enter(Entry::Pivoted),
+            Directive::Compensate { reason } => self.compensate(reason, None),
+            Directive::Complete => self.end(Ending::Completed),
+            Directive::Fail { reason } => self.end(Ending::Failed { reason }),
         }
     }
 
@@ -208,13 +209,12 @@ impl<S: Saga> Step<'_, S> {
                 let (attempt, next) = (0, Timestamp::EPOCH);
                 let reason = "undo begins".to_owned();
                 self.enter(Entry::Retrying {
-                    effect,
-                    is_undo: true,
+                    action: Action::undo_of(effect),
                     attempt,
                     next,
                     reason,
                 });
-                self.due.push((effect, true));
+                self.due.push(Action::undo_of(effect));
             }
             // A parked effect may have been done: a person finds it out before this ends.
             if self.state.is_under_way() || self.state.is_stuck() {

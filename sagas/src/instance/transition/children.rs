@@ -9,6 +9,7 @@ use crate::definition::effect_view::EffectState;
 use crate::definition::input::{Input, Said};
 use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
+use crate::instance::action::Action;
 use crate::instance::journal::{Entry, Parent, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
@@ -68,7 +69,7 @@ impl<S: Saga> Step<'_, S> {
 
     /// The child of an effect goes its way.
     pub(super) fn begun(&mut self, effect: u32, was_to_end: bool) {
-        if self.state.pending(effect, false).is_none() {
+        if self.state.pending(Action::of(effect)).is_none() {
             return;
         }
         self.enter(Entry::Begun { effect });
@@ -91,11 +92,10 @@ impl<S: Saga> Step<'_, S> {
     pub(super) fn end_effect(&mut self, effect: u32) {
         let by = "compensation".to_owned();
         self.enter(Entry::Unparked {
-            effect,
-            is_undo: false,
+            action: Action::of(effect),
             by,
         });
-        self.due.push((effect, false));
+        self.due.push(Action::of(effect));
     }
 
     /// Has the children that are awaited asked whether they have ended.
@@ -105,8 +105,7 @@ impl<S: Saga> Step<'_, S> {
             if state == Some(&EffectState::Awaited) && self.state.paused.is_none() {
                 let by = "a start".to_owned();
                 self.enter(Entry::Unparked {
-                    effect,
-                    is_undo: false,
+                    action: Action::of(effect),
                     by,
                 });
             }
@@ -129,7 +128,7 @@ impl<S: Saga> Step<'_, S> {
     /// A child has ended.
     pub(super) fn child_ended(&mut self, effect: u32, ending: &Ending) {
         match Self::reported(ending) {
-            Ok(answer) => self.answer(effect, false, answer),
+            Ok(answer) => self.answer(Action::of(effect), answer),
             Err(reason) => {
                 let state = self.state.effect(effect).map(|effect| &effect.state);
                 if matches!(
@@ -143,26 +142,22 @@ impl<S: Saga> Step<'_, S> {
     }
 
     /// An attempt waits for a service that takes no requests.
-    pub(super) fn held(&mut self, effect: u32, is_undo: bool, attempt: u32, reason: String) {
-        let Some((failed, next)) = self.state.pending(effect, is_undo) else {
+    pub(super) fn held(&mut self, action: Action, attempt: u32, reason: String) {
+        let Some((failed, next)) = self.state.pending(action) else {
             return;
         };
         if failed + 1 != attempt {
             return;
         }
         let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
-        if is_undone && !is_undo {
+        if is_undone && !action.is_undo() {
             // It is not tried again: it would only have to be taken back.
-            let answer = Answer::Unknown { reason };
+            let (effect, answer) = (action.effect, Answer::Unknown { reason });
             return self.enter(Entry::Answered { effect, answer });
         }
         if next != Timestamp::MAX {
-            self.enter(Entry::Held {
-                effect,
-                is_undo,
-                reason,
-            });
+            self.enter(Entry::Held { action, reason });
         }
-        self.due.push((effect, is_undo));
+        self.due.push(action);
     }
 }

@@ -5,6 +5,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use crate::definition::answer::Answer;
 use crate::definition::input::RoutedEvent;
 use crate::definition::routes::Delivery;
+use crate::instance::action::Action;
 use crate::instance::journal::{Entry, Parent, StalledInput};
 use crate::instance::status::Ending;
 use crate::instance::verb::Order;
@@ -20,17 +21,12 @@ pub(crate) enum SagaCommand {
         is_late: bool,
     },
     /// An effect or undo was answered.
-    Answer {
-        effect: u32,
-        is_undo: bool,
-        answer: Answer,
-    },
+    Answer { action: Action, answer: Answer },
     /// What became of several effects and undos, each as one of the commands about it, in one commit.
     Several(Vec<SagaCommand>),
     /// An attempt failed for reasons that are not the domain's. Without `next` its budget is spent.
     Failed {
-        effect: u32,
-        is_undo: bool,
+        action: Action,
         attempt: u32,
         next: Option<Timestamp>,
         reason: String,
@@ -38,11 +34,7 @@ pub(crate) enum SagaCommand {
         decided_at: LogSequence,
     },
     /// No further attempt at an effect is made by itself: what it was answered cannot be kept.
-    GiveUp {
-        effect: u32,
-        is_undo: bool,
-        reason: String,
-    },
+    GiveUp { action: Action, reason: String },
     /// A timer came due.
     Fire { key: String, due: Timestamp },
     /// An operator has something done.
@@ -68,8 +60,7 @@ pub(crate) enum SagaCommand {
     EndChild { parent: Parent, reason: String },
     /// The service of an effect takes no requests.
     Held {
-        effect: u32,
-        is_undo: bool,
+        action: Action,
         attempt: u32,
         reason: String,
         decided_at: LogSequence,
@@ -94,8 +85,7 @@ pub(crate) enum SagaCommand {
     },
     /// May an effect or undo be tried again? Asked when its wait is over; `attempt` and `next` say which wait.
     Attempt {
-        effect: u32,
-        is_undo: bool,
+        action: Action,
         attempt: u32,
         next: Timestamp,
     },

@@ -16,6 +16,7 @@ use crate::definition::next::Next;
 use crate::definition::routes::Delivery;
 use crate::definition::routes::Routes;
 use crate::definition::saga::Saga;
+use crate::instance::action::Action;
 use crate::instance::effects::visits;
 use crate::instance::state::InstanceState;
 use crate::instance::status::Ending;
@@ -145,7 +146,7 @@ of_several!(InTurn, "in-turn", each_in_turn);
 struct Played<S: StepSaga> {
     saga: Steps<S>,
     state: InstanceState<<Steps<S> as Saga>::State>,
-    due: Vec<(u32, bool)>,
+    due: Vec<Action>,
 }
 
 impl<S: StepSaga> Played<S> {
@@ -181,14 +182,10 @@ impl<S: StepSaga> Played<S> {
     /// Answers whatever is due until nothing is, and says for how many.
     fn play(&mut self) -> usize {
         let mut answered = 0;
-        while let Some((effect, is_undo)) = self.due.pop() {
+        while let Some(action) = self.due.pop() {
             answered += 1;
             let answer = Answer::done(&Counted(7));
-            self.take(SagaCommand::Answer {
-                effect,
-                is_undo,
-                answer,
-            });
+            self.take(SagaCommand::Answer { action, answer });
         }
         answered
     }
@@ -297,13 +294,9 @@ fn lasting(events: std::ops::Range<u64>) -> (usize, usize) {
         };
         let now = Timestamp::from_millis(number);
         let taken = Step::new(&Lasting, &mut state, now).take(deliver).unwrap();
-        for (effect, is_undo) in taken.due {
+        for action in taken.due {
             let answer = Answer::done(&Counted(7));
-            let answer = SagaCommand::Answer {
-                effect,
-                is_undo,
-                answer,
-            };
+            let answer = SagaCommand::Answer { action, answer };
             Step::new(&Lasting, &mut state, now).take(answer).unwrap();
         }
         let fact = state.open_fact(Vec::new).unwrap();

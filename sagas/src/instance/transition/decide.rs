@@ -7,7 +7,7 @@ use chronicler_store::{NewEvent, panic_text};
 
 use super::step::Step;
 use crate::definition::input::{Input, SagaContext};
-use crate::definition::next::{Action, Next};
+use crate::definition::next::{Directive, Next};
 use crate::definition::saga::Saga;
 use crate::instance::journal::OWN_PREFIX;
 use crate::instance::state::Phase;
@@ -45,18 +45,18 @@ impl<S: Saga> Step<'_, S> {
         self.check(&next, input)?;
         // Who is cancelled takes note, and is then undone.
         let is_cancelled = matches!(input, Input::Cancelled { .. });
-        let only_undoes = |action: &Action<_>| {
+        let only_undoes = |directive: &Directive<_>| {
             matches!(
-                action,
-                Action::Record(_) | Action::UndoOf { .. } | Action::Escalate(_)
+                directive,
+                Directive::Record(_) | Directive::UndoOf { .. } | Directive::Escalate(_)
             )
         };
-        if is_cancelled && !next.actions.iter().all(only_undoes) {
+        if is_cancelled && !next.directives.iter().all(only_undoes) {
             return Err(
                 "told that it is cancelled, it wants to do more than to take note".to_owned(),
             );
         }
-        if late.is_some() && !next.actions.iter().all(only_undoes) {
+        if late.is_some() && !next.directives.iter().all(only_undoes) {
             return Err(format!(
                 "on {}, which came after compensation had begun, it wants to do more than to undo it",
                 input.describe()
@@ -64,8 +64,8 @@ impl<S: Saga> Step<'_, S> {
         }
         let (user, recorded) = self.tried(&next, input)?;
         let mut recorded = recorded.into_iter();
-        for action in next.actions {
-            self.act(action, &mut recorded);
+        for directive in next.directives {
+            self.act(directive, &mut recorded);
         }
         if let Some(user) = user {
             self.state.user = user;
@@ -81,10 +81,10 @@ impl<S: Saga> Step<'_, S> {
         input: &Input,
     ) -> Result<(Option<S::State>, Vec<NewEvent>), String> {
         let (mut user, mut recorded) = (None, Vec::new());
-        for action in &next.actions {
-            let event = match action {
-                Action::Record(event) => event,
-                Action::ContinueAsNew => {
+        for directive in &next.directives {
+            let event = match directive {
+                Directive::Record(event) => event,
+                Directive::ContinueAsNew => {
                     user = Some(S::State::default());
                     continue;
                 }
@@ -138,30 +138,30 @@ impl<S: Saga> Step<'_, S> {
         let mut end = None;
         let mut compensates = false;
         let mut continues = false;
-        for action in &next.actions {
+        for directive in &next.directives {
             if let Some(end) = end {
                 return Err(format!(
                     "on {} it wants to {end}, and then to do more",
                     input.describe()
                 ));
             }
-            match action {
-                Action::ContinueAsNew if self.state.phase != Phase::Forward || compensates => {
+            match directive {
+                Directive::ContinueAsNew if self.state.phase != Phase::Forward || compensates => {
                     return Err(format!(
                         "on {} it wants to continue as new, and is being compensated",
                         input.describe()
                     ));
                 }
-                Action::ContinueAsNew if pivoting => {
+                Directive::ContinueAsNew if pivoting => {
                     return Err(format!(
                         "on {} it wants to continue as new while its pivot is under way",
                         input.describe()
                     ));
                 }
-                Action::ContinueAsNew
-                | Action::Complete
-                | Action::Fail { .. }
-                | Action::Compensate { .. }
+                Directive::ContinueAsNew
+                | Directive::Complete
+                | Directive::Fail { .. }
+                | Directive::Compensate { .. }
                     if continues =>
                 {
                     return Err(format!(
@@ -169,37 +169,37 @@ impl<S: Saga> Step<'_, S> {
                         input.describe()
                     ));
                 }
-                Action::ContinueAsNew => (continues, pivoted) = (true, false),
-                Action::Complete | Action::Fail { .. } if compensates => {
+                Directive::ContinueAsNew => (continues, pivoted) = (true, false),
+                Directive::Complete | Directive::Fail { .. } if compensates => {
                     return Err(format!(
                         "on {} it wants to compensate, and to be over at once: it ends by itself when its undos have run",
                         input.describe()
                     ));
                 }
-                Action::Complete => end = Some("be complete"),
-                Action::Fail { .. } => end = Some("fail"),
-                Action::Pivot => pivoted = true,
-                Action::Pivoting => pivoting = true,
-                Action::Compensate { reason } if pivoting => {
+                Directive::Complete => end = Some("be complete"),
+                Directive::Fail { .. } => end = Some("fail"),
+                Directive::Pivot => pivoted = true,
+                Directive::Pivoting => pivoting = true,
+                Directive::Compensate { reason } if pivoting => {
                     return Err(format!(
                         "on {} it wants to compensate ({reason}) while its pivot is under way",
                         input.describe()
                     ));
                 }
-                Action::UndoOf { key, .. } if !self.is_known(key, continues) => {
+                Directive::UndoOf { key, .. } if !self.is_known(key, continues) => {
                     return Err(format!(
                         "on {} it wants to say how {key:?} is undone, and decided no effect of this key",
                         input.describe()
                     ));
                 }
-                Action::Compensate { reason } if pivoted => {
+                Directive::Compensate { reason } if pivoted => {
                     return Err(format!(
                         "on {} it wants to compensate ({reason}), and has passed its pivot",
                         input.describe()
                     ));
                 }
-                Action::Compensate { .. } => compensates = true,
-                Action::Record(event) => {
+                Directive::Compensate { .. } => compensates = true,
+                Directive::Record(event) => {
                     let encoded = encode_event(PayloadCodec::default(), event);
                     let encoded = encoded.map_err(|error| error.to_string())?;
                     read_back(event, &encoded).map_err(|error| error.to_string())?;

@@ -9,6 +9,7 @@ use crate::definition::effect_view::{EffectState, UndoState};
 use crate::definition::input::Input;
 use crate::definition::routes::Delivery;
 use crate::definition::saga::Saga;
+use crate::instance::action::Action;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
@@ -68,11 +69,12 @@ impl<S: Saga> Step<'_, S> {
         }
     }
 
-    pub(super) fn answer(&mut self, index: u32, is_undo: bool, answer: Answer) {
+    pub(super) fn answer(&mut self, action: Action, answer: Answer) {
+        let index = action.effect;
         let Some(effect) = self.state.effect(index) else {
             return;
         };
-        if is_undo {
+        if action.is_undo() {
             if !matches!(effect.undo, UndoState::Pending { .. }) {
                 return;
             }
@@ -132,21 +134,22 @@ impl<S: Saga> Step<'_, S> {
 
     pub(super) fn failed(
         &mut self,
-        index: u32,
-        is_undo: bool,
+        action: Action,
         attempt: u32,
         next: Option<Timestamp>,
         reason: String,
     ) {
+        let index = action.effect;
         let Some(effect) = self.state.effect(index) else {
             return;
         };
         // An attempt of another time: somebody had it tried anew meanwhile.
         let is_this = |(failed, _): (u32, Timestamp)| failed + 1 == attempt;
-        if !self.state.pending(index, is_undo).is_some_and(is_this) {
+        if !self.state.pending(action).is_some_and(is_this) {
             return;
         }
         let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
+        let is_undo = action.is_undo();
         if !is_undo && is_undone && effect.spec.request.is_call() {
             // It is not tried again: it would only have to be taken back.
             let answer = Answer::Unknown { reason };
@@ -163,8 +166,7 @@ impl<S: Saga> Step<'_, S> {
         let effect = index;
         self.enter(match next {
             Some(next) => Entry::Retrying {
-                effect,
-                is_undo,
+                action,
                 attempt,
                 next,
                 reason,
@@ -177,7 +179,7 @@ impl<S: Saga> Step<'_, S> {
             None => Entry::Parked { effect, reason },
         });
         if next.is_some() {
-            self.due.push((index, is_undo));
+            self.due.push(action);
         }
     }
 

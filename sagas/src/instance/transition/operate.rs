@@ -11,6 +11,7 @@ use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::{Input, Said};
 use crate::definition::saga::Saga;
+use crate::instance::action::Action;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
@@ -77,8 +78,7 @@ impl<S: Saga> Step<'_, S> {
                 self.operated(&order);
                 self.enter(Entry::Resumed);
                 let all = self.state.effects.indices().into_iter();
-                self.due
-                    .extend(all.flat_map(|effect| [(effect, false), (effect, true)]));
+                self.due.extend(all.flat_map(Action::both_of));
             }
             SagaVerb::Pause | SagaVerb::Resume => {}
             SagaVerb::Terminate => {
@@ -216,7 +216,7 @@ impl<S: Saga> Step<'_, S> {
         let was_quarantined = self.state.quarantined.is_some();
         self.operated(order);
         self.enter(Entry::Skipped { effect });
-        self.answer(effect, false, answer);
+        self.answer(Action::of(effect), answer);
         self.taken(was_quarantined, what);
         Ok(())
     }
@@ -245,12 +245,13 @@ impl<S: Saga> Step<'_, S> {
             matches!(undo, UndoState::Stuck { .. }) || matches!(state, EffectState::Parked { .. })
         };
         let effect = self.find(key, waits).ok_or(SagaRefusal::NothingToSettle)?;
-        let is_undo = self
-            .state
-            .effect(effect)
-            .is_some_and(|effect| matches!(effect.undo, UndoState::Stuck { .. }));
+        let is_stuck = |view: &EffectView| matches!(view.undo, UndoState::Stuck { .. });
+        let action = match self.state.effect(effect).is_some_and(is_stuck) {
+            true => Action::undo_of(effect),
+            false => Action::of(effect),
+        };
         let (json_codec, bytes) = json(payload);
-        let request = match self.state.request(effect, is_undo).cloned() {
+        let request = match self.state.request(action).cloned() {
             Some(Request::Command { category, id, .. }) => Request::Command {
                 category,
                 id,
@@ -271,16 +272,14 @@ impl<S: Saga> Step<'_, S> {
         };
         self.operated(order);
         self.enter(Entry::Edited {
-            effect,
-            is_undo,
+            action,
             request: Box::new(request),
         });
         self.enter(Entry::Unparked {
-            effect,
-            is_undo,
+            action,
             by: order.by.clone(),
         });
-        self.due.push((effect, is_undo));
+        self.due.push(action);
         Ok(())
     }
 
@@ -336,15 +335,11 @@ impl<S: Saga> Step<'_, S> {
     fn hold_what_waits(&mut self) {
         let now = self.now.max(self.state.moved_at);
         for effect in self.state.effects.indices() {
-            for is_undo in [false, true] {
-                let pending = self.state.pending(effect, is_undo);
+            for action in Action::both_of(effect) {
+                let pending = self.state.pending(action);
                 if pending.is_some_and(|(_, next)| next > now && next != Timestamp::MAX) {
                     let reason = "it is paused".to_owned();
-                    self.enter(Entry::Held {
-                        effect,
-                        is_undo,
-                        reason,
-                    });
+                    self.enter(Entry::Held { action, reason });
                 }
             }
         }
@@ -384,7 +379,7 @@ impl<S: Saga> Step<'_, S> {
             });
         }
         let all = self.state.effects.indices().into_iter();
-        self.due.extend(all.map(|effect| (effect, false)));
+        self.due.extend(all.map(Action::of));
         Ok(())
     }
 

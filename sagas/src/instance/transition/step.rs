@@ -11,6 +11,7 @@ use chronicler_store::{NewEvent, panic_text};
 use super::command::SagaCommand;
 use super::refusal::SagaRefusal;
 use crate::definition::saga::Saga;
+use crate::instance::action::Action;
 use crate::instance::journal::Entry;
 use crate::instance::state::InstanceState;
 use crate::instance::status::Ending;
@@ -21,7 +22,7 @@ pub(crate) struct Step<'a, S: Saga> {
     pub(super) state: &'a mut InstanceState<S::State>,
     pub(super) now: Timestamp,
     pub(super) events: Vec<NewEvent>,
-    pub(super) due: Vec<(u32, bool)>,
+    pub(super) due: Vec<Action>,
     /// Why the saga is not to decide on the input, but to be quarantined at it.
     pub(super) set_aside: Option<String>,
     /// When each timer was due before this, of those that it armed, moved or disarmed.
@@ -48,7 +49,7 @@ pub(crate) struct Taken {
     /// The events of the commit, encoded, in order.
     pub(crate) events: Vec<NewEvent>,
     /// Effects (and undos) that became due.
-    pub(crate) due: Vec<(u32, bool)>,
+    pub(crate) due: Vec<Action>,
     /// When each timer was due before, of those that were armed, moved or disarmed.
     pub(crate) moved: BTreeMap<String, Option<Timestamp>>,
     /// Timers that were armed for a date, not for a while.
@@ -111,30 +112,21 @@ impl<'a, S: Saga> Step<'a, S> {
                 parts,
                 is_late,
             } => self.deliver(position, parts, is_late),
-            SagaCommand::Answer {
-                effect,
-                is_undo,
-                answer,
-            } => self.answer(effect, is_undo, answer),
+            SagaCommand::Answer { action, answer } => self.answer(action, answer),
             SagaCommand::Several(outcomes) => return self.several(outcomes),
             SagaCommand::Failed {
-                effect,
-                is_undo,
+                action,
                 attempt,
                 next,
                 reason,
                 decided_at,
             } => {
-                self.state.know_decided_at(effect, decided_at);
-                self.failed(effect, is_undo, attempt, next, reason);
+                self.state.know_decided_at(action.effect, decided_at);
+                self.failed(action, attempt, next, reason);
             }
-            SagaCommand::GiveUp {
-                effect,
-                is_undo,
-                reason,
-            } => {
-                if let Some((failed, _)) = self.state.pending(effect, is_undo) {
-                    self.failed(effect, is_undo, failed.saturating_add(1), None, reason);
+            SagaCommand::GiveUp { action, reason } => {
+                if let Some((failed, _)) = self.state.pending(action) {
+                    self.failed(action, failed.saturating_add(1), None, reason);
                 }
             }
             SagaCommand::Fire { key, due } => self.fire(key, due),
@@ -156,14 +148,13 @@ impl<'a, S: Saga> Step<'a, S> {
                 self.begun(effect, was_to_end);
             }
             SagaCommand::Held {
-                effect,
-                is_undo,
+                action,
                 attempt,
                 reason,
                 decided_at,
             } => {
-                self.state.know_decided_at(effect, decided_at);
-                self.held(effect, is_undo, attempt, reason);
+                self.state.know_decided_at(action.effect, decided_at);
+                self.held(action, attempt, reason);
             }
             SagaCommand::Unstall { input, events } => self.unstall(&input, events),
             SagaCommand::SetAside { input, reason } => {
@@ -177,19 +168,17 @@ impl<'a, S: Saga> Step<'a, S> {
                 reason,
             } => self.settle(&key, answer, by, reason)?,
             SagaCommand::Attempt {
-                effect,
-                is_undo,
+                action,
                 attempt,
                 next,
             } => {
-                let wanted = self.state.pending(effect, is_undo);
+                let wanted = self.state.pending(action);
                 if wanted != Some((attempt, next)) || self.state.paused.is_some() {
                     return Err(SagaRefusal::NotWanted);
                 }
                 // From here on it is under way: a compensation waits for it again, whatever the time of its own input.
                 self.enter(Entry::Retrying {
-                    effect,
-                    is_undo,
+                    action,
                     attempt,
                     next: self.now,
                     reason: "the next attempt begins".to_owned(),
@@ -208,9 +197,7 @@ impl<'a, S: Saga> Step<'a, S> {
         let (mut taken, mut answers) = (0, Vec::new());
         for outcome in outcomes {
             let answered = match &outcome {
-                SagaCommand::Answer {
-                    effect, is_undo, ..
-                } => Some((*effect, *is_undo)),
+                SagaCommand::Answer { action, .. } => Some(*action),
                 _ => None,
             };
             let before = self.events.len();

@@ -8,6 +8,7 @@ use crate::definition::answer::Answer;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::Input;
 use crate::definition::saga::Saga;
+use crate::instance::action::Action;
 use crate::instance::journal::Entry;
 use crate::instance::state::Phase;
 
@@ -34,7 +35,7 @@ impl<S: Saga> Step<'_, S> {
             self.enter(Entry::Resumed);
             // What came due meanwhile was refused.
             let all = self.state.effects.indices().into_iter();
-            self.due.extend(all.map(|effect| (effect, false)));
+            self.due.extend(all.map(Action::of));
         }
         let told = Input::Cancelled {
             by: by.clone(),
@@ -81,11 +82,16 @@ impl<S: Saga> Step<'_, S> {
                 EffectState::Pending { next, .. } => *next == Timestamp::MAX,
                 _ => false,
             };
-            (effect.spec.key == key && (is_undo || is_parked)).then_some((*index, is_undo))
+            let action = match is_undo {
+                true => Action::undo_of(*index),
+                false => Action::of(*index),
+            };
+            (effect.spec.key == key && (is_undo || is_parked)).then_some(action)
         };
         let all = self.state.effects.indices().into_iter();
         let found = all.rev().find_map(|index| waits(&index));
-        let (effect, is_undo) = found.ok_or(SagaRefusal::NothingToSettle)?;
+        let action = found.ok_or(SagaRefusal::NothingToSettle)?;
+        let (effect, is_undo) = (action.effect, action.is_undo());
         let is_call = |effect: &EffectView| effect.spec.request.is_call();
         let is_unknown = matches!(answer, Answer::Unknown { .. });
         if !is_undo && is_unknown && !self.state.effect(effect).is_some_and(is_call) {
@@ -96,16 +102,11 @@ impl<S: Saga> Step<'_, S> {
             self.would_take_answer(effect, &answer, what)?;
         }
         let was_quarantined = self.state.quarantined.is_some();
-        self.enter(Entry::Settled {
-            effect,
-            is_undo,
-            by,
-            reason,
-        });
+        self.enter(Entry::Settled { action, by, reason });
         if is_undo {
             self.enter(Entry::Undone { effect });
         } else {
-            self.answer(effect, false, answer);
+            self.answer(action, answer);
         }
         self.taken(was_quarantined, what);
         Ok(())
@@ -118,16 +119,20 @@ impl<S: Saga> Step<'_, S> {
             let Some(effect) = self.state.effect(index) else {
                 continue;
             };
-            let (is_undo, is_under_way) = match (&effect.state, &effect.undo) {
-                (_, UndoState::Stuck { .. }) => (true, false),
+            let (action, is_under_way) = match (&effect.state, &effect.undo) {
+                (_, UndoState::Stuck { .. }) => (Action::undo_of(index), false),
                 // A child that has ended says so again.
-                (EffectState::Parked { .. } | EffectState::Awaited, _) => (false, false),
+                (EffectState::Parked { .. } | EffectState::Awaited, _) => {
+                    (Action::of(index), false)
+                }
                 // What waits for its service asks by itself.
                 (_, UndoState::Pending { next, .. }) if *next == Timestamp::MAX => continue,
                 (EffectState::Pending { next, .. }, _) if *next == Timestamp::MAX => continue,
-                (_, UndoState::Pending { attempt, next }) => (true, *attempt == 0 && *next <= now),
+                (_, UndoState::Pending { attempt, next }) => {
+                    (Action::undo_of(index), *attempt == 0 && *next <= now)
+                }
                 (EffectState::Pending { attempt, next }, _) => {
-                    (false, *attempt == 0 && *next <= now)
+                    (Action::of(index), *attempt == 0 && *next <= now)
                 }
                 _ => continue,
             };
@@ -135,12 +140,11 @@ impl<S: Saga> Step<'_, S> {
             // answers the same.
             if !is_under_way {
                 self.enter(Entry::Unparked {
-                    effect: index,
-                    is_undo,
+                    action,
                     by: by.to_owned(),
                 });
             }
-            self.due.push((index, is_undo));
+            self.due.push(action);
         }
         Ok(())
     }
