@@ -8,7 +8,7 @@ use chronicler_domain::{
 };
 use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, TimerWait, timer_key};
 use chronicler_store::codec::{
-    CodecError, CodecId, EventDecoder, PayloadCodec, decode_shaped, encode, encode_shaped,
+    CodecError, CodecId, PayloadCodec, decode_shaped, encode, encode_shaped,
 };
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
@@ -17,7 +17,7 @@ use crate::definition::saga::{Saga, category};
 use crate::definition::terms::Orphan;
 use crate::execution::backlog::Backlog;
 use crate::instance::action::Action;
-use crate::instance::journal::{Entry, OWN_PREFIX};
+use crate::instance::fold::{CommitInfo, StreamReader};
 use crate::instance::open_fact::{OpenFact, waits_for};
 use crate::instance::state::{InstanceState, Phase};
 use crate::instance::transition::command::SagaCommand;
@@ -32,9 +32,7 @@ pub(crate) struct SagaEntity<S: Saga> {
     saga: S,
     category: Category,
     owner: String,
-    entries: EventDecoder<Entry>,
-    /// `None`: they are passed over.
-    events: Option<EventDecoder<S::Event>>,
+    reader: StreamReader<S::Event>,
     causation_depth_max: u16,
     /// Where what was decided goes when it is durable.
     backlog: Backlog,
@@ -44,13 +42,11 @@ impl<S: Saga> SagaEntity<S> {
     pub(crate) fn new(saga: S, causation_depth_max: u16) -> Result<Self, InvalidId> {
         let category = category::<S>()?;
         let owner = category.as_str().to_owned();
-        let (entries, events) = (EventDecoder::new(), Some(EventDecoder::new()));
         Ok(Self {
             saga,
             category,
             owner,
-            entries,
-            events,
+            reader: StreamReader::new(),
             causation_depth_max,
             backlog: Backlog::new(),
         })
@@ -63,8 +59,7 @@ impl<S: Saga> SagaEntity<S> {
             saga,
             category,
             owner,
-            entries: EventDecoder::new(),
-            events: None,
+            reader: StreamReader::of_entries(),
             causation_depth_max: u16::MAX,
             backlog: Backlog::new(),
         }
@@ -212,31 +207,17 @@ impl<S: Saga> Entity for SagaEntity<S> {
         if part.event_count() == 0 {
             return Ok(());
         }
-        let metadata = commit.metadata();
-        if !state.is_started() {
-            state.started_at = commit.timestamp();
-            state.correlation_id = metadata.correlation_id;
-        }
-        state.causation_depth = state.causation_depth.max(metadata.causation_depth);
-        state.moved_at = commit.timestamp();
+        let info = CommitInfo::of(commit);
+        state.fold_commit(&info);
         for event in part.events() {
-            let unreadable = |error: CodecError| FoldError {
+            let read = self.reader.read(&event, |recorded| {
+                state.fold(&info, &recorded, S::evolve);
+            });
+            read.map_err(|error| FoldError {
                 event_type: event.event_type().to_owned(),
                 version: event.version(),
                 reason: error.to_string(),
-            };
-            if event.event_type().starts_with(OWN_PREFIX) {
-                for entry in self.entries.decode(&event).map_err(unreadable)? {
-                    state.apply(&entry);
-                    if let (Entry::Decided(_), Some(last)) = (&entry, state.effects.last_mut()) {
-                        last.decided_at = Some(commit.sequence());
-                    }
-                }
-            } else if let Some(events) = &self.events {
-                for event in events.decode(&event).map_err(unreadable)? {
-                    S::evolve(&mut state.user, &event);
-                }
-            }
+            })?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ pub(crate) mod action;
 pub(crate) mod armed;
 pub(crate) mod effect_changes;
 pub(crate) mod effects;
+pub(crate) mod fold;
 pub(crate) mod id;
 pub(crate) mod journal;
 pub(crate) mod open_fact;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chronicler_domain::{Event, GlobalPosition, LogSequence, StreamVersion, Tenant, Timestamp};
 use chronicler_store::NewEvent;
-use chronicler_store::codec::{EventDecoder, PayloadCodec, encode};
+use chronicler_store::codec::{PayloadCodec, encode};
 
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
@@ -15,7 +15,8 @@ use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, EventInfo, Routes};
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
-use crate::instance::journal::{Entry, OWN_PREFIX};
+use crate::instance::fold::StreamReader;
+use crate::instance::journal::Entry;
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
 use crate::instance::transition::command::{Part, SagaCommand};
@@ -46,8 +47,7 @@ pub struct Scripted<S: Saga> {
     written: Vec<NewEvent>,
     now: Timestamp,
     position: GlobalPosition,
-    entries: EventDecoder<Entry>,
-    events: EventDecoder<S::Event>,
+    reader: StreamReader<S::Event>,
 }
 
 impl<S: Saga> Scripted<S> {
@@ -59,8 +59,7 @@ impl<S: Saga> Scripted<S> {
             written: Vec::new(),
             now,
             position: GlobalPosition::ZERO,
-            entries: EventDecoder::new(),
-            events: EventDecoder::new(),
+            reader: StreamReader::new(),
         }
     }
 
@@ -211,13 +210,15 @@ impl<S: Saga> Scripted<S> {
     pub fn undone(&self) -> Vec<String> {
         let mut undone = Vec::new();
         for event in &self.written {
-            for entry in self.decoded(event).into_iter().flatten() {
-                if let Entry::Undone { effect } = entry
-                    && let Some(view) = self.state.effect(effect)
+            let read = self.reader.read_new(event, |recorded| {
+                if let Some(Entry::Undone { effect }) = recorded.entry()
+                    && let Some(view) = self.state.effect(*effect)
                 {
                     undone.push(view.spec.key.clone());
                 }
-            }
+            });
+            // What it wrote was read back when it was written.
+            drop(read);
         }
         undone
     }
@@ -226,17 +227,6 @@ impl<S: Saga> Scripted<S> {
     pub fn written(&self) -> Vec<String> {
         let written = self.written.iter();
         written.map(|event| event.event_type.to_string()).collect()
-    }
-
-    fn decoded(&self, event: &NewEvent) -> Option<Vec<Entry>> {
-        if !event.event_type.starts_with(OWN_PREFIX) {
-            return None;
-        }
-        let (codec, version) = (event.codec, event.schema_version);
-        let decoded = self
-            .entries
-            .decode_parts(codec, &event.event_type, version, &event.payload);
-        decoded.ok().map(|entries| entries.into_iter().collect())
     }
 
     fn take(&mut self, command: SagaCommand) -> Result<(), String> {
@@ -281,21 +271,10 @@ impl<S: Saga> Scripted<S> {
     fn survives_a_crash(&mut self) -> Result<(), String> {
         let mut again = InstanceState::new(self.state.tenant.clone(), self.state.id.clone());
         for event in &self.written {
-            let unreadable = |error: chronicler_store::codec::CodecError| error.to_string();
-            if event.event_type.starts_with(OWN_PREFIX) {
-                for entry in self.decoded(event).ok_or("an entry cannot be read back")? {
-                    again.apply(&entry);
-                }
-            } else {
-                let (codec, version) = (event.codec, event.schema_version);
-                let name = &event.event_type;
-                let decoded = self
-                    .events
-                    .decode_parts(codec, name, version, &event.payload);
-                for event in decoded.map_err(unreadable)? {
-                    S::evolve(&mut again.user, &event);
-                }
-            }
+            let read = self.reader.read_new(event, |recorded| {
+                again.fold_written(&recorded, S::evolve);
+            });
+            read.map_err(|error| error.to_string())?;
         }
         // What a commit says beside its events.
         again.started_at = self.state.started_at;

@@ -2,7 +2,6 @@
 
 use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
 use chronicler_store::StreamQuery;
-use chronicler_store::codec::EventDecoder;
 use futures::StreamExt;
 
 use crate::definition::effect::Request;
@@ -10,9 +9,10 @@ use crate::definition::effect_view::{EffectState, UndoState};
 use crate::definition::input::RoutedEvent;
 use crate::definition::saga::Saga;
 use crate::instance::effects::Effects;
-use crate::instance::journal::{Entry, OWN_PREFIX};
+use crate::instance::fold::{CommitInfo, Recorded, StreamReader};
+use crate::instance::journal::Entry;
 use crate::instance::state::InstanceState;
-use crate::instance::transition::command::{Copied, Fork};
+use crate::instance::transition::command::Fork;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
 
@@ -28,8 +28,8 @@ impl<S: Saga> SagaHandle<S> {
         let from = stream.key().to_owned();
         let query = StreamQuery::new(stream);
         let mut commits = self.executor.runtime.store().read_stream(query);
-        let (entries_of, own_of) = (EventDecoder::new(), EventDecoder::<S::Event>::new());
-        let mut entries = Vec::new();
+        let reader = StreamReader::<S::Event>::new();
+        let mut events = Vec::new();
         // What became of what is copied, to the end of its stream.
         let mut state = InstanceState::<()>::new(tenant.clone(), id.as_str().to_owned());
         state.effects = Effects::kept_all();
@@ -39,20 +39,19 @@ impl<S: Saga> SagaHandle<S> {
             for commit in batch.map_err(OperateError::failed)? {
                 let mut decides = false;
                 let is_copied = until.is_none();
+                let info = CommitInfo::of(&commit);
+                state.fold_commit(&info);
                 for event in commit.events() {
-                    if event.event_type().starts_with(OWN_PREFIX) {
-                        for entry in entries_of.decode(&event).map_err(OperateError::failed)? {
-                            decides |= matches!(&entry, Entry::Decided(spec) if spec.key == before);
-                            state.apply(&entry);
-                            if is_copied {
-                                entries.push(Copied::Entry(entry));
-                            }
+                    let read = reader.read(&event, |recorded| {
+                        let decided = recorded.entry();
+                        decides |=
+                            matches!(decided, Some(Entry::Decided(spec)) if spec.key == before);
+                        state.fold(&info, &recorded, |(), _| {});
+                        if is_copied {
+                            events.push(recorded.routed());
                         }
-                    } else if is_copied {
-                        let own = own_of.decode(&event).map_err(OperateError::failed)?;
-                        let own = own.into_iter();
-                        entries.extend(own.map(|event| Copied::Own(RoutedEvent::new(event))));
-                    }
+                    });
+                    read.map_err(OperateError::failed)?;
                 }
                 if is_copied {
                     at = commit.timestamp();
@@ -93,10 +92,10 @@ impl<S: Saga> SagaHandle<S> {
             ));
         }
         // It is not a child of whoever began the other, and is not paused or quarantined for it.
-        let is_of_the_other = |copied: &Copied| {
+        let is_of_the_other = |copied: &Recorded<RoutedEvent>| {
             matches!(
                 copied,
-                Copied::Entry(
+                Recorded::Entry(
                     Entry::Child { .. }
                         | Entry::Paused { .. }
                         | Entry::Resumed
@@ -107,11 +106,11 @@ impl<S: Saga> SagaHandle<S> {
                 )
             )
         };
-        entries.retain(|copied| !is_of_the_other(copied));
+        events.retain(|copied| !is_of_the_other(copied));
         Ok(Fork {
             from,
             before,
-            entries,
+            events,
             at,
         })
     }

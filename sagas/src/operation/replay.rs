@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chronicler_domain::{GlobalPosition, Tenant, Timestamp};
+use chronicler_domain::{Event, GlobalPosition, Tenant, Timestamp};
 use chronicler_store::codec::{CodecError, CodecId, EventDecoder, PayloadCodec, encode_event};
 use chronicler_store::{
     AllQuery, EventLog, EventRef, Filter, NewEvent, PartRef, ReadError, RecordedCommit, Start,
@@ -16,6 +16,7 @@ use crate::definition::routes::{Delivery, Routes};
 use crate::definition::saga::CATEGORY_PREFIX;
 use crate::definition::saga::Saga;
 use crate::instance::action::{Action, Way};
+use crate::instance::fold::{CommitInfo, Recorded, StreamReader};
 use crate::instance::journal::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::{Part, SagaCommand};
@@ -74,13 +75,11 @@ fn at(event: &EventRef<'_>) -> impl FnOnce(CodecError) -> ReplayError + use<> {
 /// [`ReplayError`].
 pub async fn replay<S: Saga>(log: &dyn EventLog, saga: &S) -> Result<Replayed, ReplayError> {
     let routes = Routes::<S>::of_saga();
-    let (entries, own) = (EventDecoder::new(), EventDecoder::new());
     let mut replay = Replay {
         log,
         saga,
         routes,
-        entries,
-        own,
+        reader: StreamReader::new(),
         states: BTreeMap::new(),
         found: Replayed::default(),
     };
@@ -104,18 +103,11 @@ pub async fn replay<S: Saga>(log: &dyn EventLog, saga: &S) -> Result<Replayed, R
     Ok(replay.found)
 }
 
-/// One event of a commit, decoded.
-enum Recorded {
-    Entry(Entry),
-    Own(RoutedEvent),
-}
-
 struct Replay<'a, S: Saga> {
     log: &'a dyn EventLog,
     saga: &'a S,
     routes: Routes<S>,
-    entries: EventDecoder<Entry>,
-    own: EventDecoder<S::Event>,
+    reader: StreamReader<S::Event>,
     states: BTreeMap<String, InstanceState<S::State>>,
     found: Replayed,
 }
@@ -132,13 +124,8 @@ impl<S: Saga> Replay<'_, S> {
         let key = stream.key().to_owned();
         let mut recorded = Vec::new();
         for event in part.events() {
-            if event.event_type().starts_with(OWN_PREFIX) {
-                let decoded = self.entries.decode(&event).map_err(at(&event))?.into_iter();
-                recorded.extend(decoded.map(Recorded::Entry));
-            } else {
-                let decoded = self.own.decode(&event).map_err(at(&event))?.into_iter();
-                recorded.extend(decoded.map(|event| Recorded::Own(RoutedEvent::new(event))));
-            }
+            let read = self.reader.read(&event, |event| recorded.push(event));
+            read.map_err(at(&event))?;
         }
         let state = self.states.remove(&key).unwrap_or_else(|| {
             let tenant = Tenant::try_from(part.tenant().to_owned()).unwrap_or_default();
@@ -146,13 +133,13 @@ impl<S: Saga> Replay<'_, S> {
         });
         if let Some(command) = self.input(&state, &recorded).await? {
             self.found.inputs += 1;
-            let before: Vec<_> = recorded.iter().map(written::<S>).collect();
+            let before: Vec<_> = recorded.iter().map(written).collect();
             // How deep is too deep may be another today: what was cut then is.
             let depth = commit.metadata().causation_depth;
             let is_cut = |entry: &Entry| matches!(entry, Entry::Quarantined { reason } if *reason == cycle_of(depth));
             let cut_at = recorded
                 .iter()
-                .filter_map(entry_of)
+                .filter_map(Recorded::entry)
                 .any(is_cut)
                 .then_some(depth);
             let play = |now: Timestamp, command: SagaCommand| {
@@ -166,7 +153,7 @@ impl<S: Saga> Replay<'_, S> {
             };
             let (mut events, mut refused) = play(commit.timestamp(), command.clone());
             // It was decided a little before its commit was accepted.
-            if let Some(early) = first_armed(recorded.iter().filter_map(entry_of))
+            if let Some(early) = first_armed(recorded.iter().filter_map(Recorded::entry))
                 .zip(first_armed(self.read(&events).iter()))
                 .map(|(then, today)| today.since(then))
                 .filter(|early| !early.is_zero())
@@ -185,54 +172,41 @@ impl<S: Saga> Replay<'_, S> {
                 self.found.differences.push(ReplayDifference {
                     stream: key.clone(),
                     position: position.unwrap_or_default(),
-                    recorded: recorded.iter().map(said::<S>).collect(),
+                    recorded: recorded.iter().map(shown).collect(),
                     today,
                 });
             }
         }
         let mut state = state;
+        let info = CommitInfo::of(commit);
+        state.fold_commit(&info);
         for event in &recorded {
-            match event {
-                Recorded::Entry(entry) => state.apply(entry),
-                Recorded::Own(event) => {
-                    if let Some(event) = event.0.downcast_ref::<S::Event>() {
-                        S::evolve(&mut state.user, event);
-                    }
-                }
-            }
+            state.fold(&info, event, S::evolve);
         }
-        if state.started_at == chronicler_domain::Timestamp::EPOCH {
-            state.started_at = commit.timestamp();
-        }
-        state.moved_at = commit.timestamp();
         self.states.insert(key, state);
         Ok(())
     }
 
     /// The entries among what was written.
     fn read(&self, written: &[NewEvent]) -> Vec<Entry> {
-        let own = written
-            .iter()
-            .filter(|event| event.event_type.starts_with(OWN_PREFIX));
-        let decoded = own.filter_map(|event| {
-            let (codec, version) = (event.codec, event.schema_version);
-            let decoder = &self.entries;
-            let decoded = decoder.decode_parts(codec, &event.event_type, version, &event.payload);
-            decoded.ok()?.into_iter().next()
-        });
-        decoded.collect()
+        let mut entries = Vec::new();
+        for event in written {
+            let read = self.reader.read_new(event, |recorded| {
+                entries.extend(recorded.entry().cloned());
+            });
+            // What cannot be read differs from what is recorded, and is told as that.
+            drop(read);
+        }
+        entries
     }
 
     /// The input that led to a commit; `None` for what a person or the machinery noted.
     async fn input(
         &self,
         state: &InstanceState<S::State>,
-        recorded: &[Recorded],
+        recorded: &[Recorded<S::Event>],
     ) -> Result<Option<SagaCommand>, ReplayError> {
-        let entries = recorded.iter().filter_map(|event| match event {
-            Recorded::Entry(entry) => Some(entry),
-            Recorded::Own(_) => None,
-        });
+        let entries = recorded.iter().filter_map(Recorded::entry);
         let given = entries.clone().find_map(|entry| match entry {
             Entry::Parts { places, of } => Some((places, *of)),
             _ => None,
@@ -339,13 +313,6 @@ fn parts_of(events: Vec<RoutedEvent>, given: Option<(&Vec<u32>, u32)>) -> Vec<Pa
     parts.filter(is_given).collect()
 }
 
-fn entry_of(event: &Recorded) -> Option<&Entry> {
-    match event {
-        Recorded::Entry(entry) => Some(entry),
-        Recorded::Own(_) => None,
-    }
-}
-
 /// When the first timer among these is due.
 fn first_armed<'a>(mut entries: impl Iterator<Item = &'a Entry>) -> Option<Timestamp> {
     entries.find_map(|entry| match entry {
@@ -365,14 +332,14 @@ fn types(events: &[(String, Vec<u8>)]) -> impl Iterator<Item = &str> {
 
 /// Whether something in it was decided by a release that wrote what it sends in bincode. Today it is written by name, so
 /// that its bytes cannot be compared; what happened can.
-fn is_of_an_earlier_release<T>(state: &InstanceState<T>, recorded: &[Recorded]) -> bool {
+fn is_of_an_earlier_release<T, E>(state: &InstanceState<T>, recorded: &[Recorded<E>]) -> bool {
     let is_old = |request: &Request| match request {
         Request::Command { codec, .. } | Request::Start { codec, .. } => {
             *codec == CodecId::BINCODE.number()
         }
         Request::Call { .. } | Request::Nothing => false,
     };
-    let of_recorded = recorded.iter().filter_map(entry_of);
+    let of_recorded = recorded.iter().filter_map(Recorded::entry);
     let of_recorded = of_recorded.filter_map(|entry| match entry {
         Entry::Decided(spec) => Some(spec.as_ref()),
         _ => None,
@@ -384,25 +351,22 @@ fn is_of_an_earlier_release<T>(state: &InstanceState<T>, recorded: &[Recorded]) 
     })
 }
 
-fn rewritten<S: Saga>(event: &Recorded) -> Option<NewEvent> {
+fn rewritten<E: Event>(event: &Recorded<E>) -> Option<NewEvent> {
     let codec = PayloadCodec::default();
     match event {
         Recorded::Entry(entry) => encode_event(codec, entry).ok(),
-        Recorded::Own(event) => encode_event(codec, event.0.downcast_ref::<S::Event>()?).ok(),
+        Recorded::Own(event) => encode_event(codec, event).ok(),
     }
 }
 
-fn written<S: Saga>(event: &Recorded) -> (String, Vec<u8>) {
-    rewritten::<S>(event).as_ref().map(same).unwrap_or_default()
+fn written<E: Event>(event: &Recorded<E>) -> (String, Vec<u8>) {
+    rewritten(event).as_ref().map(same).unwrap_or_default()
 }
 
-fn said<S: Saga>(event: &Recorded) -> String {
+fn shown<E: Event>(event: &Recorded<E>) -> String {
     match event {
         Recorded::Entry(entry) => format!("{entry:?}"),
-        Recorded::Own(_) => rewritten::<S>(event)
-            .as_ref()
-            .map(words)
-            .unwrap_or_default(),
+        Recorded::Own(_) => rewritten(event).as_ref().map(words).unwrap_or_default(),
     }
 }
 

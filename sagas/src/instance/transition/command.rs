@@ -6,7 +6,8 @@ use crate::definition::answer::Answer;
 use crate::definition::input::RoutedEvent;
 use crate::definition::routes::Delivery;
 use crate::instance::action::Action;
-use crate::instance::journal::{Entry, Parent, StalledInput};
+use crate::instance::fold::Recorded;
+use crate::instance::journal::{Parent, StalledInput};
 use crate::instance::status::Ending;
 use crate::instance::verb::Order;
 
@@ -109,14 +110,7 @@ pub(crate) struct Part {
 pub(crate) struct Fork {
     pub(crate) from: String,
     pub(crate) before: String,
-    pub(crate) entries: Vec<Copied>,
+    pub(crate) events: Vec<Recorded<RoutedEvent>>,
     /// When the last of them was accepted.
     pub(crate) at: Timestamp,
-}
-
-/// One event of a stream, decoded.
-#[derive(Clone, Debug)]
-pub(crate) enum Copied {
-    Entry(Entry),
-    Own(RoutedEvent),
 }

@@ -3,15 +3,16 @@
 use chronicler_domain::Timestamp;
 use chronicler_store::codec::CodecId;
 
-use super::command::{Copied, Fork};
+use super::command::Fork;
 use super::refusal::SagaRefusal;
 use super::step::Step;
 use crate::definition::answer::{Answer, Outcome};
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
-use crate::definition::input::{Input, Said};
+use crate::definition::input::{Input, RoutedEvent, Said};
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
+use crate::instance::fold::Recorded;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
@@ -354,10 +355,10 @@ impl<S: Saga> Step<'_, S> {
                 false => Err(SagaRefusal::StartedBefore),
             };
         }
-        let mut entries = fork.entries.into_iter();
-        for copied in entries.by_ref() {
+        let mut events = fork.events.into_iter();
+        for copied in events.by_ref() {
             match copied {
-                Copied::Entry(started @ Entry::Started { .. }) => {
+                Recorded::Entry(started @ Entry::Started { .. }) => {
                     self.enter(started);
                     self.operated(order);
                     let (from, before) = (fork.from.clone(), fork.before.clone());
@@ -368,12 +369,12 @@ impl<S: Saga> Step<'_, S> {
             }
         }
         let since = self.now.since(fork.at);
-        for copied in entries {
+        for copied in events {
             self.copy(match copied {
                 // What was left of its time is left.
-                Copied::Entry(Entry::Armed { key, due }) => {
+                Recorded::Entry(Entry::Armed { key, due }) => {
                     let due = due.plus(since);
-                    Copied::Entry(Entry::Armed { key, due })
+                    Recorded::Entry(Entry::Armed { key, due })
                 }
                 other => other,
             });
@@ -383,10 +384,10 @@ impl<S: Saga> Step<'_, S> {
         Ok(())
     }
 
-    fn copy(&mut self, copied: Copied) {
+    fn copy(&mut self, copied: Recorded<RoutedEvent>) {
         match copied {
-            Copied::Entry(entry) => self.enter(entry),
-            Copied::Own(event) => {
+            Recorded::Entry(entry) => self.enter(entry),
+            Recorded::Own(event) => {
                 if let Some(event) = event.0.downcast_ref::<S::Event>()
                     && let Err(reason) = self.record(event)
                 {
