@@ -41,7 +41,7 @@ pub mod prelude {
     };
     pub use chronicler_runtime::{DispatchError, Receipt, SendError};
     pub use chronicler_sagas::{
-        CallOutcome, CallResult, ExternalService, Input, Next, Route, Routes, Saga, SagaContext,
+        Answer, CallResult, ExternalService, Input, Next, Route, Routes, Saga, SagaContext,
         SagaStatus,
     };
     pub use chronicler_store::Outcome;

@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::{Answer, Ending, OperateError, SagaHandle, SagaVerb, Scripted};
+use chronicler::sagas::{Answer, Ending, OperateError, Payload, SagaHandle, SagaVerb, Scripted};
 use chronicler::store::MemoryStore;
 use chronicler::store::codec::CodecId;
 use chronicler_testkit::{
@@ -236,10 +236,7 @@ fn m76_a_trip_that_was_approved_cannot_be_cancelled_any_more() {
     trip.event("t", TripEvent::Requested(plan("flight", "hotel")))
         .unwrap();
     for booked in trip.wanted() {
-        let answer = Answer::Done {
-            codec: CodecId::JSON.number(),
-            payload: b"100".to_vec(),
-        };
+        let answer = Answer::Done(Payload::new(CodecId::JSON, b"100".to_vec()));
         trip.answer(&booked, answer).unwrap();
     }
     assert_eq!(*trip.state(), Progress::Confirmed);

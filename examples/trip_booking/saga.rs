@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::{Outcome, Said};
+use chronicler::sagas::{Message, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::places::{Car, Flight, Hotel, Part, PlacesCommand};
@@ -217,7 +217,7 @@ where
 }
 
 /// What somebody said, if it can be read. Who says what cannot be read is refused, and the trip waits on.
-fn hear(said: &Said, act: impl FnOnce(Word) -> Next<TripBooking>) -> Next<TripBooking> {
+fn hear(said: &Message, act: impl FnOnce(Word) -> Next<TripBooking>) -> Next<TripBooking> {
     if said.name() != APPROVAL {
         return Next::stay();
     }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use chronicler_domain::{Aggregate, Tenant, Timestamp};
-use chronicler_sagas::{Answer, Input, Next, Outcome, Saga, SagaContext};
+use chronicler_sagas::{Answer, Input, Next, Outcome, Payload, Saga, SagaContext};
 use chronicler_store::codec::{CodecError, PayloadCodec, encode};
 use serde::Serialize;
 
@@ -152,8 +152,7 @@ impl<S: Saga> Reaction<S> {
 /// # Errors
 /// When the reply cannot be encoded.
 pub fn done<T: Serialize>(key: &str, reply: &T) -> Result<Input, CodecError> {
-    let (codec, payload) = encoded(reply)?;
-    let answer = Answer::Done { codec, payload };
+    let answer = Answer::Done(encoded(reply)?);
     Ok(Input::Outcome(Outcome::new(key, answer)))
 }
 
@@ -162,18 +161,16 @@ pub fn done<T: Serialize>(key: &str, reply: &T) -> Result<Input, CodecError> {
 /// # Errors
 /// When the rejection cannot be encoded.
 pub fn rejected<A: Aggregate>(key: &str, rejection: &A::Rejection) -> Result<Input, CodecError> {
-    let (codec, payload) = encoded(rejection)?;
-    let answer = Answer::Rejected { codec, payload };
+    let answer = Answer::Rejected(encoded(rejection)?);
     Ok(Input::Outcome(Outcome::new(key, answer)))
 }
 
 /// The outcome of a call of which nobody knows whether it was done, as an input.
 pub fn unknown(key: &str, reason: &str) -> Input {
-    let reason = reason.to_owned();
-    Input::Outcome(Outcome::new(key, Answer::Unknown { reason }))
+    Input::Outcome(Outcome::new(key, Answer::Unknown(reason.to_owned())))
 }
 
-fn encoded<T: Serialize>(value: &T) -> Result<(u8, Vec<u8>), CodecError> {
+fn encoded<T: Serialize>(value: &T) -> Result<Payload, CodecError> {
     let codec = PayloadCodec::default();
-    Ok((codec.id().number(), encode(codec, value)?.to_vec()))
+    Ok(Payload::new(codec.id(), encode(codec, value)?.to_vec()))
 }

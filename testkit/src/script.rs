@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use chronicler_domain::{Aggregate, Event, Timestamp};
-use chronicler_sagas::{Answer, Ending, Request, Saga, SagaStatus, SagaVerb, Scripted, Wanted};
+use chronicler_sagas::{
+    Answer, Ending, Payload, Request, Saga, SagaStatus, SagaVerb, Scripted, Wanted,
+};
 use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 
@@ -19,21 +21,17 @@ enum Answered {
 
 /// It is done, with this reply; of a child, which was completed, with `()`.
 pub fn ok<T: Serialize>(reply: &T) -> Reply {
-    answered(reply, |codec, payload| Answer::Done { codec, payload })
+    answered(reply, Answer::Done)
 }
 
 /// It is refused, for this reason.
 pub fn reject<R: Serialize>(rejection: &R) -> Reply {
-    answered(rejection, |codec, payload| Answer::Rejected {
-        codec,
-        payload,
-    })
+    answered(rejection, Answer::Rejected)
 }
 
 /// Nobody knows whether it was done, and no further attempt finds it out.
 pub fn never_answered() -> Reply {
-    let reason = "no answer".to_owned();
-    Reply(Answered::Answer(Answer::Unknown { reason }))
+    Reply(Answered::Answer(Answer::Unknown("no answer".to_owned())))
 }
 
 /// The answer is lost: it is wanted again, one second later.
@@ -41,10 +39,10 @@ pub fn lose() -> Reply {
     Reply(Answered::Lost)
 }
 
-fn answered<T: Serialize>(value: &T, answer: impl FnOnce(u8, Vec<u8>) -> Answer) -> Reply {
+fn answered<T: Serialize>(value: &T, answer: impl FnOnce(Payload) -> Answer) -> Reply {
     let codec = PayloadCodec::default();
     Reply(match encode(codec, value) {
-        Ok(payload) => Answered::Answer(answer(codec.id().number(), payload.to_vec())),
+        Ok(bytes) => Answered::Answer(answer(Payload::new(codec.id(), bytes.to_vec()))),
         Err(error) => Answered::Wrong(error.to_string()),
     })
 }

@@ -8,7 +8,7 @@ use chronicler::operator::{
     AskError, OperatorError, OperatorRequest, OperatorVerb, SagaDetail, SagaLine,
 };
 use chronicler::runtime::{Clock, SystemClock};
-use chronicler::sagas::{OpenSaga, SagaVerb, Settled};
+use chronicler::sagas::{Answer, OpenSaga, SagaVerb};
 use chronicler_domain::{LogSequence, StreamId, Timestamp};
 use chronicler_store::journal::JournalReader;
 use chronicler_store::{FactKind, RecordRef, Start};
@@ -243,9 +243,9 @@ pub(crate) fn perform(command: SagaCommand, out: &mut Output<'_>) -> Result<Exit
             unknown,
         }) => {
             let outcome = match (done, rejected) {
-                (Some(reply), _) => Settled::Done(json("--done", reply)?),
-                (None, Some(reason)) => Settled::Rejected(json("--rejected", reason)?),
-                (None, None) => Settled::Unknown(unknown.unwrap_or_default()),
+                (Some(reply), _) => Answer::Done(json("--done", reply)?),
+                (None, Some(reason)) => Answer::Rejected(json("--rejected", reason)?),
+                (None, None) => Answer::Unknown(unknown.unwrap_or_default()),
             };
             about(keyed, &|key| SagaVerb::Settle {
                 key,

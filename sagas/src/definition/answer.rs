@@ -1,77 +1,73 @@
 //! What an effect was answered, as it is journaled and as a saga reads it.
 
 use chronicler_domain::Aggregate;
-use chronicler_store::codec::{self, CodecError, CodecId, PayloadCodec};
+use chronicler_store::codec::{CodecError, CodecId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What an effect was answered.
+use crate::definition::payload::Payload;
+
+/// What an effect was answered: with a reply or a reason of these types, which are encoded in what is journaled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// It was done; the reply, encoded.
-    Done {
-        /// How the payload is encoded.
-        codec: u8,
-        /// The reply.
-        payload: Vec<u8>,
-    },
-    /// It was refused for good; the reason, encoded.
-    Rejected {
-        /// How the payload is encoded.
-        codec: u8,
-        /// The rejection.
-        payload: Vec<u8>,
-    },
-    /// Whether it was done cannot be known. Only calls that leave the process end like this.
-    Unknown {
-        /// What is known about it.
-        reason: String,
-    },
+#[serde(rename_all = "snake_case")]
+pub enum Answer<T = Payload, R = T> {
+    /// It was done, with this reply.
+    Done(T),
+    /// It was refused for good, for this reason.
+    Rejected(R),
+    /// Whether it was done cannot be known; what is known about it. Only calls that leave the process end like this.
+    Unknown(String),
 }
 
-impl Answer {
-    /// Done, and there was nothing to do.
-    pub(crate) fn nothing() -> Self {
-        let codec = CodecId::RAW.number();
-        let payload = Vec::new();
-        Self::Done { codec, payload }
-    }
-
-    /// Done, with this reply.
-    pub(crate) fn done(reply: &impl Serialize) -> Self {
-        let codec = PayloadCodec::ByName;
-        match codec::encode(codec, reply) {
-            Ok(payload) => Self::Done {
-                codec: codec.id().number(),
-                payload: payload.to_vec(),
-            },
-            Err(error) => Self::Unknown {
-                reason: error.to_string(),
-            },
-        }
-    }
-
-    /// Refused, for this reason.
-    pub(crate) fn rejected(reason: &impl Serialize) -> Self {
-        let codec = PayloadCodec::ByName;
-        match codec::encode(codec, reason) {
-            Ok(payload) => Self::Rejected {
-                codec: codec.id().number(),
-                payload: payload.to_vec(),
-            },
-            Err(error) => Self::Unknown {
-                reason: error.to_string(),
-            },
-        }
+impl<T, R> Answer<T, R> {
+    /// Whether it was done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
     }
 
     /// In one word.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Self::Done { .. } => "done",
-            Self::Rejected { .. } => "rejected",
-            Self::Unknown { .. } => "unknown",
+            Self::Done(_) => "done",
+            Self::Rejected(_) => "rejected",
+            Self::Unknown(_) => "unknown",
         }
+    }
+}
+
+impl Answer {
+    /// Done, and there was nothing to do.
+    pub(crate) fn nothing() -> Self {
+        Self::Done(Payload::new(CodecId::RAW, Vec::new()))
+    }
+
+    /// Done, with this reply.
+    pub(crate) fn done(reply: &impl Serialize) -> Self {
+        Payload::of(reply).map_or_else(Self::unknown, Self::Done)
+    }
+
+    /// Refused, for this reason.
+    pub(crate) fn rejected(reason: &impl Serialize) -> Self {
+        Payload::of(reason).map_or_else(Self::unknown, Self::Rejected)
+    }
+
+    /// What it is cannot be written.
+    fn unknown(error: CodecError) -> Self {
+        Self::Unknown(error.to_string())
+    }
+
+    /// The same with the reply and the reason as values.
+    ///
+    /// # Errors
+    /// When they are not of these types.
+    pub fn decode<T: DeserializeOwned, R: DeserializeOwned>(
+        &self,
+    ) -> Result<Answer<T, R>, CodecError> {
+        Ok(match self {
+            Self::Done(reply) => Answer::Done(reply.decode()?),
+            Self::Rejected(reason) => Answer::Rejected(reason.decode()?),
+            Self::Unknown(reason) => Answer::Unknown(reason.clone()),
+        })
     }
 }
 
@@ -80,17 +76,6 @@ impl Answer {
 pub struct Outcome {
     key: String,
     answer: Answer,
-}
-
-/// How a call that left the process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallOutcome<T, R> {
-    /// The service did it.
-    Done(T),
-    /// The service refused it.
-    Rejected(R),
-    /// It may have done it.
-    Unknown(String),
 }
 
 impl Outcome {
@@ -114,7 +99,7 @@ impl Outcome {
 
     /// Whether it was done.
     pub fn is_done(&self) -> bool {
-        matches!(self.answer, Answer::Done { .. })
+        matches!(self.answer, Answer::Done(_))
     }
 
     /// The reply or rejection of an aggregate's command.
@@ -123,9 +108,9 @@ impl Outcome {
     /// When the payload is not of this aggregate, or the outcome is unknown.
     pub fn of<A: Aggregate>(&self) -> Result<Result<A::Reply, A::Rejection>, CodecError> {
         match self.call::<A::Reply, A::Rejection>()? {
-            CallOutcome::Done(reply) => Ok(Ok(reply)),
-            CallOutcome::Rejected(rejection) => Ok(Err(rejection)),
-            CallOutcome::Unknown(reason) => Err(CodecError::Undecodable {
+            Answer::Done(reply) => Ok(Ok(reply)),
+            Answer::Rejected(rejection) => Ok(Err(rejection)),
+            Answer::Unknown(reason) => Err(CodecError::Undecodable {
                 type_name: std::any::type_name::<A>(),
                 reason,
             }),
@@ -138,15 +123,7 @@ impl Outcome {
     /// When the payload is not of these types.
     pub fn call<T: DeserializeOwned, R: DeserializeOwned>(
         &self,
-    ) -> Result<CallOutcome<T, R>, CodecError> {
-        Ok(match &self.answer {
-            Answer::Done { codec, payload } => {
-                CallOutcome::Done(codec::decode(CodecId::new(*codec), payload)?)
-            }
-            Answer::Rejected { codec, payload } => {
-                CallOutcome::Rejected(codec::decode(CodecId::new(*codec), payload)?)
-            }
-            Answer::Unknown { reason } => CallOutcome::Unknown(reason.clone()),
-        })
+    ) -> Result<Answer<T, R>, CodecError> {
+        self.answer.decode()
     }
 }

@@ -4,11 +4,12 @@ use std::any::Any;
 use std::sync::Arc;
 
 use chronicler_domain::{Aggregate, Event, Tenant, Timestamp};
-use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
+use chronicler_store::codec::CodecError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::definition::answer::Outcome;
+use crate::definition::payload::Payload;
 
 /// What a decision may know beside state and input.
 #[derive(Clone, Debug)]
@@ -32,9 +33,9 @@ pub enum Input {
     /// A timer came due.
     Timer(String),
     /// Somebody says something to this instance; see [`signal_of`](Self::signal_of).
-    Signal(Said),
+    Signal(Message),
     /// Another saga begins this instance as its child; see [`begins_with`](Self::begins_with).
-    Begin(Said),
+    Begin(Message),
     /// Somebody cancels it. It can take note; when this was decided, it is compensated.
     Cancelled {
         /// Who.
@@ -54,39 +55,36 @@ pub enum Input {
     },
 }
 
-/// Something said under a name, encoded.
+/// What is said to an instance, under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Message {
     pub(crate) name: String,
-    pub(crate) codec: u8,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: Payload,
 }
 
-impl Said {
-    /// Something said, for tests of a saga without a runtime.
+impl Message {
+    /// A message, for tests of a saga without a runtime.
     ///
     /// # Errors
     /// When it cannot be encoded.
     pub fn new<T: Serialize>(name: impl Into<String>, said: &T) -> Result<Self, CodecError> {
-        let codec = PayloadCodec::ByName;
         Ok(Self {
             name: name.into(),
-            codec: codec.id().number(),
-            payload: encode(codec, said)?.to_vec(),
+            payload: Payload::of(said)?,
         })
     }
 
-    /// Under which name.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What was said.
+    /// What it says.
     ///
     /// # Errors
     /// When it is not of this type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
-        decode(CodecId::new(self.codec), &self.payload)
+        self.payload.decode()
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod effect_view;
 pub(crate) mod external;
 pub(crate) mod input;
 pub(crate) mod next;
+pub(crate) mod payload;
 pub(crate) mod routes;
 pub(crate) mod saga;
 pub mod steps;

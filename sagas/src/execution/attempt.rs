@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::definition::answer::Answer;
 use crate::definition::effect::{Request, effect_id};
 use crate::definition::external::CallResult;
+use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::definition::terms::Tries;
 use crate::execution::child::ChildAnswer;
@@ -177,7 +178,7 @@ impl<S: Saga> Executor<S> {
                     decided_at,
                 }
             }
-            Attempted::Answered(Answer::Unknown { reason })
+            Attempted::Answered(Answer::Unknown(reason))
                 if action.is_undo() || self.tries_of(&task, true).wait_after(attempt).is_some() =>
             {
                 failed(reason, self.tries_of(&task, true).wait_after(attempt))
@@ -311,10 +312,10 @@ impl<S: Saga> Executor<S> {
         loop {
             match self.runtime.effects().dispatch(effect.clone()).await {
                 Ok(outcome) => {
-                    let (codec, payload) = (outcome.codec.number(), outcome.payload.to_vec());
+                    let payload = Payload::new(outcome.codec, outcome.payload.to_vec());
                     return Attempted::Answered(match outcome.result {
-                        OutcomeResult::Reply => Answer::Done { codec, payload },
-                        OutcomeResult::Rejection => Answer::Rejected { codec, payload },
+                        OutcomeResult::Reply => Answer::Done(payload),
+                        OutcomeResult::Rejection => Answer::Rejected(payload),
                     });
                 }
                 Err(error) if error.is_retryable() && quick < QUICK_ATTEMPTS => {
@@ -351,11 +352,11 @@ impl<S: Saga> Executor<S> {
                 CallResult::Unknown(format!("no answer in {} s", patience.as_secs_f64()))
             }
         };
-        let codec = CodecId::BINCODE.number();
+        let encoded = |bytes| Payload::new(CodecId::BINCODE, bytes);
         Attempted::Answered(match result {
-            CallResult::Done(payload) => Answer::Done { codec, payload },
-            CallResult::Rejected(payload) => Answer::Rejected { codec, payload },
-            CallResult::Unknown(reason) => Answer::Unknown { reason },
+            CallResult::Done(reply) => Answer::Done(encoded(reply)),
+            CallResult::Rejected(reason) => Answer::Rejected(encoded(reason)),
+            CallResult::Unknown(reason) => Answer::Unknown(reason),
             CallResult::Unavailable(reason) => return Attempted::Unavailable(reason),
         })
     }
@@ -403,7 +404,7 @@ impl<S: Saga> Executor<S> {
         let began = match task.is_to_end {
             true => host.end_child(child, parent).await,
             false => {
-                let beginning = (*codec, start.clone());
+                let beginning = Payload::new(CodecId::new(*codec), start.clone());
                 // It lies deeper than who begins it: children that begin children end somewhere.
                 let depth = task.metadata.causation_depth.saturating_sub(1);
                 let causation = options.causation.map(|(cause, _)| (cause, depth));

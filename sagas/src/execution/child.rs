@@ -7,6 +7,7 @@ use chronicler_runtime::SendOptions;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
+use crate::definition::payload::Payload;
 use crate::instance::id::InstanceId;
 use crate::instance::journal::Parent;
 use crate::instance::status::Ending;
@@ -21,7 +22,7 @@ pub(crate) trait ChildHost: Send + Sync {
         &self,
         child: InstanceId,
         parent: Parent,
-        beginning: (u8, Vec<u8>),
+        start: Payload,
         options: SendOptions,
     ) -> BoxFuture<'_, Result<ChildAnswer, String>>;
 

@@ -442,9 +442,9 @@ fn not_taken<S: Saga>(instance: &InstanceId, error: &AskError) {
 fn together(come: &mut VecDeque<Outcome>) -> Vec<Outcome> {
     let answers = |(command, ..): &Outcome| match command {
         SagaCommand::Answer {
-            answer: Answer::Done { payload, .. } | Answer::Rejected { payload, .. },
+            answer: Answer::Done(payload) | Answer::Rejected(payload),
             ..
-        } => Some(payload.len()),
+        } => Some(payload.bytes().len()),
         SagaCommand::Answer { .. } => Some(0),
         _ => None,
     };

@@ -4,6 +4,7 @@ use chronicler_runtime::SendOptions;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::execution::child::{ChildAnswer, ChildHost};
 use crate::execution::executor::{AskError, Executor};
@@ -43,14 +44,10 @@ impl<S: Saga> ChildHost for Executor<S> {
         &self,
         child: InstanceId,
         parent: Parent,
-        (codec, start): (u8, Vec<u8>),
+        start: Payload,
         options: SendOptions,
     ) -> BoxFuture<'_, Result<ChildAnswer, String>> {
-        let command = SagaCommand::Begin {
-            parent,
-            codec,
-            start,
-        };
+        let command = SagaCommand::Begin { parent, start };
         self.ask_child(child, command, options).boxed()
     }
 

@@ -96,9 +96,9 @@ impl EffectView {
     fn answered(&mut self, answer: &Answer) {
         self.state = match answer {
             _ if self.found_done => EffectState::Done,
-            Answer::Done { .. } => EffectState::Done,
-            Answer::Rejected { .. } => EffectState::Rejected,
-            Answer::Unknown { .. } => EffectState::Unknown,
+            Answer::Done(_) => EffectState::Done,
+            Answer::Rejected(_) => EffectState::Rejected,
+            Answer::Unknown(_) => EffectState::Unknown,
         };
     }
 

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::answer::Answer;
 use crate::definition::effect::{EffectSpec, Request, Undo};
+use crate::definition::payload::Payload;
 use crate::definition::terms::Terms;
 use crate::instance::action::Action;
 use crate::instance::status::Ending;
+use crate::instance::stored_answer;
 
 /// Type names of the executor's own events begin with this; a saga's must not.
 pub(crate) const OWN_PREFIX: char = '$';
@@ -38,7 +40,11 @@ pub(crate) enum Entry {
     Decided(Box<EffectSpec>),
     /// An effect was answered.
     #[serde(rename = "$Answered")]
-    Answered { effect: u32, answer: Answer },
+    Answered {
+        effect: u32,
+        #[serde(with = "stored_answer")]
+        answer: Answer,
+    },
     /// Whoever was asked says that the effect was done; its own answer is not known.
     #[serde(rename = "$FoundDone")]
     FoundDone { effect: u32 },
@@ -205,7 +211,11 @@ pub(crate) enum StalledInput {
     /// The event at this position; it is read again.
     Event(GlobalPosition),
     /// The outcome of an effect.
-    Outcome { effect: u32, answer: Answer },
+    Outcome {
+        effect: u32,
+        #[serde(with = "stored_answer")]
+        answer: Answer,
+    },
     /// A timer.
     Timer(String),
     /// The end of compensation.
@@ -226,6 +236,25 @@ pub(crate) enum StalledInput {
     },
     /// A timer that was disarmed or moved while it waited.
     Dropped,
+}
+
+impl StalledInput {
+    /// A signal of this name.
+    pub(crate) fn signal(name: String, payload: &Payload) -> Self {
+        Self::Signal {
+            name,
+            codec: payload.codec().number(),
+            payload: payload.bytes().to_vec(),
+        }
+    }
+
+    /// The beginning of a child.
+    pub(crate) fn begin(start: &Payload) -> Self {
+        Self::Begin {
+            codec: start.codec().number(),
+            start: start.bytes().to_vec(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -286,7 +315,7 @@ mod tests {
             spec(Request::Nothing, None),
             Entry::Answered {
                 effect: 1,
-                answer: Answer::Unknown { reason: reason() },
+                answer: Answer::Unknown(reason()),
             },
             Entry::Ended(Ending::Abandoned {
                 reason: reason(),

@@ -12,6 +12,7 @@ pub(crate) mod scripted;
 pub(crate) mod standing;
 pub(crate) mod state;
 pub(crate) mod status;
+mod stored_answer;
 pub(crate) mod transition;
 pub(crate) mod undo_order;
 pub(crate) mod verb;

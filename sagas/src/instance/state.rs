@@ -6,7 +6,6 @@ use chronicler_domain::{GlobalPosition, LogSequence, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::instance::action::{Action, Way};
@@ -229,7 +228,7 @@ impl<S: Default> InstanceState<S> {
                 self.effects.apply(entry);
                 if self.pivoting == Some(*effect) {
                     self.pivoting = None;
-                    self.pivoted |= matches!(answer, Answer::Done { .. });
+                    self.pivoted |= answer.is_done();
                 }
             }
             Entry::Decided(_)

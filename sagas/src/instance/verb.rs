@@ -3,6 +3,8 @@
 use chronicler_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::definition::answer::Answer;
+
 /// What an operator can have done with one instance. Each is journaled with who and why, and asking for it again
 /// changes nothing more, though it may then be refused for what the instance has become. A signal is said each time. Payloads are JSON, as the types of the saga and its targets are written in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +39,8 @@ pub enum SagaVerb {
     Settle {
         /// The key of the effect.
         key: String,
-        /// How it ended.
-        outcome: Settled,
+        /// How it ended, as a person found it out: the reply or the reason for a refusal as JSON. Only a call can be unknown.
+        outcome: Answer<String>,
     },
     /// Changes what is sent for a parked effect or a stuck undo, and has it tried again.
     Edit {
@@ -89,18 +91,6 @@ pub struct Order {
     pub by: String,
     /// Why.
     pub why: String,
-}
-
-/// How an effect ended, as a person found it out. Payloads are JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Settled {
-    /// It was done, with this reply.
-    Done(String),
-    /// It was refused, for this reason.
-    Rejected(String),
-    /// It may have been done. Only for calls.
-    Unknown(String),
 }
 
 impl SagaVerb {

@@ -57,8 +57,8 @@ fn named(Action { effect, way }: Action) -> String {
 
 fn answered(answer: &Answer) -> String {
     match answer {
-        Answer::Done { .. } | Answer::Rejected { .. } => answer.word().to_owned(),
-        Answer::Unknown { reason } => format!("unknown: {reason}"),
+        Answer::Done(_) | Answer::Rejected(_) => answer.word().to_owned(),
+        Answer::Unknown(reason) => format!("unknown: {reason}"),
     }
 }
 

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::input::RoutedEvent;
+use crate::definition::payload::Payload;
 use crate::definition::routes::{Delivery, Routes};
 use crate::definition::saga::CATEGORY_PREFIX;
 use crate::definition::saga::Saga;
@@ -226,8 +227,7 @@ impl<S: Saga> Replay<'_, S> {
                     start,
                 } if *codec != 0 => Some(SagaCommand::Begin {
                     parent: parent.clone(),
-                    codec: *codec,
-                    start: start.clone(),
+                    start: Payload::new(CodecId::new(*codec), start.clone()),
                 }),
                 Entry::Answered { effect, answer } => Some(SagaCommand::Answer {
                     action: Action::of(*effect),
@@ -282,8 +282,7 @@ fn several<'a>(
             }
             // The outcome of a pivot that nobody knows is for a person.
             (Entry::Parked { effect: of, reason }, Way::Do) if of == effect => {
-                let reason = reason.clone();
-                Some(Answer::Unknown { reason })
+                Some(Answer::Unknown(reason.clone()))
             }
             (Entry::Undone { effect: of }, Way::Undo) if of == effect => Some(Answer::nothing()),
             (Entry::UndoStuck { effect: of, .. }, Way::Undo) if of == effect => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chronicler_domain::Event;
-use chronicler_sagas::{CallOutcome, Input, Next, Route, Routes, Saga, SagaContext};
+use chronicler_sagas::{Answer, Input, Next, Route, Routes, Saga, SagaContext};
 use serde::{Deserialize, Serialize};
 
 use crate::shop::{Charge, Order, OrderCommand, OrderEvent, Stock, StockCommand};
@@ -85,15 +85,15 @@ impl Saga for Fulfil {
                         .undo_call("gateway", &back, &back)
                 }
                 "reserve" => Next::stay().compensate("out of stock"),
-                "charge" => {
-                    match outcome.call::<(), String>().unwrap() {
-                        CallOutcome::Done(()) => Next::stay()
-                            .cancel_timer("patience")
-                            .send::<Order>("confirm", order, OrderCommand::Confirm),
-                        CallOutcome::Rejected(reason) => Next::stay().compensate(reason),
-                        CallOutcome::Unknown(reason) => Next::stay().compensate(reason),
-                    }
-                }
+                "charge" => match outcome.call::<(), String>().unwrap() {
+                    Answer::Done(()) => Next::stay().cancel_timer("patience").send::<Order>(
+                        "confirm",
+                        order,
+                        OrderCommand::Confirm,
+                    ),
+                    Answer::Rejected(reason) => Next::stay().compensate(reason),
+                    Answer::Unknown(reason) => Next::stay().compensate(reason),
+                },
                 "confirm" if outcome.is_done() => Next::stay().pivot().complete(),
                 "confirm" => Next::stay().compensate("not confirmed"),
                 _ => Next::stay(),

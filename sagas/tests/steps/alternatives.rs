@@ -7,8 +7,7 @@ use chronicler_domain::Timestamp;
 use chronicler_sagas::steps::{
     Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to_service,
 };
-use chronicler_sagas::{Answer, Ending, SagaStatus, SagaVerb, Scripted, Tries, Wanted};
-use chronicler_store::codec::{PayloadCodec, encode};
+use chronicler_sagas::{Answer, Ending, Payload, SagaStatus, SagaVerb, Scripted, Tries, Wanted};
 
 use crate::journey::act;
 use crate::parts::PartEvent;
@@ -167,11 +166,7 @@ async fn m36_a_step_that_takes_too_long_is_shown_to_a_person_and_goes_on() {
 }
 
 fn rejected() -> Answer {
-    let codec = PayloadCodec::default();
-    Answer::Rejected {
-        codec: codec.id().number(),
-        payload: encode(codec, &"no").unwrap().to_vec(),
-    }
+    Answer::Rejected(Payload::of(&"no").unwrap())
 }
 
 /// The sale while its first card is under way, and what it wants.
@@ -226,11 +221,7 @@ fn m36_what_a_person_was_shown_is_over_when_the_step_is_done() {
     };
     sale.advance(Duration::from_secs(30)).unwrap();
     assert_eq!(escalated(&sale), 1);
-    let codec = PayloadCodec::default();
-    let done = Answer::Done {
-        codec: codec.id().number(),
-        payload: encode(codec, &1_usize).unwrap().to_vec(),
-    };
+    let done = Answer::Done(Payload::of(&1_usize).unwrap());
     sale.answer(&charge, done).unwrap();
     assert_eq!(escalated(&sale), 2, "shown, and no more");
 }
@@ -245,24 +236,13 @@ fn m05_a_call_that_was_found_done_is_undone_although_its_own_late_attempt_is_ref
             let mut wanted = sale.wanted().into_iter();
             wanted.find(|wanted| wanted.key == key).unwrap()
         };
-        let codec = PayloadCodec::default();
-        let done = || Answer::Done {
-            codec: codec.id().number(),
-            payload: encode(codec, &7_usize).unwrap().to_vec(),
-        };
+        let done = || Answer::Done(Payload::of(&7_usize).unwrap());
         let probe = of(&sale, "charge?");
         sale.answer(&probe, done()).unwrap();
         let late = of(&sale, "charge");
         match is_refused {
             true => sale.answer(&late, rejected()).unwrap(),
-            false => sale
-                .answer(
-                    &late,
-                    Answer::Unknown {
-                        reason: String::new(),
-                    },
-                )
-                .unwrap(),
+            false => sale.answer(&late, Answer::Unknown(String::new())).unwrap(),
         }
         sale.operate(SagaVerb::Cancel.by("ann", "not wanted"))
             .unwrap();

@@ -380,9 +380,7 @@ async fn m27_an_operator_settles_what_waits_for_a_person() {
         panic!("{:?}", world.status("trip").await)
     };
     assert_eq!(stuck[0].0, "nights[1]");
-    let answer = Answer::Unknown {
-        reason: String::new(),
-    };
+    let answer = Answer::Unknown(String::new());
     let (tenant, name) = (Tenant::default(), id("trip"));
     let settle_it = |key: &'static str| {
         world

@@ -7,7 +7,7 @@ use chronicler_domain::{Tenant, Timestamp};
 use chronicler_sagas::steps::{
     Attempt, Compensable, Define, Definition, Nil, StepSaga, to_service,
 };
-use chronicler_sagas::{EffectState, Ending, SagaStatus, SagaVerb, Settled, Tries};
+use chronicler_sagas::{Answer, EffectState, Ending, SagaStatus, SagaVerb, Tries};
 
 use crate::journey::act;
 use crate::world::{World, id, settle};
@@ -376,7 +376,7 @@ async fn m27_the_outcome_of_a_call_is_settled_by_who_found_it_out() {
     world.begin("s").await;
     let settle = SagaVerb::Settle {
         key: key("reserve"),
-        outcome: Settled::Done("1".to_owned()),
+        outcome: Answer::Done("1".to_owned()),
     };
     let refused = world.operate("s", settle).await.unwrap_err();
     assert!(refused.contains("waits for a person"), "{refused}");

@@ -83,7 +83,7 @@ impl<S: StepSaga> Saga for Steps<S> {
                         newest.mistaken("an event was routed here that begins nothing".to_owned())
                     }
                 },
-                Input::Begin(said) => match said.decode() {
+                Input::Begin(message) => match message.decode() {
                     Ok(start) => newest.begin(start),
                     Err(error) => newest.mistaken(format!("what it is to begin with: {error}")),
                 },
@@ -102,9 +102,9 @@ impl<S: StepSaga> Saga for Steps<S> {
                 Ok(Heard::Cancel { reason }) => course.cancel(reason),
                 Err(reason) => course.mistaken(reason),
             },
-            Input::Signal(said) => course.told(Signal {
-                step: said.name.clone(),
-                said: Ok((said.codec, said.payload.clone())),
+            Input::Signal(message) => course.told(Signal {
+                step: message.name.clone(),
+                said: Ok(message.payload.clone()),
             }),
             Input::Outcome(outcome) => course.answered(outcome),
             Input::Timer(key) => course.late(key),

@@ -4,7 +4,7 @@ use chronicler_store::codec::CodecId;
 
 use super::course::Course;
 use super::effect_key::{EffectKey, Place};
-use super::encoding::{Encoded, GIVEN};
+use super::encoding::{Encoded, GIVEN, encoded};
 use super::given::Replies;
 use super::given_up::{Cause, GivenUp};
 use super::node::{Kind, Node, Plan};
@@ -29,19 +29,19 @@ impl<S: StepSaga> Course<'_, S> {
         if place.tried != self.state.place_of(step, place.item).tried {
             // Of a way that counts as refused already: another is under way.
             return match outcome.answer() {
-                Answer::Done { .. } if !is_probe => self.undone_late(outcome),
+                Answer::Done(_) if !is_probe => self.undone_late(outcome),
                 _ => self.next,
             };
         }
         if !self.is_ahead(node) {
             // A probe was quicker, or the call itself.
             return match outcome.answer() {
-                Answer::Done { .. } if !is_probe => self.undone_late(outcome),
+                Answer::Done(_) if !is_probe => self.undone_late(outcome),
                 _ => self.next,
             };
         }
         match outcome.answer() {
-            Answer::Done { codec, payload } => {
+            Answer::Done(reply) => {
                 if is_probe {
                     let key = EffectKey {
                         step,
@@ -50,13 +50,12 @@ impl<S: StepSaga> Course<'_, S> {
                     };
                     self.next = self.next.found_done(key.written());
                 }
-                self.done(node, place, *codec, payload)
+                self.done(node, place, encoded(reply))
             }
-            Answer::Rejected { codec, payload } => {
-                let again = node.alternative.as_ref().map(|again| {
-                    let rejection = (*codec, payload.as_slice());
-                    again(self.at(place), rejection)
-                });
+            Answer::Rejected(rejection) => {
+                let rejection = encoded(rejection);
+                let again = node.alternative.as_ref();
+                let again = again.map(|again| again(self.at(place), rejection));
                 match again {
                     Some(Ok(true)) if !self.is_past_pivot() => {
                         return self.alternative(node, place);
@@ -66,17 +65,17 @@ impl<S: StepSaga> Course<'_, S> {
                     }
                     _ => {}
                 }
-                let said = (node.words)((*codec, payload));
+                let said = (node.words)(rejection);
                 let reason = match self.state.cancel_refused.take() {
                     Some(asked) => {
                         format!("step {step:?} was rejected ({said}), and before that: {asked}")
                     }
                     None => format!("step {step:?} was rejected: {said}"),
                 };
-                let rejection = Some((*codec, payload.clone()));
+                let rejection = Some((rejection.0, rejection.1.to_vec()));
                 self.not_done(node, place, Cause::Rejected, rejection, reason)
             }
-            Answer::Unknown { reason } => {
+            Answer::Unknown(reason) => {
                 let course = match is_probe {
                     true => Box::new(self),
                     false => match self.probed(node, place) {
@@ -149,7 +148,7 @@ impl<S: StepSaga> Course<'_, S> {
     /// Only says how a step is taken back that was done after compensation had begun, or after it was known otherwise.
     pub(super) fn undone_late(self, outcome: &Outcome) -> Next<Steps<S>> {
         let EffectKey { step, place, .. } = EffectKey::read(outcome.key());
-        let Answer::Done { codec, payload } = outcome.answer() else {
+        let Answer::Done(reply) = outcome.answer() else {
             return self.next;
         };
         let Some(node) = self.definition.node(step) else {
@@ -157,7 +156,7 @@ impl<S: StepSaga> Course<'_, S> {
                 format!("step {step:?} is to be taken back, and the definition does not have it");
             return self.mistaken(reason);
         };
-        self.undoable(node, place, (*codec, payload)).next
+        self.undoable(node, place, encoded(reply)).next
     }
 
     /// Says how a step that was done is taken back, now that its output is known; or why that cannot be said, which
@@ -203,14 +202,9 @@ impl<S: StepSaga> Course<'_, S> {
         })
     }
 
-    fn done(
-        mut self,
-        node: &Node<S::Start>,
-        place: Place,
-        codec: u8,
-        payload: &[u8],
-    ) -> Next<Steps<S>> {
-        self = self.undoable(node, place, (codec, payload));
+    fn done(mut self, node: &Node<S::Start>, place: Place, reply: Encoded<'_>) -> Next<Steps<S>> {
+        self = self.undoable(node, place, reply);
+        let (codec, payload) = reply;
         let step = node.id.to_owned();
         if let Some(item) = place.item {
             self.note(StepEvent::Heard {

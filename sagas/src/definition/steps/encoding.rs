@@ -4,11 +4,18 @@ use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::definition::payload::Payload;
+
 /// A payload and how it is encoded.
 pub(super) type Encoded<'a> = (u8, &'a [u8]);
 
 /// How what steps give is written: a later release reads it, and it has no schema version.
 pub(super) const GIVEN: PayloadCodec = PayloadCodec::ByName;
+
+/// A payload as the functions of a definition are given it.
+pub(super) fn encoded(payload: &Payload) -> Encoded<'_> {
+    (payload.codec().number(), payload.bytes())
+}
 
 pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, String> {
     decode(CodecId::new(codec), payload).map_err(|error| error.to_string())

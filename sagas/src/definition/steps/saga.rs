@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Debug};
 
-use chronicler_store::codec::{PayloadCodec, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +14,7 @@ use super::phase::Compensable;
 use super::target::ToChild;
 use crate::definition::input::Input;
 use crate::definition::next::child;
+use crate::definition::payload::Payload;
 use crate::definition::routes::Routes;
 
 /// A process as a list of steps. [`Steps`] makes a saga of it.
@@ -90,7 +90,7 @@ pub enum Heard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
     pub(super) step: String,
-    pub(super) said: Result<(u8, Vec<u8>), String>,
+    pub(super) said: Result<Payload, String>,
 }
 
 impl Heard {
@@ -102,11 +102,9 @@ impl Heard {
 
     /// Tells the step of this key what it waits for, now or when the saga gets there. Only the first counts.
     pub fn signal<K: StepKey>(_: K, said: &K::Output) -> Self {
-        let codec = PayloadCodec::ByName;
-        let said = encode(codec, said).map(|said| (codec.id().number(), said.to_vec()));
         Self::Signal(Signal {
             step: K::ID.to_owned(),
-            said: said.map_err(|error| error.to_string()),
+            said: Payload::of(said).map_err(|error| error.to_string()),
         })
     }
 }

@@ -12,7 +12,7 @@ impl<S: StepSaga> Course<'_, S> {
     pub(super) fn told(mut self, signal: Signal) -> Next<Steps<S>> {
         let Signal { step, said } = signal;
         let (codec, said) = match said {
-            Ok(said) => said,
+            Ok(said) => (said.codec().number(), said.into_bytes()),
             Err(reason) => return self.mistaken(format!("the signal for {step:?}: {reason}")),
         };
         let is_awaited = |node: &&Node<S::Start>| node.id == step && node.kind == Kind::Wait;

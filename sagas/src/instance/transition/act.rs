@@ -149,7 +149,7 @@ impl<S: Saga> Step<'_, S> {
                     let reason = "compensation began before it was answered".to_owned();
                     self.enter(Entry::Answered {
                         effect: index,
-                        answer: Answer::Unknown { reason },
+                        answer: Answer::Unknown(reason),
                     });
                 }
                 _ if is_parked => self.end_effect(index),

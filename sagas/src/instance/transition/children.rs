@@ -1,12 +1,14 @@
 //! Children: how an instance is begun by another, and what that other hears of it. And what waits for a service that takes no requests.
 
 use chronicler_domain::Timestamp;
+use chronicler_store::codec::CodecId;
 
 use super::refusal::SagaRefusal;
 use super::step::Step;
 use crate::definition::answer::Answer;
 use crate::definition::effect_view::EffectState;
-use crate::definition::input::{Input, Said};
+use crate::definition::input::{Input, Message};
+use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
@@ -16,30 +18,25 @@ use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
     /// Begins it as the child of another. Begun before by the same, it goes on as it is.
-    pub(super) fn begin(
-        &mut self,
-        parent: Parent,
-        codec: u8,
-        start: Vec<u8>,
-    ) -> Result<(), SagaRefusal> {
+    pub(super) fn begin(&mut self, parent: Parent, start: Payload) -> Result<(), SagaRefusal> {
         if self.state.is_started() {
             return self.is_child_of(&parent);
         }
-        self.enter_child(parent, codec, start.clone());
+        self.enter_child(parent, &start);
         self.cut_cycle();
-        let said = Said {
+        let stalled = StalledInput::begin(&start);
+        let message = Message {
             name: String::new(),
-            codec,
-            payload: start.clone(),
+            payload: start,
         };
-        self.input(Input::Begin(said), StalledInput::Begin { codec, start });
+        self.input(Input::Begin(message), stalled);
         Ok(())
     }
 
     /// Who began it wants it undone. If its beginning has not come yet, it never will have.
     pub(super) fn end_child(&mut self, parent: Parent, reason: String) -> Result<(), SagaRefusal> {
         if !self.state.is_started() {
-            self.enter_child(parent, 0, Vec::new());
+            self.enter_child(parent, &Payload::new(CodecId::RAW, Vec::new()));
             self.finish(Ending::Compensated { reason });
             return Ok(());
         }
@@ -50,13 +47,13 @@ impl<S: Saga> Step<'_, S> {
         }
     }
 
-    fn enter_child(&mut self, parent: Parent, codec: u8, start: Vec<u8>) {
+    fn enter_child(&mut self, parent: Parent, start: &Payload) {
         let saga_version = S::VERSION;
         self.enter(Entry::Started { saga_version });
         self.enter(Entry::Child {
             parent,
-            codec,
-            start,
+            codec: start.codec().number(),
+            start: start.bytes().to_vec(),
         });
     }
 
@@ -152,7 +149,7 @@ impl<S: Saga> Step<'_, S> {
         let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
         if is_undone && !action.is_undo() {
             // It is not tried again: it would only have to be taken back.
-            let (effect, answer) = (action.effect, Answer::Unknown { reason });
+            let (effect, answer) = (action.effect, Answer::Unknown(reason));
             return self.enter(Entry::Answered { effect, answer });
         }
         if next != Timestamp::MAX {

@@ -4,6 +4,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 
 use crate::definition::answer::Answer;
 use crate::definition::input::RoutedEvent;
+use crate::definition::payload::Payload;
 use crate::definition::routes::Delivery;
 use crate::instance::action::Action;
 use crate::instance::fold::Recorded;
@@ -43,11 +44,7 @@ pub(crate) enum SagaCommand {
     /// An operator has it begin as a copy of another.
     Fork(Box<Fork>, Order),
     /// Another saga begins it.
-    Begin {
-        parent: Parent,
-        codec: u8,
-        start: Vec<u8>,
-    },
+    Begin { parent: Parent, start: Payload },
     /// The child of an effect was begun.
     Begun {
         effect: u32,

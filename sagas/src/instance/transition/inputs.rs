@@ -79,8 +79,8 @@ impl<S: Saga> Step<'_, S> {
                 return;
             }
             return match answer {
-                Answer::Done { .. } => self.enter(Entry::Undone { effect: index }),
-                Answer::Rejected { .. } | Answer::Unknown { .. } => {
+                Answer::Done(_) => self.enter(Entry::Undone { effect: index }),
+                Answer::Rejected(_) | Answer::Unknown(_) => {
                     let reason = format!("the undo was answered {}", answer.word());
                     self.enter(Entry::UndoStuck {
                         effect: index,
@@ -97,7 +97,7 @@ impl<S: Saga> Step<'_, S> {
             return;
         }
         let key = effect.spec.key.clone();
-        if let (Answer::Unknown { reason }, true) = (&answer, self.state.pivoting == Some(index)) {
+        if let (Answer::Unknown(reason), true) = (&answer, self.state.pivoting == Some(index)) {
             // Whether the saga can be undone depends on it: a person finds it out.
             let (effect, reason) = (index, reason.clone());
             return self.enter(Entry::Parked { effect, reason });
@@ -107,8 +107,7 @@ impl<S: Saga> Step<'_, S> {
             answer: answer.clone(),
         });
         self.conclude_otherwise(&key, &answer);
-        let is_late = matches!(self.state.phase, Phase::Compensating { .. })
-            && matches!(answer, Answer::Done { .. });
+        let is_late = matches!(self.state.phase, Phase::Compensating { .. }) && answer.is_done();
         if self.state.ended.is_some() || (self.state.phase != Phase::Forward && !is_late) {
             return;
         }
@@ -122,9 +121,9 @@ impl<S: Saga> Step<'_, S> {
     /// A saga that decided to be complete, and whose last effects were not all done, does not read as completed.
     fn conclude_otherwise(&mut self, key: &str, answer: &Answer) {
         let how = match answer {
-            Answer::Done { .. } => return,
-            Answer::Rejected { .. } => "was refused".to_owned(),
-            Answer::Unknown { reason } => format!("may not have been done: {reason}"),
+            Answer::Done(_) => return,
+            Answer::Rejected(_) => "was refused".to_owned(),
+            Answer::Unknown(reason) => format!("may not have been done: {reason}"),
         };
         if self.state.phase == Phase::Forward && self.state.concluded == Some(Ending::Completed) {
             let reason = format!("effect {key:?}, decided with or before its end, {how}");
@@ -152,7 +151,7 @@ impl<S: Saga> Step<'_, S> {
         let is_undo = action.is_undo();
         if !is_undo && is_undone && effect.spec.request.is_call() {
             // It is not tried again: it would only have to be taken back.
-            let answer = Answer::Unknown { reason };
+            let answer = Answer::Unknown(reason);
             return self.enter(Entry::Answered {
                 effect: index,
                 answer,

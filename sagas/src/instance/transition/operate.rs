@@ -9,18 +9,15 @@ use super::step::Step;
 use crate::definition::answer::{Answer, Outcome};
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
-use crate::definition::input::{Input, RoutedEvent, Said};
+use crate::definition::input::{Input, Message, RoutedEvent};
+use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
 use crate::instance::fold::Recorded;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
-use crate::instance::verb::{Order, SagaVerb, Settled};
-
-fn json(payload: &str) -> (u8, Vec<u8>) {
-    (CodecId::JSON.number(), payload.as_bytes().to_vec())
-}
+use crate::instance::verb::{Order, SagaVerb};
 
 /// Text as it is, and bytes as `0x` and their digits.
 fn as_the_service_takes_it(payload: &str) -> Result<Vec<u8>, SagaRefusal> {
@@ -58,15 +55,9 @@ impl<S: Saga> Step<'_, S> {
             }
             SagaVerb::Settle { key, outcome } => {
                 let answer = match outcome {
-                    Settled::Done(reply) => {
-                        let (codec, payload) = json(&reply);
-                        Answer::Done { codec, payload }
-                    }
-                    Settled::Rejected(why) => {
-                        let (codec, payload) = json(&why);
-                        Answer::Rejected { codec, payload }
-                    }
-                    Settled::Unknown(reason) => Answer::Unknown { reason },
+                    Answer::Done(reply) => Answer::Done(Payload::json(&reply)),
+                    Answer::Rejected(reason) => Answer::Rejected(Payload::json(&reason)),
+                    Answer::Unknown(reason) => Answer::Unknown(reason),
                 };
                 self.settle(&key, answer, by, why)?;
             }
@@ -113,23 +104,15 @@ impl<S: Saga> Step<'_, S> {
                 return Err(SagaRefusal::Concluded);
             }
             SagaVerb::Signal { name, payload } => {
-                let (codec, payload) = json(&payload);
-                let input = Input::Signal(Said {
-                    name: name.clone(),
-                    codec,
-                    payload: payload.clone(),
-                });
+                let payload = Payload::json(&payload);
+                let stalled = StalledInput::signal(name.clone(), &payload);
+                let input = Input::Signal(Message { name, payload });
                 // What waits is not to find out later that it cannot be taken.
                 if let Err(reason) = self.would_take(&input) {
                     let what = "the signal";
                     return Err(SagaRefusal::NotTaken { what, reason });
                 }
                 self.operated(&order);
-                let stalled = StalledInput::Signal {
-                    name,
-                    codec,
-                    payload,
-                };
                 self.input(input, stalled);
             }
             SagaVerb::Migrate => self.migrate(&order)?,
@@ -208,11 +191,8 @@ impl<S: Saga> Step<'_, S> {
                 None => SagaRefusal::NothingToSettle,
             });
         };
-        let (codec, payload) = json(output);
-        let (answer, what) = (
-            Answer::Done { codec, payload },
-            "the output that it goes on with",
-        );
+        let answer = Answer::Done(Payload::json(output));
+        let what = "the output that it goes on with";
         self.would_take_answer(effect, &answer, what)?;
         let was_quarantined = self.state.quarantined.is_some();
         self.operated(order);
@@ -233,7 +213,7 @@ impl<S: Saga> Step<'_, S> {
         let Some(effect) = self.state.effect(effect).filter(|_| is_heard) else {
             return Ok(());
         };
-        if matches!(answer, Answer::Unknown { .. }) {
+        if matches!(answer, Answer::Unknown(_)) {
             return Ok(());
         }
         let outcome = Outcome::new(effect.spec.key.clone(), answer.clone());
@@ -251,7 +231,7 @@ impl<S: Saga> Step<'_, S> {
             true => Action::undo_of(effect),
             false => Action::of(effect),
         };
-        let (json_codec, bytes) = json(payload);
+        let (json_codec, bytes) = (CodecId::JSON.number(), payload.as_bytes().to_vec());
         let request = match self.state.request(action).cloned() {
             Some(Request::Command { category, id, .. }) => Request::Command {
                 category,

@@ -1,8 +1,11 @@
 //! Inputs that wait because the saga's own code failed, and how they are taken up again.
 
+use chronicler_store::codec::CodecId;
+
 use super::step::Step;
-use crate::definition::answer::{Answer, Outcome};
-use crate::definition::input::{Input, RoutedEvent, Said};
+use crate::definition::answer::Outcome;
+use crate::definition::input::{Input, Message, RoutedEvent};
+use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
@@ -59,9 +62,7 @@ impl<S: Saga> Step<'_, S> {
             (_, StalledInput::Dropped) => false,
             (_, StalledInput::Timer(key)) if self.state.timers.contains_key(key) => false,
             (Phase::Forward, _) | (_, StalledInput::Compensated { .. }) => true,
-            (Phase::Compensating { .. }, StalledInput::Outcome { answer, .. }) => {
-                matches!(answer, Answer::Done { .. })
-            }
+            (Phase::Compensating { .. }, StalledInput::Outcome { answer, .. }) => answer.is_done(),
             _ => false,
         };
         if !matters {
@@ -87,15 +88,13 @@ impl<S: Saga> Step<'_, S> {
                 name,
                 codec,
                 payload,
-            } => vec![Input::Signal(Said {
+            } => vec![Input::Signal(Message {
                 name: name.clone(),
-                codec: *codec,
-                payload: payload.clone(),
+                payload: Payload::new(CodecId::new(*codec), payload.clone()),
             })],
-            StalledInput::Begin { codec, start } => vec![Input::Begin(Said {
+            StalledInput::Begin { codec, start } => vec![Input::Begin(Message {
                 name: String::new(),
-                codec: *codec,
-                payload: start.clone(),
+                payload: Payload::new(CodecId::new(*codec), start.clone()),
             })],
             StalledInput::Compensated { reason } => {
                 vec![Input::Compensated {

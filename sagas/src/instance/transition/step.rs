@@ -132,11 +132,7 @@ impl<'a, S: Saga> Step<'a, S> {
             SagaCommand::Fire { key, due } => self.fire(key, due),
             SagaCommand::Operate(order) => self.operate(order)?,
             SagaCommand::Fork(fork, order) => self.fork(*fork, &order)?,
-            SagaCommand::Begin {
-                parent,
-                codec,
-                start,
-            } => self.begin(parent, codec, start)?,
+            SagaCommand::Begin { parent, start } => self.begin(parent, start)?,
             SagaCommand::ChildEnded { effect, ending } => self.child_ended(effect, &ending),
             SagaCommand::EndChild { parent, reason } => self.end_child(parent, reason)?,
             SagaCommand::Begun {

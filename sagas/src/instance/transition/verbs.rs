@@ -93,7 +93,7 @@ impl<S: Saga> Step<'_, S> {
         let action = found.ok_or(SagaRefusal::NothingToSettle)?;
         let (effect, is_undo) = (action.effect, action.is_undo());
         let is_call = |effect: &EffectView| effect.spec.request.is_call();
-        let is_unknown = matches!(answer, Answer::Unknown { .. });
+        let is_unknown = matches!(answer, Answer::Unknown(_));
         if !is_undo && is_unknown && !self.state.effect(effect).is_some_and(is_call) {
             return Err(SagaRefusal::CannotBeUnknown);
         }
