@@ -3,11 +3,12 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, AggregateId, Timestamp};
-use chronicler_store::codec::{PayloadCodec, encode, encode_certainly};
+use chronicler_domain::{Aggregate, Timestamp};
 use serde::Serialize;
 
+use crate::definition::directive::{Directive, When};
 use crate::definition::effect::{EffectSpec, Request, Undo};
+use crate::definition::requests::{call, child, request};
 use crate::definition::saga::Saga;
 use crate::definition::terms::{Orphan, Terms, Tries};
 
@@ -17,52 +18,6 @@ pub struct Next<S: Saga> {
     pub(crate) directives: Vec<Directive<S::Event>>,
     /// What cannot be done as it was written; the instance is quarantined with it.
     pub(crate) mistake: Option<String>,
-}
-
-#[derive(Debug, PartialEq)]
-pub(crate) enum Directive<E> {
-    Record(E),
-    /// What it knew is forgotten; what it records next is the first that it knows.
-    ContinueAsNew,
-    Effect(Box<EffectSpec>),
-    /// The effect just added is the pivot, if it is done.
-    Pivoting,
-    /// What governs the effect just added.
-    Terms(Box<Terms>),
-    /// The latest effect under this key was done, as whoever was asked says.
-    FoundDone {
-        key: String,
-    },
-    /// So many effects, those just added, were decided as one.
-    Together(u32),
-    /// A person should look at it; or need not any more.
-    Escalate(Option<String>),
-    /// The latest effect under this key is taken back like this.
-    UndoOf {
-        key: String,
-        undo: Box<Undo>,
-    },
-    Arm {
-        key: String,
-        when: When,
-    },
-    Disarm {
-        key: String,
-    },
-    Pivot,
-    Compensate {
-        reason: String,
-    },
-    Complete,
-    Fail {
-        reason: String,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum When {
-    After(Duration),
-    At(Timestamp),
 }
 
 /// Equal decisions do the same, in the same order. For tests.
@@ -262,7 +217,7 @@ impl<S: Saga> Next<S> {
         start: &impl Serialize,
     ) -> Self {
         let key = key.into();
-        let made = child::<C>(id.as_ref(), start);
+        let made = child(C::NAME, id.as_ref(), start);
         self.made(key, made, Self::effect)
     }
 
@@ -434,39 +389,4 @@ impl<S: Saga> Next<S> {
             .get_or_insert(format!("effect {key:?}: {reason}"));
         self
     }
-}
-
-pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, String> {
-    AggregateId::new(id).map_err(|error| error.to_string())?;
-    let codec = PayloadCodec::ByName;
-    let command = encode_certainly(codec, command)
-        .map_err(|error| error.to_string())?
-        .to_vec();
-    let category = A::CATEGORY.to_owned();
-    Ok(Request::Command {
-        category,
-        id: id.to_owned(),
-        codec: codec.id().number(),
-        command,
-    })
-}
-
-pub(crate) fn child<C: Saga>(id: &str, start: &impl Serialize) -> Result<Request, String> {
-    AggregateId::new(id).map_err(|error| error.to_string())?;
-    let codec = PayloadCodec::ByName;
-    let start = encode(codec, start).map_err(|error| error.to_string())?;
-    Ok(Request::Start {
-        saga: C::NAME.to_owned(),
-        id: id.to_owned(),
-        codec: codec.id().number(),
-        start: start.to_vec(),
-    })
-}
-
-pub(crate) fn call<T: Serialize>(service: &str, request: &T) -> Result<Request, String> {
-    let request = encode(PayloadCodec::default(), request).map_err(|error| error.to_string())?;
-    Ok(Request::Call {
-        service: service.to_owned(),
-        request: request.to_vec(),
-    })
 }

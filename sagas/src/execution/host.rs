@@ -6,8 +6,9 @@ use futures::future::BoxFuture;
 
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
+use crate::execution::asking::AskError;
 use crate::execution::child::{ChildAnswer, ChildHost};
-use crate::execution::executor::{AskError, Executor};
+use crate::execution::executor::Executor;
 use crate::instance::id::InstanceId;
 use crate::instance::journal::Parent;
 use crate::instance::state::InstanceState;

@@ -1,5 +1,6 @@
 //! Carrying out: events come to instances, and what they decide goes to aggregates, services and children.
 
+pub(crate) mod asking;
 pub(crate) mod attempt;
 pub(crate) mod backlog;
 pub(crate) mod child;
@@ -9,8 +10,11 @@ pub(crate) mod executor;
 pub(crate) mod held;
 pub(crate) mod host;
 pub(crate) mod options;
+pub(crate) mod outcomes;
 pub(crate) mod quiet;
 pub(crate) mod resources;
+pub(crate) mod resuming;
 pub(crate) mod router;
 pub(crate) mod take_up;
+mod targets;
 pub(crate) mod turns;

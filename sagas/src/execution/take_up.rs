@@ -10,7 +10,8 @@ use futures::StreamExt;
 
 use crate::definition::input::RoutedEvent;
 use crate::definition::saga::Saga;
-use crate::execution::executor::{AskError, Executor};
+use crate::execution::asking::AskError;
+use crate::execution::executor::Executor;
 use crate::instance::id::InstanceId;
 use crate::instance::journal::StalledInput;
 use crate::instance::open_fact::waits_for;

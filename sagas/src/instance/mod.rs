@@ -16,4 +16,5 @@ mod stored_answer;
 pub(crate) mod transition;
 pub(crate) mod undo_order;
 pub(crate) mod verb;
+pub(crate) mod visits;
 pub(crate) mod work;

@@ -1,6 +1,6 @@
 //! Why an instance did not do what a person wants.
 
-use crate::execution::executor::AskError;
+use crate::execution::asking::AskError;
 use crate::instance::transition::refusal::SagaRefusal;
 
 /// Why an instance did not do what a person wanted: a verb was refused, or could not be carried out.

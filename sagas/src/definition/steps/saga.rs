@@ -13,8 +13,8 @@ use super::migrate::Migration;
 use super::phase::Compensable;
 use super::target::ToChild;
 use crate::definition::input::Input;
-use crate::definition::next::child;
 use crate::definition::payload::Payload;
+use crate::definition::requests::child;
 use crate::definition::routes::Routes;
 
 /// A process as a list of steps. [`Steps`] makes a saga of it.
@@ -147,5 +147,5 @@ impl<S: StepSaga> Debug for Steps<S> {
 
 /// An instance of another saga of steps, of this id, that begins with this.
 pub fn to_child<C: StepSaga>(id: impl AsRef<str>, start: &C::Start) -> ToChild {
-    ToChild(child::<Steps<C>>(id.as_ref(), start))
+    ToChild(child(C::NAME, id.as_ref(), start))
 }

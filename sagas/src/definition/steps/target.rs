@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::phase::NeverHappens;
 use crate::definition::effect::Request;
-use crate::definition::next::{call, request};
+use crate::definition::requests::{call, request};
 
 /// A command on its way to an aggregate.
 pub struct To<A: Aggregate> {

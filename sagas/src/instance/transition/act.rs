@@ -5,10 +5,10 @@ use chronicler_store::NewEvent;
 
 use super::step::Step;
 use crate::definition::answer::Answer;
+use crate::definition::directive::{Directive, When};
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::Input;
-use crate::definition::next::{Directive, When};
 use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;

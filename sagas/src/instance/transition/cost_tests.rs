@@ -17,9 +17,9 @@ use crate::definition::routes::Delivery;
 use crate::definition::routes::Routes;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
-use crate::instance::effects::visits;
 use crate::instance::state::InstanceState;
 use crate::instance::status::Ending;
+use crate::instance::visits;
 use crate::step_keys;
 use crate::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 

@@ -1,0 +1,127 @@
+//! What became of attempts is taken in: outcomes that come together in one commit.
+
+use std::collections::VecDeque;
+
+use chronicler_domain::LogSequence;
+use chronicler_runtime::SendOptions;
+use futures::FutureExt;
+use futures::future::{Fuse, FusedFuture};
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use crate::definition::answer::Answer;
+use crate::definition::saga::Saga;
+use crate::execution::asking::{AskError, is_refused_for_good};
+use crate::execution::executor::Executor;
+use crate::execution::turns::Turn;
+use crate::instance::id::InstanceId;
+use crate::instance::transition::command::SagaCommand;
+use crate::instance::work::Task;
+
+/// Outcomes of one decision that are taken in one commit.
+const OUTCOMES_MAX: usize = 512;
+/// The bytes of their answers; a longer one goes alone.
+const OUTCOMES_BYTES_MAX: usize = 1 << 20;
+
+/// What became of an attempt, and the turn that it had.
+type AttemptOutcome = (SagaCommand, SendOptions, Turn);
+
+impl<S: Saga> Executor<S> {
+    /// Carries out what one decision asks for, and has the instance take in what became of it.
+    pub(super) async fn carry_out_all(
+        &self,
+        instance: &InstanceId,
+        tasks: Vec<Task>,
+        sequence: LogSequence,
+    ) {
+        let begin = |task: Task| self.carry_out(instance, task, sequence);
+        let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
+        let mut come = VecDeque::new();
+        let mut taking = Fuse::terminated();
+        // While outcomes are committed others come: those are then committed as one.
+        loop {
+            if taking.is_terminated() && !come.is_empty() {
+                let together = together(&mut come);
+                taking = self.take_in(instance, together).boxed().fuse();
+            }
+            tokio::select! {
+                biased;
+                () = &mut taking, if !taking.is_terminated() => {}
+                Some(done) = under_way.next(), if !under_way.is_empty() => come.extend(done),
+                else => return,
+            }
+        }
+    }
+
+    /// Gives an instance outcomes that came together, in one commit if the log takes that, else one by one.
+    async fn take_in(&self, instance: &InstanceId, mut outcomes: Vec<AttemptOutcome>) {
+        if outcomes.len() > 1
+            && let Some((_, options, _)) = outcomes.first()
+        {
+            let options = options.clone();
+            let commands = outcomes.iter().map(|(command, ..)| command.clone());
+            let several = SagaCommand::Several(commands.collect());
+            match self.ask(instance, several, options).await {
+                Err(AskError::Failed(error)) if is_refused_for_good(&error) => {}
+                Err(error) => return not_taken::<S>(instance, &error),
+                Ok(()) => return,
+            }
+        }
+        // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
+        for (command, options, _turn) in outcomes.drain(..) {
+            let asked = self.ask_or_set_aside(instance, command.clone(), options.clone());
+            let mut taken = asked.await;
+            if let Some(given_up) = given_up(&command, &taken) {
+                taken = self.ask(instance, given_up, options).await;
+            }
+            if let Err(error) = taken {
+                not_taken::<S>(instance, &error);
+            }
+        }
+    }
+}
+
+/// A restart or an operator takes it up again: the effect is still open in the journal.
+fn not_taken<S: Saga>(instance: &InstanceId, error: &AskError) {
+    tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "outcome not taken");
+}
+
+/// Takes off what goes into one commit: answers, or other outcomes, as many as belong together at the front.
+fn together(come: &mut VecDeque<AttemptOutcome>) -> Vec<AttemptOutcome> {
+    let answers = |(command, ..): &AttemptOutcome| match command {
+        SagaCommand::Answer {
+            answer: Answer::Done(payload) | Answer::Rejected(payload),
+            ..
+        } => Some(payload.bytes().len()),
+        SagaCommand::Answer { .. } => Some(0),
+        _ => None,
+    };
+    let are_answers = come.front().map(|first| answers(first).is_some());
+    let (mut bytes, mut count) = (0, 0);
+    for outcome in come.iter().take(OUTCOMES_MAX) {
+        let size = answers(outcome);
+        bytes += size.unwrap_or_default();
+        let fits = bytes <= OUTCOMES_BYTES_MAX || count == 0;
+        if Some(size.is_some()) != are_answers || !fits {
+            break;
+        }
+        count += 1;
+    }
+    come.drain(..count).collect()
+}
+
+/// What an instance is told instead of an answer that the log does not take even by itself: the attempt failed for good,
+/// and a person sees to it.
+fn given_up<T>(command: &SagaCommand, taken: &Result<T, AskError>) -> Option<SagaCommand> {
+    let Err(AskError::Failed(error)) = taken else {
+        return None;
+    };
+    match command {
+        SagaCommand::Answer { action, .. } if is_refused_for_good(error) => {
+            Some(SagaCommand::GiveUp {
+                action: *action,
+                reason: format!("it was answered, and the log does not take the answer: {error}"),
+            })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,166 @@
+//! What is forgotten, and which undos are next.
+
+use super::*;
+use crate::definition::effect::{EffectSpec, Request, Undo};
+use crate::definition::terms::Terms;
+
+fn effect(key: &str, has_undo: bool, state: EffectState) -> EffectView {
+    let undo = has_undo.then_some(Undo {
+        if_done: Request::Nothing,
+        if_unknown: None,
+    });
+    EffectView {
+        spec: EffectSpec {
+            key: key.to_owned(),
+            request: Request::Nothing,
+            undo,
+        },
+        state,
+        undo: UndoState::Idle,
+        undo_round: 0,
+        decided_at: None,
+        terms: Terms::default(),
+        together: None,
+        found_done: false,
+        skipped: false,
+    }
+}
+
+#[test]
+fn what_can_still_matter_is_kept_under_its_index_whatever_is_forgotten() {
+    let mut effects = Effects::default();
+    let pending = EffectState::Pending {
+        attempt: 0,
+        next: Timestamp::EPOCH,
+    };
+    let kept = [
+        effects.push(effect("a", true, EffectState::Done)),
+        effects.push(effect("a", false, pending.clone())),
+        effects.push(effect("other", false, EffectState::Done)),
+    ];
+    for _ in 0..1_000 {
+        effects.push(effect("a", false, EffectState::Done));
+    }
+    assert!(effects.all().len() < 200, "{}", effects.all().len());
+    assert_eq!(effects.decided(), 1_003);
+    assert!(kept.iter().all(|index| effects.get(*index).is_some()));
+    assert_eq!(effects.latest("a"), Some(1_002));
+    assert_eq!(effects.latest("other"), Some(kept[2]));
+    assert!(effects.has_work());
+    effects.change(kept[1], |effect| effect.state = EffectState::Done);
+    assert!(!effects.has_work());
+    // Read back it counts the same.
+    let bytes = chronicler_store::codec::encode_shaped(&effects).unwrap();
+    let again: Effects = chronicler_store::codec::decode_shaped(&bytes).unwrap();
+    assert_eq!(again.all(), effects.all());
+    assert_eq!(again.indices(), effects.indices());
+    assert_eq!(again.tally, effects.tally);
+    effects.forget_settled();
+    assert_eq!(effects.all(), []);
+    let next = effects.push(effect("a", true, pending));
+    assert_eq!(next, 1_003);
+    assert!(effects.get(next).is_some() && effects.has_work());
+    effects.change(next, |effect| effect.state = EffectState::Done);
+    assert_eq!(effects.next_undos(), [next]);
+}
+
+/// The undos that are next as a walk over all effects finds them.
+fn walked(effects: &Effects) -> Vec<u32> {
+    let is_beside = |one: &EffectView, other: &EffectView| {
+        (one.together.is_some() && one.together == other.together)
+            || Terms::are_apart(&one.terms.branch, &other.terms.branch)
+    };
+    let (mut next, mut later) = (Vec::new(), Vec::<&EffectView>::new());
+    for index in effects.indices().into_iter().rev() {
+        let effect = effects.get(index).unwrap();
+        let is_due = effect.is_to_be_undone();
+        let is_undone_now = matches!(effect.undo, UndoState::Pending { .. });
+        let is_parked = matches!(effect.state, EffectState::Parked { .. });
+        if !is_due && !is_undone_now && !is_parked {
+            continue;
+        }
+        if is_due && later.iter().all(|other| is_beside(other, effect)) {
+            next.push(index);
+        }
+        later.push(effect);
+    }
+    next
+}
+
+#[test]
+fn the_undos_that_are_next_are_those_that_a_walk_over_all_finds() {
+    let mut seed = 7_u64;
+    let mut chance = move |of: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % of
+    };
+    for _ in 0..500 {
+        let mut effects = Effects::default();
+        for _ in 0..chance(12) + 1 {
+            let first = effects.decided();
+            let branch = match chance(3) {
+                0 => Vec::new(),
+                branch => vec![(1, u32::try_from(branch).unwrap())],
+            };
+            let count = chance(4) + 1;
+            for _ in 0..count {
+                let state = match chance(8) {
+                    0 => EffectState::Rejected,
+                    1 => EffectState::Parked {
+                        reason: String::new(),
+                    },
+                    2 => EffectState::Unknown,
+                    _ => EffectState::Done,
+                };
+                let mut one = effect("k", chance(5) > 0, state);
+                one.terms.branch.clone_from(&branch);
+                effects.push(one);
+            }
+            if count > 1 && chance(2) == 0 {
+                effects.together_from(first);
+            }
+        }
+        let mut under_way = Vec::new();
+        loop {
+            let expected = walked(&effects);
+            let next = effects.next_undos();
+            assert_eq!(next, expected);
+            for index in next {
+                let (attempt, next) = (0, Timestamp::EPOCH);
+                effects.change(index, |effect| {
+                    effect.undo = UndoState::Pending { attempt, next };
+                });
+                under_way.push(index);
+            }
+            let parked = effects.indices().into_iter().find(|index| {
+                matches!(
+                    effects.get(*index).unwrap().state,
+                    EffectState::Parked { .. }
+                )
+            });
+            if !under_way.is_empty() {
+                let place = usize::try_from(chance(under_way.len() as u64)).unwrap();
+                let index = under_way.swap_remove(place);
+                let is_stuck = chance(6) == 0;
+                effects.change(index, |effect| {
+                    effect.undo = match is_stuck {
+                        true => UndoState::Stuck {
+                            reason: String::new(),
+                            rejected: true,
+                        },
+                        false => UndoState::Undone,
+                    };
+                });
+            } else if let Some(index) = parked {
+                effects.change(index, |effect| effect.state = EffectState::Done);
+            } else {
+                break;
+            }
+        }
+        let left = effects
+            .all()
+            .iter()
+            .filter(|effect| effect.is_to_be_undone());
+        assert_eq!(left.count(), 0);
+    }
+}
