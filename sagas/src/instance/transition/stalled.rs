@@ -2,7 +2,6 @@
 
 use chronicler_store::codec::CodecId;
 
-use super::fault::Fault;
 use super::step::Step;
 use crate::definition::answer::Outcome;
 use crate::definition::input::{Input, Message, RoutedEvent};
@@ -25,16 +24,15 @@ impl<S: Saga> Step<'_, S> {
             return self.enter(Entry::Stalled(stalled));
         }
         let decided = match self.set_aside.take() {
-            Some(reason) => Err(Fault::SetAside { reason }),
+            Some(reason) => Err(reason),
             None => self.decide(&input),
         };
-        if let Err(fault) = decided {
-            self.quarantine(&fault, stalled);
+        if let Err(reason) = decided {
+            self.quarantine(reason, stalled);
         }
     }
 
-    fn quarantine(&mut self, fault: &Fault, input: StalledInput) {
-        let reason = fault.to_string();
+    pub(super) fn quarantine(&mut self, reason: String, input: StalledInput) {
         self.enter(Entry::Quarantined { reason });
         self.enter(Entry::Stalled(input));
     }
@@ -49,9 +47,7 @@ impl<S: Saga> Step<'_, S> {
         match self.take_up(stalled, events) {
             Ok(()) => self.enter(Entry::Unstalled),
             // It stays the first of those that wait.
-            Err(fault) => self.enter(Entry::Quarantined {
-                reason: fault.to_string(),
-            }),
+            Err(reason) => self.enter(Entry::Quarantined { reason }),
         }
     }
 
@@ -60,7 +56,7 @@ impl<S: Saga> Step<'_, S> {
         &mut self,
         stalled: &StalledInput,
         events: Vec<RoutedEvent>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), String> {
         let matters = match (&self.state.phase, stalled) {
             // It was armed anew since: that one counts.
             (_, StalledInput::Dropped) => false,
@@ -109,9 +105,9 @@ impl<S: Saga> Step<'_, S> {
         for (place, input) in inputs.iter().enumerate() {
             match self.decide(input) {
                 Ok(()) => {}
-                Err(fault) if place == 0 => return Err(fault),
+                Err(reason) if place == 0 => return Err(reason),
                 // What it decided on those before it must not be decided again: nothing of it is taken.
-                Err(fault) => self.withdraw("an event that waited", &fault),
+                Err(reason) => self.withdraw("an event that waited", reason),
             }
         }
         Ok(())
