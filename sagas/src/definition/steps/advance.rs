@@ -9,6 +9,7 @@ use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
 use crate::definition::effect::{Request, Undo};
 use crate::definition::next::Next;
+use crate::definition::terms::Terms;
 
 impl<S: StepSaga> Course<'_, S> {
     /// Goes on until something has to be waited for.
@@ -19,32 +20,12 @@ impl<S: StepSaga> Course<'_, S> {
             let Some(node) = definition.nodes.iter().find(is_due) else {
                 break;
             };
-            let planned = match &node.condition {
-                Some(condition) => condition(self.at(Place::default())),
-                None => Ok(true),
-            };
-            let planned = planned.and_then(|holds| match holds {
-                true => (node.plan)(self.at(Place::default())).map(Some),
-                false => Ok(None),
-            });
-            let plan = match planned {
-                Ok(Some(plan)) => plan,
+            match self.plan_of(node) {
                 Ok(None) => {
                     let step = node.id.to_owned();
                     self.note(StepEvent::Skipped { step });
-                    continue;
                 }
-                Err(reason) => return self.mistaken(format!("step {:?}: {reason}", node.id)),
-            };
-            match plan {
-                Plan::Settled(output) => {
-                    self.did(node, output);
-                    if node.kind.is_pivot() {
-                        self.next = self.next.pivot();
-                    }
-                }
-                Plan::Wait => self = self.limited(node),
-                Plan::Refused(reason) => {
+                Ok(Some(Plan::Refused(reason))) => {
                     return self.give_up(GivenUp {
                         step: node.id.to_owned(),
                         item: None,
@@ -53,71 +34,12 @@ impl<S: StepSaga> Course<'_, S> {
                         reason: format!("step {:?}: {reason}", node.id),
                     });
                 }
-                Plan::UndoOnly(request) => {
-                    let undo = Undo {
-                        if_done: request,
-                        if_unknown: None,
-                    };
-                    self.next = self.next.effect(node.id.to_owned(), Request::Nothing);
-                    self.next = self.next.undone_by(undo);
-                    if !node.terms.branch.is_empty() {
-                        self.next = self.next.terms(|terms| terms.clone_from(&node.terms));
+                Ok(Some(plan)) => {
+                    if let Err(reason) = self.begin_step(node, plan) {
+                        return self.mistaken(reason);
                     }
-                    self.did(node, written(&()).unwrap_or_default());
                 }
-                Plan::One(request) => {
-                    match self.sent(node, Place::default(), request) {
-                        Ok(next) => self.next = next,
-                        Err(reason) => {
-                            return self.mistaken(format!("step {:?}: {reason}", node.id));
-                        }
-                    }
-                    if node.kind == Kind::Pivot {
-                        self.next = self.next.pivoting();
-                    }
-                    self = self.limited(node);
-                }
-                Plan::Many(requests) if requests.is_empty() => match &node.join {
-                    Some(join) => match join(&[]) {
-                        Ok(output) => self.did(node, output),
-                        Err(reason) => {
-                            return self.mistaken(format!("step {:?}: {reason}", node.id));
-                        }
-                    },
-                    None => return self.mistaken(format!("step {:?} gives nothing", node.id)),
-                },
-                Plan::Many(requests) => {
-                    let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-                    self.note(StepEvent::Spread {
-                        step: node.id.to_owned(),
-                        count,
-                    });
-                    let in_turn = node.kind == Kind::Turns;
-                    let begun = match in_turn {
-                        true => {
-                            let first = requests.iter().take(1).cloned().collect();
-                            self.state.lists.keep(node.id, 0, requests);
-                            first
-                        }
-                        false => requests,
-                    };
-                    for (item, request) in begun.into_iter().enumerate() {
-                        let place = Place {
-                            item: Some(item),
-                            tried: 0,
-                        };
-                        match self.sent(node, place, request) {
-                            Ok(next) => self.next = next,
-                            Err(reason) => {
-                                return self.mistaken(format!("step {:?}: {reason}", node.id));
-                            }
-                        }
-                    }
-                    if !in_turn {
-                        self.next = self.next.were_together(count);
-                    }
-                    self = self.limited(node);
-                }
+                Err(reason) => return self.mistaken(of_step(node, &reason)),
             }
         }
         match self.definition.nodes.iter().any(|node| self.is_ahead(node)) {
@@ -126,13 +48,104 @@ impl<S: StepSaga> Course<'_, S> {
         }
     }
 
-    /// The decision so far, and an effect of a step with its terms.
-    pub(super) fn sent(
+    /// What a step does now that it is its turn; `None` if its condition does not hold.
+    fn plan_of(&self, node: &Node<S::Start>) -> Result<Option<Plan>, String> {
+        let holds = match &node.condition {
+            Some(condition) => condition(self.at(Place::default()))?,
+            None => true,
+        };
+        match holds {
+            true => (node.plan)(self.at(Place::default())).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn begin_step(&mut self, node: &Node<S::Start>, plan: Plan) -> Result<(), String> {
+        match plan {
+            Plan::Settled(output) => {
+                self.did(node, output);
+                if node.kind.is_pivot() {
+                    self.add(Next::pivot);
+                }
+            }
+            Plan::Wait => self.limit(node),
+            Plan::UndoOnly(request) => self.keep_undo(node, request),
+            Plan::One(request) => {
+                self.send(node, Place::default(), request)
+                    .map_err(|reason| of_step(node, &reason))?;
+                if node.kind == Kind::Pivot {
+                    self.add(Next::pivoting);
+                }
+                self.limit(node);
+            }
+            Plan::Many(requests) if requests.is_empty() => {
+                let join = node.join.as_ref();
+                let join = join.ok_or_else(|| format!("step {:?} gives nothing", node.id))?;
+                let output = join(&[]).map_err(|reason| of_step(node, &reason))?;
+                self.did(node, output);
+            }
+            Plan::Many(requests) => self.spread(node, requests)?,
+            // The saga gives up instead.
+            Plan::Refused(_) => {}
+        }
+        Ok(())
+    }
+
+    /// There is nothing to do, and something to take back.
+    fn keep_undo(&mut self, node: &Node<S::Start>, request: Request) {
+        let undo = Undo {
+            if_done: request,
+            if_unknown: None,
+        };
+        self.add(|next| {
+            let next = next.effect(node.id.to_owned(), Request::Nothing);
+            let next = next.undone_by(undo);
+            match node.terms.branch.is_empty() {
+                true => next,
+                false => next.terms(|terms| terms.clone_from(&node.terms)),
+            }
+        });
+        self.did(node, written(&()).unwrap_or_default());
+    }
+
+    /// Several commands: all at once, or the first of those that go in turn.
+    fn spread(&mut self, node: &Node<S::Start>, requests: Vec<Request>) -> Result<(), String> {
+        let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        self.note(StepEvent::Spread {
+            step: node.id.to_owned(),
+            count,
+        });
+        let in_turn = node.kind == Kind::Turns;
+        let begun = match in_turn {
+            true => {
+                let first = requests.iter().take(1).cloned().collect();
+                self.state.lists.keep(node.id, 0, requests);
+                first
+            }
+            false => requests,
+        };
+        for (item, request) in begun.into_iter().enumerate() {
+            let place = Place {
+                item: Some(item),
+                tried: 0,
+            };
+            self.send(node, place, request)
+                .map_err(|reason| of_step(node, &reason))?;
+        }
+        if !in_turn {
+            self.add(|next| next.were_together(count));
+        }
+        self.limit(node);
+        Ok(())
+    }
+
+    /// Sends an effect of a step, with its terms.
+    pub(super) fn send(
         &mut self,
         node: &Node<S::Start>,
         place: Place,
         request: Request,
-    ) -> Result<Next<Steps<S>>, String> {
+    ) -> Result<(), String> {
         let if_unknown = match &node.undo_unknown {
             Some(undo) => Some(undo(self.at(place))?),
             None => None,
@@ -142,17 +155,23 @@ impl<S: StepSaga> Course<'_, S> {
             place,
             is_probe: false,
         };
-        let mut next = std::mem::replace(&mut self.next, Next::stay());
-        next = next.effect(key.written(), request);
-        if let Some(request) = if_unknown {
-            next = next.undone_by(Undo {
-                if_done: request.clone(),
-                if_unknown: Some(request),
-            });
-        }
-        if node.terms != crate::definition::terms::Terms::default() {
-            next = next.terms(|terms| terms.clone_from(&node.terms));
-        }
-        Ok(next)
+        self.add(|mut next| {
+            next = next.effect(key.written(), request);
+            if let Some(request) = if_unknown {
+                next = next.undone_by(Undo {
+                    if_done: request.clone(),
+                    if_unknown: Some(request),
+                });
+            }
+            match node.terms == Terms::default() {
+                true => next,
+                false => next.terms(|terms| terms.clone_from(&node.terms)),
+            }
+        });
+        Ok(())
     }
+}
+
+fn of_step<T>(node: &Node<T>, reason: &str) -> String {
+    format!("step {:?}: {reason}", node.id)
 }

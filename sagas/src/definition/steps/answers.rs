@@ -139,8 +139,8 @@ impl<S: StepSaga> Course<'_, S> {
 
     /// Sends one more effect of a step that was begun.
     fn again(mut self, node: &Node<S::Start>, place: Place, request: Request) -> Next<Steps<S>> {
-        match self.sent(node, place, request) {
-            Ok(next) => next,
+        match self.send(node, place, request) {
+            Ok(()) => self.next,
             Err(reason) => self.mistaken(format!("step {:?}: {reason}", node.id)),
         }
     }

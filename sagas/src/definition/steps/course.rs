@@ -115,8 +115,13 @@ impl<'a, S: StepSaga> Course<'a, S> {
 
     pub(super) fn note(&mut self, event: StepEvent<S::Start>) {
         self.state.apply(&event);
+        self.add(|next| next.record(event));
+    }
+
+    /// More of the decision.
+    pub(super) fn add(&mut self, add: impl FnOnce(Next<Steps<S>>) -> Next<Steps<S>>) {
         let next = std::mem::replace(&mut self.next, Next::stay());
-        self.next = next.record(event);
+        self.next = add(next);
     }
 
     pub(super) fn mistaken(self, reason: String) -> Next<Steps<S>> {

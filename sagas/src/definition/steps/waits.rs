@@ -109,19 +109,18 @@ impl<S: StepSaga> Course<'_, S> {
     }
 
     /// It was begun, and now waits: as long as it may.
-    pub(super) fn limited(mut self, node: &Node<S::Start>) -> Self {
+    pub(super) fn limit(&mut self, node: &Node<S::Start>) {
         self.begun.insert(node.id);
         if !node.terms.branch.is_empty() {
             let step = node.id.to_owned();
             self.note(StepEvent::Entered { step });
         }
         if let Some(limit) = node.limit {
-            self.next = self.next.timer(timer_of(node.id), limit);
+            self.add(|next| next.timer(timer_of(node.id), limit));
         }
         if let Some(after) = node.look_after {
-            self.next = self.next.timer(look_of(node.id), after);
+            self.add(|next| next.timer(look_of(node.id), after));
         }
-        self
     }
 
     /// It waits no more.

@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use chronicler_domain::Event;
 use chronicler_store::codec::{PayloadCodec, encode_event, read_back};
 use chronicler_store::{NewEvent, panic_text};
 
+use super::fault::Fault;
 use super::step::Step;
 use crate::definition::directive::Directive;
 use crate::definition::input::{Input, SagaContext};
@@ -18,7 +20,7 @@ impl<S: Saga> Step<'_, S> {
     ///
     /// # Errors
     /// What its code did wrong. Nothing of the decision is then in the journal.
-    pub(super) fn decide(&mut self, input: &Input) -> Result<(), String> {
+    pub(super) fn decide(&mut self, input: &Input) -> Result<(), Fault> {
         if self.state.ended.is_some() || self.state.concluded.is_some() {
             return Ok(());
         }
@@ -36,12 +38,9 @@ impl<S: Saga> Step<'_, S> {
             Some(outcome) => saga.on_late(user, outcome, &ctx),
             None => saga.on(user, input, &ctx),
         }));
-        let next = decided.map_err(|panic| {
-            format!(
-                "its code panicked on {}: {}",
-                input.describe(),
-                panic_text(panic.as_ref())
-            )
+        let next = decided.map_err(|panic| Fault::Panicked {
+            input: input.describe(),
+            panic: panic_text(panic.as_ref()).to_owned(),
         })?;
         self.check(&next, input)?;
         // Who is cancelled takes note, and is then undone.
@@ -53,15 +52,12 @@ impl<S: Saga> Step<'_, S> {
             )
         };
         if is_cancelled && !next.directives.iter().all(only_undoes) {
-            return Err(
-                "told that it is cancelled, it wants to do more than to take note".to_owned(),
-            );
+            return Err(Fault::MoreThanNote);
         }
         if late.is_some() && !next.directives.iter().all(only_undoes) {
-            return Err(format!(
-                "on {}, which came after compensation had begun, it wants to do more than to undo it",
-                input.describe()
-            ));
+            return Err(Fault::MoreThanUndo {
+                input: input.describe(),
+            });
         }
         let (user, recorded) = self.tried(&next, input)?;
         let mut recorded = recorded.into_iter();
@@ -80,7 +76,7 @@ impl<S: Saga> Step<'_, S> {
         &self,
         next: &Next<S>,
         input: &Input,
-    ) -> Result<(Option<S::State>, Vec<NewEvent>), String> {
+    ) -> Result<(Option<S::State>, Vec<NewEvent>), Fault> {
         let (mut user, mut recorded) = (None, Vec::new());
         for directive in &next.directives {
             let event = match directive {
@@ -91,16 +87,12 @@ impl<S: Saga> Step<'_, S> {
                 }
                 _ => continue,
             };
-            let encoded = encode_event(PayloadCodec::default(), event);
-            recorded.push(encoded.map_err(|error| error.to_string())?);
+            recorded.push(encode_event(PayloadCodec::default(), event)?);
             let state = user.get_or_insert_with(|| self.state.user.clone());
             let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(state, event)));
-            evolved.map_err(|panic| {
-                format!(
-                    "evolve panicked on what was decided on {}: {}",
-                    input.describe(),
-                    panic_text(panic.as_ref())
-                )
+            evolved.map_err(|panic| Fault::EvolvePanicked {
+                input: input.describe(),
+                panic: panic_text(panic.as_ref()).to_owned(),
             })?;
         }
         Ok((user, recorded))
@@ -110,7 +102,7 @@ impl<S: Saga> Step<'_, S> {
     ///
     /// # Errors
     /// Why it would not.
-    pub(super) fn would_take(&self, input: &Input) -> Result<(), String> {
+    pub(super) fn would_take(&self, input: &Input) -> Result<(), Fault> {
         let ctx = SagaContext {
             id: self.state.id.clone(),
             tenant: self.state.tenant.clone(),
@@ -118,7 +110,9 @@ impl<S: Saga> Step<'_, S> {
         };
         let (saga, user) = (self.saga, &self.state.user);
         let decided = catch_unwind(AssertUnwindSafe(|| saga.on(user, input, &ctx)));
-        let next = decided.map_err(|panic| panic_text(panic.as_ref()).to_owned())?;
+        let next = decided.map_err(|panic| Fault::WouldPanic {
+            panic: panic_text(panic.as_ref()).to_owned(),
+        })?;
         self.check(&next, input)
     }
 
@@ -130,87 +124,113 @@ impl<S: Saga> Step<'_, S> {
     }
 
     /// Finds everything that is wrong with a decision before any of it is journaled.
-    pub(super) fn check(&self, next: &Next<S>, input: &Input) -> Result<(), String> {
+    pub(super) fn check(&self, next: &Next<S>, input: &Input) -> Result<(), Fault> {
         if let Some(mistake) = &next.mistake {
-            return Err(format!("on {}: {mistake}", input.describe()));
+            return Err(Fault::Mistaken {
+                input: input.describe(),
+                mistake: mistake.clone(),
+            });
         }
-        let mut pivoted = self.state.pivoted;
-        let mut pivoting = self.state.pivoting.is_some();
-        let mut end = None;
-        let mut compensates = false;
-        let mut continues = false;
+        let mut sketch = Sketch {
+            is_forward: self.state.phase == Phase::Forward,
+            pivoted: self.state.pivoted,
+            pivoting: self.state.pivoting.is_some(),
+            compensates: false,
+            continues: false,
+            end: None,
+        };
         for directive in &next.directives {
-            if let Some(end) = end {
+            let allowed = sketch.follow(directive, |key, continues| self.is_known(key, continues));
+            allowed.map_err(|wanted| Fault::AgainstTheRules {
+                input: input.describe(),
+                wanted,
+            })?;
+            if let Directive::Record(event) = directive {
+                can_be_recorded(event)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event can be written, and read back as what it is.
+fn can_be_recorded<E: Event>(event: &E) -> Result<(), Fault> {
+    let encoded = encode_event(PayloadCodec::default(), event)?;
+    read_back(event, &encoded)?;
+    if encoded.event_type.starts_with(OWN_PREFIX) {
+        let name = encoded.event_type.to_string();
+        return Err(Fault::OwnPrefix { name });
+    }
+    Ok(())
+}
+
+/// Where an instance would be in the middle of a decision, as far as the rules for decisions ask.
+struct Sketch {
+    is_forward: bool,
+    pivoted: bool,
+    pivoting: bool,
+    compensates: bool,
+    continues: bool,
+    end: Option<&'static str>,
+}
+
+impl Sketch {
+    /// One more directive. `is_known` says whether an effect of a key was decided, and is not forgotten by a decision that
+    /// continues as new.
+    ///
+    /// # Errors
+    /// What the saga wants that is against the rules.
+    fn follow<E>(
+        &mut self,
+        directive: &Directive<E>,
+        is_known: impl Fn(&str, bool) -> bool,
+    ) -> Result<(), String> {
+        if let Some(end) = self.end {
+            return Err(format!("{end}, and then to do more"));
+        }
+        let against = |wanted: &str| Err(wanted.to_owned());
+        match directive {
+            Directive::ContinueAsNew if !self.is_forward || self.compensates => {
+                return against("continue as new, and is being compensated");
+            }
+            Directive::ContinueAsNew if self.pivoting => {
+                return against("continue as new while its pivot is under way");
+            }
+            Directive::ContinueAsNew
+            | Directive::Complete
+            | Directive::Fail { .. }
+            | Directive::Compensate { .. }
+                if self.continues =>
+            {
+                return against(
+                    "continue as new, and to end, compensate or continue once more in the same decision",
+                );
+            }
+            Directive::ContinueAsNew => (self.continues, self.pivoted) = (true, false),
+            Directive::Complete | Directive::Fail { .. } if self.compensates => {
+                return against(
+                    "compensate, and to be over at once: it ends by itself when its undos have run",
+                );
+            }
+            Directive::Complete => self.end = Some("be complete"),
+            Directive::Fail { .. } => self.end = Some("fail"),
+            Directive::Pivot => self.pivoted = true,
+            Directive::Pivoting => self.pivoting = true,
+            Directive::Compensate { reason } if self.pivoting => {
                 return Err(format!(
-                    "on {} it wants to {end}, and then to do more",
-                    input.describe()
+                    "compensate ({reason}) while its pivot is under way"
                 ));
             }
-            match directive {
-                Directive::ContinueAsNew if self.state.phase != Phase::Forward || compensates => {
-                    return Err(format!(
-                        "on {} it wants to continue as new, and is being compensated",
-                        input.describe()
-                    ));
-                }
-                Directive::ContinueAsNew if pivoting => {
-                    return Err(format!(
-                        "on {} it wants to continue as new while its pivot is under way",
-                        input.describe()
-                    ));
-                }
-                Directive::ContinueAsNew
-                | Directive::Complete
-                | Directive::Fail { .. }
-                | Directive::Compensate { .. }
-                    if continues =>
-                {
-                    return Err(format!(
-                        "on {} it wants to continue as new, and to end, compensate or continue once more in the same decision",
-                        input.describe()
-                    ));
-                }
-                Directive::ContinueAsNew => (continues, pivoted) = (true, false),
-                Directive::Complete | Directive::Fail { .. } if compensates => {
-                    return Err(format!(
-                        "on {} it wants to compensate, and to be over at once: it ends by itself when its undos have run",
-                        input.describe()
-                    ));
-                }
-                Directive::Complete => end = Some("be complete"),
-                Directive::Fail { .. } => end = Some("fail"),
-                Directive::Pivot => pivoted = true,
-                Directive::Pivoting => pivoting = true,
-                Directive::Compensate { reason } if pivoting => {
-                    return Err(format!(
-                        "on {} it wants to compensate ({reason}) while its pivot is under way",
-                        input.describe()
-                    ));
-                }
-                Directive::UndoOf { key, .. } if !self.is_known(key, continues) => {
-                    return Err(format!(
-                        "on {} it wants to say how {key:?} is undone, and decided no effect of this key",
-                        input.describe()
-                    ));
-                }
-                Directive::Compensate { reason } if pivoted => {
-                    return Err(format!(
-                        "on {} it wants to compensate ({reason}), and has passed its pivot",
-                        input.describe()
-                    ));
-                }
-                Directive::Compensate { .. } => compensates = true,
-                Directive::Record(event) => {
-                    let encoded = encode_event(PayloadCodec::default(), event);
-                    let encoded = encoded.map_err(|error| error.to_string())?;
-                    read_back(event, &encoded).map_err(|error| error.to_string())?;
-                    if encoded.event_type.starts_with(OWN_PREFIX) {
-                        let name = encoded.event_type;
-                        return Err(format!("event type {name:?} begins with {OWN_PREFIX:?}"));
-                    }
-                }
-                _ => {}
+            Directive::UndoOf { key, .. } if !is_known(key, self.continues) => {
+                return Err(format!(
+                    "say how {key:?} is undone, and decided no effect of this key"
+                ));
             }
+            Directive::Compensate { reason } if self.pivoted => {
+                return Err(format!("compensate ({reason}), and has passed its pivot"));
+            }
+            Directive::Compensate { .. } => self.compensates = true,
+            _ => {}
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ pub(crate) mod command;
 #[cfg(test)]
 mod cost_tests;
 mod decide;
+mod fault;
 mod inputs;
 mod operate;
 pub(crate) mod refusal;

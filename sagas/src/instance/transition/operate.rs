@@ -108,8 +108,8 @@ impl<S: Saga> Step<'_, S> {
                 let stalled = StalledInput::signal(name.clone(), &payload);
                 let input = Input::Signal(Message { name, payload });
                 // What waits is not to find out later that it cannot be taken.
-                if let Err(reason) = self.would_take(&input) {
-                    let what = "the signal";
+                if let Err(fault) = self.would_take(&input) {
+                    let (what, reason) = ("the signal", fault.to_string());
                     return Err(SagaRefusal::NotTaken { what, reason });
                 }
                 self.operated(&order);
@@ -218,7 +218,10 @@ impl<S: Saga> Step<'_, S> {
         }
         let outcome = Outcome::new(effect.spec.key.clone(), answer.clone());
         let taken = self.would_take(&Input::Outcome(outcome));
-        taken.map_err(|reason| SagaRefusal::NotTaken { what, reason })
+        taken.map_err(|fault| SagaRefusal::NotTaken {
+            what,
+            reason: fault.to_string(),
+        })
     }
 
     fn edit(&mut self, key: &str, payload: &str, order: &Order) -> Result<(), SagaRefusal> {
@@ -292,9 +295,9 @@ impl<S: Saga> Step<'_, S> {
             saga_version: S::VERSION,
         });
         let decided = self.decide(&Input::Migrate { from });
-        if let Err(reason) = decided {
+        if let Err(fault) = decided {
             // Nothing of it is taken: it goes on waiting as it was.
-            self.withdraw("the migration", reason);
+            self.withdraw("the migration", &fault);
         }
         Ok(())
     }
@@ -369,9 +372,9 @@ impl<S: Saga> Step<'_, S> {
             Recorded::Entry(entry) => self.enter(entry),
             Recorded::Own(event) => {
                 if let Some(event) = event.0.downcast_ref::<S::Event>()
-                    && let Err(reason) = self.record(event)
+                    && let Err(fault) = self.record(event)
                 {
-                    self.withdraw("an event that is copied", reason);
+                    self.withdraw("an event that is copied", &fault);
                 }
             }
         }
@@ -380,12 +383,13 @@ impl<S: Saga> Step<'_, S> {
     /// An answer that the saga's code cannot take is not taken: the effect goes on waiting for another.
     pub(super) fn taken(&mut self, was_quarantined: bool, what: &'static str) {
         if let Some(reason) = self.state.quarantined.clone().filter(|_| !was_quarantined) {
-            self.withdraw(what, reason);
+            self.withdraw(what, &reason);
         }
     }
 
     /// The whole step is refused, and nothing of it is journaled.
-    pub(super) fn withdraw(&mut self, what: &'static str, reason: String) {
+    pub(super) fn withdraw(&mut self, what: &'static str, reason: &impl ToString) {
+        let reason = reason.to_string();
         self.refused = Some(SagaRefusal::NotTaken { what, reason });
     }
 }

@@ -2,6 +2,7 @@
 
 use chronicler_store::codec::CodecId;
 
+use super::fault::Fault;
 use super::step::Step;
 use crate::definition::answer::Outcome;
 use crate::definition::input::{Input, Message, RoutedEvent};
@@ -24,15 +25,16 @@ impl<S: Saga> Step<'_, S> {
             return self.enter(Entry::Stalled(stalled));
         }
         let decided = match self.set_aside.take() {
-            Some(reason) => Err(reason),
+            Some(reason) => Err(Fault::SetAside { reason }),
             None => self.decide(&input),
         };
-        if let Err(reason) = decided {
-            self.quarantine(reason, stalled);
+        if let Err(fault) = decided {
+            self.quarantine(&fault, stalled);
         }
     }
 
-    pub(super) fn quarantine(&mut self, reason: String, input: StalledInput) {
+    fn quarantine(&mut self, fault: &Fault, input: StalledInput) {
+        let reason = fault.to_string();
         self.enter(Entry::Quarantined { reason });
         self.enter(Entry::Stalled(input));
     }
@@ -47,7 +49,9 @@ impl<S: Saga> Step<'_, S> {
         match self.take_up(stalled, events) {
             Ok(()) => self.enter(Entry::Unstalled),
             // It stays the first of those that wait.
-            Err(reason) => self.enter(Entry::Quarantined { reason }),
+            Err(fault) => self.enter(Entry::Quarantined {
+                reason: fault.to_string(),
+            }),
         }
     }
 
@@ -56,7 +60,7 @@ impl<S: Saga> Step<'_, S> {
         &mut self,
         stalled: &StalledInput,
         events: Vec<RoutedEvent>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Fault> {
         let matters = match (&self.state.phase, stalled) {
             // It was armed anew since: that one counts.
             (_, StalledInput::Dropped) => false,
@@ -105,9 +109,9 @@ impl<S: Saga> Step<'_, S> {
         for (place, input) in inputs.iter().enumerate() {
             match self.decide(input) {
                 Ok(()) => {}
-                Err(reason) if place == 0 => return Err(reason),
+                Err(fault) if place == 0 => return Err(fault),
                 // What it decided on those before it must not be decided again: nothing of it is taken.
-                Err(reason) => self.withdraw("an event that waited", reason),
+                Err(fault) => self.withdraw("an event that waited", &fault),
             }
         }
         Ok(())

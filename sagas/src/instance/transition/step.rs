@@ -9,6 +9,7 @@ use chronicler_store::codec::{CodecError, PayloadCodec, encode_event};
 use chronicler_store::{NewEvent, panic_text};
 
 use super::command::SagaCommand;
+use super::fault::Fault;
 use super::refusal::SagaRefusal;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
@@ -236,13 +237,14 @@ impl<'a, S: Saga> Step<'a, S> {
     }
 
     /// Remembers an event of the saga's own.
-    pub(super) fn record(&mut self, event: &S::Event) -> Result<(), String> {
-        let encoded = encode_event(PayloadCodec::default(), event);
-        self.events
-            .push(encoded.map_err(|error| error.to_string())?);
+    pub(super) fn record(&mut self, event: &S::Event) -> Result<(), Fault> {
+        let encoded = encode_event(PayloadCodec::default(), event)?;
+        self.events.push(encoded);
         let user = &mut self.state.user;
         let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(user, event)));
-        evolved.map_err(|panic| format!("evolve panicked: {}", panic_text(panic.as_ref())))
+        evolved.map_err(|panic| Fault::FoldPanicked {
+            panic: panic_text(panic.as_ref()).to_owned(),
+        })
     }
 
     pub(super) fn enter(&mut self, entry: Entry) {

@@ -45,7 +45,7 @@ impl<S: Saga> Step<'_, S> {
         if self.state.stalled.is_empty()
             && let Err(error) = self.decide(&told)
         {
-            tracing::warn!(saga = S::NAME, id = self.state.id, error, "told in vain");
+            tracing::warn!(saga = S::NAME, id = self.state.id, %error, "told in vain");
         }
         if self.state.ended.is_some() {
             return Ok(());
@@ -53,7 +53,8 @@ impl<S: Saga> Step<'_, S> {
         self.compensate(reason, Some(by));
         // What waited is only looked at for what has to be taken back.
         while let Some(stalled) = self.state.stalled.front().cloned() {
-            if let Err(reason) = self.take_up(&stalled, Vec::new()) {
+            if let Err(fault) = self.take_up(&stalled, Vec::new()) {
+                let reason = fault.to_string();
                 self.enter(Entry::Quarantined { reason });
                 break;
             }
