@@ -35,5 +35,5 @@ pub use operation::handle::{SagaHandle, SagaView};
 pub use operation::history::HistoryLine;
 pub use operation::open::{OpenSaga, list_open};
 pub use operation::registry::{SagaStartError, SagasBuilder, StartFrom};
-pub use operation::replay::{ReplayDifference, ReplayError, Replayed, replay};
+pub use operation::replay::{ReplayDifference, ReplayError, ReplayReport, replay};
 pub use operation::sagas::Sagas;

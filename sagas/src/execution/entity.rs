@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chronicler_domain::{
-    Category, Context, InvalidId, LogSequence, SchemaVersion, StreamId, Tenant, Timestamp,
+    AggregateId, Category, Context, InvalidId, LogSequence, SchemaVersion, StreamId, Tenant,
+    Timestamp,
 };
 use chronicler_runtime::{Draft, EncodedOutcome, Entity, FoldError, Refusal, TimerWait, timer_key};
 use chronicler_store::codec::{
@@ -22,9 +23,7 @@ use crate::instance::open_fact::{OpenFact, waits_for};
 use crate::instance::state::{InstanceState, Phase};
 use crate::instance::transition::command::SagaCommand;
 use crate::instance::transition::refusal::SagaRefusal;
-use crate::instance::transition::step::{Step, Taken};
-use crate::instance::verb::Order;
-use crate::instance::verb::SagaVerb;
+use crate::instance::transition::step::{Step, StepResult};
 use crate::instance::work::{Task, Work};
 
 /// Everything that a saga type needs to be hosted.
@@ -181,6 +180,45 @@ impl<S: Saga> SagaEntity<S> {
             takes_up: false,
         }
     }
+
+    /// Takes a command, and dates the state as the commit will.
+    fn step(
+        &self,
+        state: &mut InstanceState<S::State>,
+        command: SagaCommand,
+        ctx: &Context,
+    ) -> Result<StepResult, Refusal<SagaRefusal>> {
+        let was_started = state.is_started();
+        let quarantined_before = state.quarantined.clone();
+        let depth = ctx.metadata().causation_depth;
+        let mut step = Step::new(&self.saga, state, ctx.now());
+        step.too_deep = (depth > self.causation_depth_max).then_some(depth);
+        let result = step.take(command)?;
+        if let Some(reason) = state.quarantined.as_ref()
+            && quarantined_before.as_ref() != Some(reason)
+        {
+            tracing::error!(reason, "saga instance quarantined");
+        }
+        // What is passed over leaves nothing in the stream, and so nothing in the state.
+        if !result.events.is_empty() {
+            if !was_started {
+                state.started_at = ctx.now();
+                state.correlation_id = ctx.correlation_id();
+            }
+            state.moved_at = ctx.now();
+        }
+        Ok(result)
+    }
+
+    fn stream(&self, state: &InstanceState<S::State>) -> Result<StreamId, Refusal<SagaRefusal>> {
+        let id = AggregateId::new(&state.id).map_err(|error| {
+            Refusal::Failed(CodecError::Unencodable {
+                type_name: "saga id",
+                reason: error.to_string(),
+            })
+        })?;
+        Ok(StreamId::new(&state.tenant, &self.category, &id))
+    }
 }
 
 impl<S: Saga> Entity for SagaEntity<S> {
@@ -228,16 +266,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         command: SagaCommand,
         ctx: &Context,
     ) -> Result<Draft<Work>, Refusal<SagaRefusal>> {
-        let stream = {
-            let id = chronicler_domain::AggregateId::new(&state.id);
-            let id = id.map_err(|error| {
-                Refusal::Failed(CodecError::Unencodable {
-                    type_name: "saga id",
-                    reason: error.to_string(),
-                })
-            })?;
-            StreamId::new(&state.tenant, &self.category, &id)
-        };
+        let stream = self.stream(state)?;
         let span = tracing::debug_span!(
             "saga step",
             saga = S::NAME,
@@ -245,57 +274,26 @@ impl<S: Saga> Entity for SagaEntity<S> {
             correlation_id = %ctx.correlation_id(),
         );
         let _entered = span.entered();
-        let armed = state.timers.first();
+        let first_timer = state.timers.first();
         // After a recovery it is not known; after a step it is as the step left it.
         let open = match state.listed.take() {
             Some(open) => open,
             None => self.listed(state),
         };
-        let resumed = matches!(command, SagaCommand::Resume);
-        let again = resumed
-            || matches!(
-                command,
-                SagaCommand::Operate(Order {
-                    verb: SagaVerb::RetryNow | SagaVerb::Resume | SagaVerb::Edit { .. },
-                    ..
-                })
-            );
-        let releases = matches!(
-            command,
-            SagaCommand::Operate(Order {
-                verb: SagaVerb::Release | SagaVerb::Resume | SagaVerb::Migrate,
-                ..
-            })
-        );
         let fired = match &command {
             SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
             _ => None,
         };
-        let started = state.is_started();
-        let quarantined_before = state.quarantined.clone();
-        let depth = ctx.metadata().causation_depth;
-        let mut step = Step::new(&self.saga, state, ctx.now());
-        step.too_deep = (depth > self.causation_depth_max).then_some(depth);
-        let Taken {
+        let sends_again = command.sends_again();
+        let takes_up = command.takes_up();
+        let is_resumed = matches!(command, SagaCommand::Resume);
+        let StepResult {
             events,
             mut due,
             moved,
             dated,
-        } = step.take(command)?;
-        if let Some(reason) = state.quarantined.as_ref()
-            && quarantined_before.as_ref() != Some(reason)
-        {
-            tracing::error!(reason, "saga instance quarantined");
-        }
-        // What is passed over leaves nothing in the journal, and so nothing in the state.
-        if !events.is_empty() {
-            if !started {
-                state.started_at = ctx.now();
-                state.correlation_id = ctx.correlation_id();
-            }
-            state.moved_at = ctx.now();
-        }
-        if resumed {
+        } = self.step(state, command, ctx)?;
+        if is_resumed {
             let effects = state.effects.indices().into_iter();
             due.extend(effects.flat_map(Action::both_of));
         }
@@ -312,10 +310,10 @@ impl<S: Saga> Entity for SagaEntity<S> {
             // Nobody handles it any more; it must not come due again.
             records.push(self.timer(&stream, &key, due, None));
         }
-        let mut reply = self.work(state, due, again, ctx);
+        let mut reply = self.work(state, due, sends_again, ctx);
         // A timer that was armed before was noticed then.
-        reply.armed = reply.armed.filter(|first| armed != Some(*first));
-        reply.takes_up = (releases || resumed) && state.takes_up();
+        reply.armed = reply.armed.filter(|first| first_timer != Some(*first));
+        reply.takes_up = takes_up && state.takes_up();
         reached(CrashPlace::SagaCommit);
         Ok(Draft {
             events,

@@ -5,7 +5,7 @@ use chronicler_store::StreamQuery;
 use futures::StreamExt;
 
 use crate::definition::effect::Request;
-use crate::definition::effect_view::{EffectState, UndoState};
+use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::RoutedEvent;
 use crate::definition::saga::Saga;
 use crate::instance::effects::Effects;
@@ -15,6 +15,18 @@ use crate::instance::state::InstanceState;
 use crate::instance::transition::command::Fork;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
+
+/// What an instance did, up to an effect, and what became of it.
+struct Course {
+    /// Its events up to the commit that decided the effect.
+    events: Vec<Recorded<RoutedEvent>>,
+    /// Its effects then.
+    effects: Vec<EffectView>,
+    /// When that commit was accepted.
+    at: Timestamp,
+    /// The instance at the end of its stream.
+    end: InstanceState<()>,
+}
 
 impl<S: Saga> SagaHandle<S> {
     /// What an instance did until an effect was decided, that decision and its commit included.
@@ -26,92 +38,102 @@ impl<S: Saga> SagaHandle<S> {
     ) -> Result<Fork, OperateError> {
         let stream = StreamId::new(tenant, self.category(), id);
         let from = stream.key().to_owned();
+        let mut course = self.course_of(stream, &before).await?;
+        for (then, now) in course.effects.iter().zip(course.end.effects()) {
+            if let Some(reason) = done_twice(then, now, &before) {
+                return Err(OperateError::refused(reason));
+            }
+        }
+        if course.end.ended.is_none() {
+            return Err(OperateError::refused(
+                "it has not ended: what it still does would be done twice".to_owned(),
+            ));
+        }
+        course.events.retain(|copied| !is_of_the_other(copied));
+        Ok(Fork {
+            from,
+            before,
+            events: course.events,
+            at: course.at,
+        })
+    }
+
+    async fn course_of(&self, stream: StreamId, before: &str) -> Result<Course, OperateError> {
+        let tenant = Tenant::try_from(stream.tenant().to_owned()).unwrap_or_default();
+        let mut end = InstanceState::<()>::new(tenant, stream.id().to_owned());
+        end.effects = Effects::kept_all();
         let query = StreamQuery::new(stream);
         let mut commits = self.executor.runtime.store().read_stream(query);
         let reader = StreamReader::<S::Event>::new();
-        let mut events = Vec::new();
-        // What became of what is copied, to the end of its stream.
-        let mut state = InstanceState::<()>::new(tenant.clone(), id.as_str().to_owned());
-        state.effects = Effects::kept_all();
-        let mut until = None;
-        let mut at = Timestamp::EPOCH;
+        let (mut events, mut until) = (Vec::new(), None);
         while let Some(batch) = commits.next().await {
             for commit in batch.map_err(OperateError::failed)? {
-                let mut decides = false;
-                let is_copied = until.is_none();
+                let (mut decides, is_copied) = (false, until.is_none());
                 let info = CommitInfo::of(&commit);
-                state.fold_commit(&info);
+                end.fold_commit(&info);
                 for event in commit.events() {
                     let read = reader.read(&event, |recorded| {
-                        let decided = recorded.entry();
-                        decides |=
-                            matches!(decided, Some(Entry::Decided(spec)) if spec.key == before);
-                        state.fold(&info, &recorded, |(), _| {});
+                        decides |= matches!(
+                            recorded.entry(),
+                            Some(Entry::Decided(spec)) if spec.key == before
+                        );
+                        end.fold(&info, &recorded, |(), _| {});
                         if is_copied {
                             events.push(recorded.routed());
                         }
                     });
                     read.map_err(OperateError::failed)?;
                 }
-                if is_copied {
-                    at = commit.timestamp();
-                }
                 if decides && is_copied {
-                    until = Some(state.effects().to_vec());
+                    until = Some((end.effects().to_vec(), commit.timestamp()));
                 }
             }
         }
-        let Some(copied) = until else {
-            return Err(OperateError::refused(format!(
-                "it decided no effect of the key {before:?}"
-            )));
-        };
-        for (then, now) in copied.iter().zip(state.effects()) {
-            let key = &then.spec.key;
-            let was_done = matches!(then.state, EffectState::Done | EffectState::Unknown);
-            if was_done && now.undo != UndoState::Idle {
-                return Err(OperateError::refused(format!(
-                    "effect {key:?} was undone, or is to be: fork before that one, or begin anew"
-                )));
-            }
-            let is_answered = matches!(now.state, EffectState::Done | EffectState::Unknown);
-            if !was_done && is_answered && *key != before && now.undo == UndoState::Idle {
-                return Err(OperateError::refused(format!(
-                    "effect {key:?} was under way beside it, and was done: it would be done twice. Fork before that one, or begin anew"
-                )));
-            }
-            if !was_done && matches!(then.spec.request, Request::Start { .. }) {
-                return Err(OperateError::refused(format!(
-                    "effect {key:?} began a child, which cannot be begun twice: fork before that one, or begin anew"
-                )));
-            }
-        }
-        if state.ended.is_none() {
-            return Err(OperateError::refused(
-                "it has not ended: what it still does would be done twice".to_owned(),
-            ));
-        }
-        // It is not a child of whoever began the other, and is not paused or quarantined for it.
-        let is_of_the_other = |copied: &Recorded<RoutedEvent>| {
-            matches!(
-                copied,
-                Recorded::Entry(
-                    Entry::Child { .. }
-                        | Entry::Paused { .. }
-                        | Entry::Resumed
-                        | Entry::Quarantined { .. }
-                        | Entry::Released { .. }
-                        | Entry::Forked { .. }
-                        | Entry::ForkedTo { .. }
-                )
-            )
-        };
-        events.retain(|copied| !is_of_the_other(copied));
-        Ok(Fork {
-            from,
-            before,
+        let decided_none = || format!("it decided no effect of the key {before:?}");
+        let (effects, at) = until.ok_or_else(|| OperateError::refused(decided_none()))?;
+        Ok(Course {
             events,
+            effects,
             at,
+            end,
         })
     }
+}
+
+/// Why an effect would be done twice, or not at all, by who goes on from before another: as it was then, and as it is now.
+fn done_twice(then: &EffectView, now: &EffectView, before: &str) -> Option<String> {
+    let key = &then.spec.key;
+    let is_done =
+        |effect: &EffectView| matches!(effect.state, EffectState::Done | EffectState::Unknown);
+    if is_done(then) {
+        return (now.undo != UndoState::Idle).then(|| {
+            format!("effect {key:?} was undone, or is to be: fork before that one, or begin anew")
+        });
+    }
+    if is_done(now) && key != before && now.undo == UndoState::Idle {
+        return Some(format!(
+            "effect {key:?} was under way beside it, and was done: it would be done twice. Fork before that one, or begin anew"
+        ));
+    }
+    matches!(then.spec.request, Request::Start { .. }).then(|| {
+        format!(
+            "effect {key:?} began a child, which cannot be begun twice: fork before that one, or begin anew"
+        )
+    })
+}
+
+/// What another does not begin with: it is not a child of whoever began the first, and not paused or quarantined for it.
+fn is_of_the_other(copied: &Recorded<RoutedEvent>) -> bool {
+    matches!(
+        copied,
+        Recorded::Entry(
+            Entry::Child { .. }
+                | Entry::Paused { .. }
+                | Entry::Resumed
+                | Entry::Quarantined { .. }
+                | Entry::Released { .. }
+                | Entry::Forked { .. }
+                | Entry::ForkedTo { .. }
+        )
+    )
 }

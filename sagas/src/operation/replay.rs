@@ -25,7 +25,7 @@ use crate::instance::transition::step::{Step, cycle_of};
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Replayed {
+pub struct ReplayReport {
     /// Instances that were looked at.
     pub instances: usize,
     /// Inputs that were decided again.
@@ -74,7 +74,7 @@ fn at(event: &EventRef<'_>) -> impl FnOnce(CodecError) -> ReplayError + use<> {
 ///
 /// # Errors
 /// [`ReplayError`].
-pub async fn replay<S: Saga>(log: &dyn EventLog, saga: &S) -> Result<Replayed, ReplayError> {
+pub async fn replay<S: Saga>(log: &dyn EventLog, saga: &S) -> Result<ReplayReport, ReplayError> {
     let routes = Routes::<S>::of_saga();
     let mut replay = Replay {
         log,
@@ -82,7 +82,7 @@ pub async fn replay<S: Saga>(log: &dyn EventLog, saga: &S) -> Result<Replayed, R
         routes,
         reader: StreamReader::new(),
         states: BTreeMap::new(),
-        found: Replayed::default(),
+        found: ReplayReport::default(),
     };
     let category = format!("{CATEGORY_PREFIX}{}", S::NAME);
     let filter = Filter {
@@ -110,7 +110,7 @@ struct Replay<'a, S: Saga> {
     routes: Routes<S>,
     reader: StreamReader<S::Event>,
     states: BTreeMap<String, InstanceState<S::State>>,
-    found: Replayed,
+    found: ReplayReport,
 }
 
 impl<S: Saga> Replay<'_, S> {
@@ -128,48 +128,17 @@ impl<S: Saga> Replay<'_, S> {
             let read = self.reader.read(&event, |event| recorded.push(event));
             read.map_err(at(&event))?;
         }
-        let state = self.states.remove(&key).unwrap_or_else(|| {
+        let mut state = self.states.remove(&key).unwrap_or_else(|| {
             let tenant = Tenant::try_from(part.tenant().to_owned()).unwrap_or_default();
             InstanceState::new(tenant, part.id().to_owned())
         });
         if let Some(command) = self.input(&state, &recorded).await? {
             self.found.inputs += 1;
-            let before: Vec<_> = recorded.iter().map(written).collect();
-            // How deep is too deep may be another today: what was cut then is.
-            let depth = commit.metadata().causation_depth;
-            let is_cut = |entry: &Entry| matches!(entry, Entry::Quarantined { reason } if *reason == cycle_of(depth));
-            let cut_at = recorded
-                .iter()
-                .filter_map(Recorded::entry)
-                .any(is_cut)
-                .then_some(depth);
-            let play = |now: Timestamp, command: SagaCommand| {
-                let mut again = state.clone();
-                let mut step = Step::new(self.saga, &mut again, now);
-                step.too_deep = cut_at;
-                match step.take(command) {
-                    Ok(taken) => (taken.events, None),
-                    Err(refusal) => (Vec::new(), Some(refusal.to_string())),
-                }
-            };
-            let (mut events, mut refused) = play(commit.timestamp(), command.clone());
-            // It was decided a little before its commit was accepted.
-            if let Some(early) = first_armed(recorded.iter().filter_map(Recorded::entry))
-                .zip(first_armed(self.read(&events).iter()))
-                .map(|(then, today)| today.since(then))
-                .filter(|early| !early.is_zero())
-            {
-                (events, refused) = play(commit.timestamp().minus(early), command);
-            }
-            let today: Vec<_> = events.iter().map(same).collect();
-            let is_same = match is_of_an_earlier_release(&state, &recorded) {
-                true => types(&before).eq(types(&today)),
-                false => before == today,
-            };
-            if !is_same || refused.is_some() {
+            let (events, refusal) = self.play(&state, command, commit, &recorded);
+            if refusal.is_some() || !is_same(&state, &recorded, &events) {
                 let position = part.events().next().map(|event| event.position());
                 let mut today: Vec<_> = events.iter().map(words).collect();
-                today.extend(refused);
+                today.extend(refusal);
                 self.found.differences.push(ReplayDifference {
                     stream: key.clone(),
                     position: position.unwrap_or_default(),
@@ -178,7 +147,6 @@ impl<S: Saga> Replay<'_, S> {
                 });
             }
         }
-        let mut state = state;
         let info = CommitInfo::of(commit);
         state.fold_commit(&info);
         for event in &recorded {
@@ -186,6 +154,39 @@ impl<S: Saga> Replay<'_, S> {
         }
         self.states.insert(key, state);
         Ok(())
+    }
+
+    /// What the definition of today makes of an input: the events, or why it refuses.
+    fn play(
+        &self,
+        state: &InstanceState<S::State>,
+        command: SagaCommand,
+        commit: &RecordedCommit,
+        recorded: &[Recorded<S::Event>],
+    ) -> (Vec<NewEvent>, Option<String>) {
+        let entries = || recorded.iter().filter_map(Recorded::entry);
+        // How deep is too deep may be another today: what was cut then is.
+        let depth = commit.metadata().causation_depth;
+        let is_cut = |entry: &Entry| matches!(entry, Entry::Quarantined { reason } if *reason == cycle_of(depth));
+        let cut_at = entries().any(is_cut).then_some(depth);
+        let play = |now: Timestamp, command: SagaCommand| {
+            let mut again = state.clone();
+            let mut step = Step::new(self.saga, &mut again, now);
+            step.too_deep = cut_at;
+            match step.take(command) {
+                Ok(taken) => (taken.events, None),
+                Err(refusal) => (Vec::new(), Some(refusal.to_string())),
+            }
+        };
+        let played = play(commit.timestamp(), command.clone());
+        // It was decided a little before its commit was accepted.
+        let today = self.read(&played.0);
+        let early = first_armed(entries()).zip(first_armed(today.iter()));
+        let early = early.map(|(then, today)| today.since(then));
+        match early.filter(|early| !early.is_zero()) {
+            Some(early) => play(commit.timestamp().minus(early), command),
+            None => played,
+        }
     }
 
     /// The entries among what was written.
@@ -318,6 +319,20 @@ fn first_armed<'a>(mut entries: impl Iterator<Item = &'a Entry>) -> Option<Times
         Entry::Armed { due, .. } => Some(*due),
         _ => None,
     })
+}
+
+/// Whether what is decided today is what was recorded.
+fn is_same<T, E: Event>(
+    state: &InstanceState<T>,
+    recorded: &[Recorded<E>],
+    events: &[NewEvent],
+) -> bool {
+    let before: Vec<_> = recorded.iter().map(written).collect();
+    let today: Vec<_> = events.iter().map(same).collect();
+    match is_of_an_earlier_release(state, recorded) {
+        true => types(&before).eq(types(&today)),
+        false => before == today,
+    }
 }
 
 /// What makes two events the same: their types and payloads, as written today.

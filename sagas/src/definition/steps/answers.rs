@@ -15,83 +15,94 @@ use crate::definition::effect::Request;
 use crate::definition::next::Next;
 
 impl<S: StepSaga> Course<'_, S> {
-    pub(super) fn answered(mut self, outcome: &Outcome) -> Next<Steps<S>> {
+    /// An effect of a step was answered, or the question what became of it.
+    pub(super) fn answered(self, outcome: &Outcome) -> Next<Steps<S>> {
+        let key = EffectKey::read(outcome.key());
         let EffectKey {
             step,
             place,
             is_probe,
-        } = EffectKey::read(outcome.key());
+        } = key;
         let definition = self.definition;
         let Some(node) = definition.node(step) else {
             let reason = format!("an outcome of step {step:?}, which the definition does not have");
             return self.mistaken(reason);
         };
-        if place.tried != self.state.place_of(step, place.item).tried {
-            // Of a way that counts as refused already: another is under way.
-            return match outcome.answer() {
-                Answer::Done(_) if !is_probe => self.undone_late(outcome),
-                _ => self.next,
-            };
-        }
-        if !self.is_ahead(node) {
-            // A probe was quicker, or the call itself.
-            return match outcome.answer() {
-                Answer::Done(_) if !is_probe => self.undone_late(outcome),
-                _ => self.next,
+        // Of a way that counts as refused already, another being under way; or a probe was quicker, or the call itself.
+        let is_of_another_way = place.tried != self.state.place_of(step, place.item).tried;
+        if is_of_another_way || !self.is_ahead(node) {
+            return match outcome.answer().is_done() && !is_probe {
+                true => self.undone_late(outcome),
+                false => self.next,
             };
         }
         match outcome.answer() {
-            Answer::Done(reply) => {
-                if is_probe {
-                    let key = EffectKey {
-                        step,
-                        place,
-                        is_probe: false,
-                    };
-                    self.next = self.next.found_done(key.written());
-                }
-                self.done(node, place, encoded(reply))
-            }
-            Answer::Rejected(rejection) => {
-                let rejection = encoded(rejection);
-                let again = node.alternative.as_ref();
-                let again = again.map(|again| again(self.at(place), rejection));
-                match again {
-                    Some(Ok(true)) if !self.is_past_pivot() => {
-                        return self.alternative(node, place);
-                    }
-                    Some(Err(reason)) => {
-                        return self.mistaken(format!("the alternative of {step:?}: {reason}"));
-                    }
-                    _ => {}
-                }
-                let said = (node.words)(rejection);
-                let reason = match self.state.cancel_refused.take() {
-                    Some(asked) => {
-                        format!("step {step:?} was rejected ({said}), and before that: {asked}")
-                    }
-                    None => format!("step {step:?} was rejected: {said}"),
-                };
-                let rejection = Some((rejection.0, rejection.1.to_vec()));
-                self.not_done(node, place, Cause::Rejected, rejection, reason)
-            }
-            Answer::Unknown(reason) => {
-                let course = match is_probe {
-                    true => Box::new(self),
-                    false => match self.probed(node, place) {
-                        Ok(next) => return next,
-                        Err(course) => course,
-                    },
-                };
-                let is_asked = !is_probe && node.probe.is_some();
-                if is_asked {
-                    // The answer to the question decides.
-                    return course.next;
-                }
-                let reason = format!("what became of step {step:?} is unknown: {reason}");
-                course.not_done(node, place, Cause::Unknown, None, reason)
-            }
+            Answer::Done(reply) => self.found_done(node, key).done(node, place, encoded(reply)),
+            Answer::Rejected(rejection) => self.rejected(node, place, encoded(rejection)),
+            Answer::Unknown(reason) => self.unknown(node, key, reason),
         }
+    }
+
+    /// Where a probe says it, the call itself counts as done from here on.
+    fn found_done(mut self, node: &Node<S::Start>, key: EffectKey<'_>) -> Self {
+        if key.is_probe {
+            let call = EffectKey {
+                step: node.id,
+                place: key.place,
+                is_probe: false,
+            };
+            self.add(|next| next.found_done(call.written()));
+        }
+        self
+    }
+
+    fn rejected(
+        mut self,
+        node: &Node<S::Start>,
+        place: Place,
+        rejection: Encoded<'_>,
+    ) -> Next<Steps<S>> {
+        let step = node.id;
+        let again = node.alternative.as_ref();
+        match again.map(|again| again(self.at(place), rejection)) {
+            Some(Ok(true)) if !self.is_past_pivot() => return self.alternative(node, place),
+            Some(Err(reason)) => {
+                return self.mistaken(format!("the alternative of {step:?}: {reason}"));
+            }
+            _ => {}
+        }
+        let said = (node.words)(rejection);
+        let reason = match self.state.cancel_refused.take() {
+            Some(asked) => {
+                format!("step {step:?} was rejected ({said}), and before that: {asked}")
+            }
+            None => format!("step {step:?} was rejected: {said}"),
+        };
+        let rejection = Some((rejection.0, rejection.1.to_vec()));
+        self.not_done(node, place, Cause::Rejected, rejection, reason)
+    }
+
+    fn unknown(
+        self,
+        node: &Node<S::Start>,
+        EffectKey {
+            place, is_probe, ..
+        }: EffectKey<'_>,
+        reason: &str,
+    ) -> Next<Steps<S>> {
+        let course = match is_probe {
+            true => Box::new(self),
+            false => match self.probed(node, place) {
+                Ok(next) => return next,
+                Err(course) => course,
+            },
+        };
+        if !is_probe && node.probe.is_some() {
+            // It was asked before: the answer to the question decides.
+            return course.next;
+        }
+        let reason = format!("what became of step {:?} is unknown: {reason}", node.id);
+        course.not_done(node, place, Cause::Unknown, None, reason)
     }
 
     /// Makes a step that was refused anew, as its alternative.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::encoding::{Encoded, read, written};
+use super::encoding::{Encoded, joined, read, words, written};
 use super::key::StepKey;
 use super::last::{Begun, Called, CalledEach, Certainly, Decisive, Forked, Sent, Still};
 use super::list::{Nil, Perhaps, Ran, StepList};
@@ -15,7 +15,6 @@ use super::saga::StepSaga;
 use super::seen::{Attempt, Seen};
 use super::target::{CannotBeRefused, ToAggregate, ToChild, ToService};
 use crate::definition::effect::Request;
-use crate::definition::terms::Terms;
 
 /// A definition that is being written: `L` are the steps so far, `P` whether the pivot is behind them, and `T` what the
 /// step just written is.
@@ -435,41 +434,4 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
             written: PhantomData,
         }
     }
-}
-
-impl<T> Node<T> {
-    fn still<K: StepKey>(
-        kind: Kind,
-        plan: impl Fn(Situation<'_, T>) -> Result<Plan, String> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            id: K::ID,
-            version: K::VERSION,
-            kind,
-            after: Vec::new(),
-            limit: None,
-            look_after: None,
-            terms: Terms::default(),
-            condition: None,
-            plan: Box::new(plan),
-            undo: None,
-            undo_unknown: None,
-            undo_may_be_refused: false,
-            join: None,
-            given: Box::new(|output| written(&read::<K::Output>(output)?)),
-            words: Box::new(|_| "it was rejected".to_owned()),
-            alternative: None,
-            probe: None,
-        }
-    }
-}
-
-/// The output of several from their replies.
-fn joined<O: Serialize + DeserializeOwned>(replies: &[Encoded<'_>]) -> Result<Vec<u8>, String> {
-    let replies = replies.iter().map(|reply| read::<O>(*reply));
-    written(&replies.collect::<Result<Vec<_>, _>>()?)
-}
-
-fn words<R: DeserializeOwned + std::fmt::Display>(rejection: Encoded<'_>) -> String {
-    read::<R>(rejection).map_or_else(|error| error, |rejection| rejection.to_string())
 }

@@ -27,3 +27,16 @@ pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
         .map(|bytes| bytes.to_vec())
         .map_err(|error| error.to_string())
 }
+
+/// The output of several from their replies.
+pub(super) fn joined<O: Serialize + DeserializeOwned>(
+    replies: &[Encoded<'_>],
+) -> Result<Vec<u8>, String> {
+    let replies = replies.iter().map(|reply| read::<O>(*reply));
+    written(&replies.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// A rejection, in words.
+pub(super) fn words<R: DeserializeOwned + std::fmt::Display>(rejection: Encoded<'_>) -> String {
+    read::<R>(rejection).map_or_else(|error| error, |rejection| rejection.to_string())
+}

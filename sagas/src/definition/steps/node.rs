@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::effect_key::Place;
-use super::encoding::Encoded;
+use super::encoding::{Encoded, read, written};
 use super::given_up::GivenUp;
+use super::key::StepKey;
 use super::state::StepState;
 use crate::definition::effect::Request;
 use crate::definition::input::SagaContext;
@@ -119,5 +120,33 @@ pub(super) struct Node<T> {
 impl Kind {
     pub(super) fn is_pivot(self) -> bool {
         matches!(self, Self::Pivot | Self::Mark)
+    }
+}
+
+impl<T> Node<T> {
+    /// A step of this key that does nothing outside of the saga, until more is said of it.
+    pub(super) fn still<K: StepKey>(
+        kind: Kind,
+        plan: impl Fn(Situation<'_, T>) -> Result<Plan, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            id: K::ID,
+            version: K::VERSION,
+            kind,
+            after: Vec::new(),
+            limit: None,
+            look_after: None,
+            terms: Terms::default(),
+            condition: None,
+            plan: Box::new(plan),
+            undo: None,
+            undo_unknown: None,
+            undo_may_be_refused: false,
+            join: None,
+            given: Box::new(|output| written(&read::<K::Output>(output)?)),
+            words: Box::new(|_| "it was rejected".to_owned()),
+            alternative: None,
+            probe: None,
+        }
     }
 }

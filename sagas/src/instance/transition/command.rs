@@ -10,7 +10,7 @@ use crate::instance::action::Action;
 use crate::instance::fold::Recorded;
 use crate::instance::journal::{Parent, StalledInput};
 use crate::instance::status::Ending;
-use crate::instance::verb::Order;
+use crate::instance::verb::{Order, SagaVerb};
 
 /// What is asked of an instance.
 #[derive(Clone)]
@@ -89,6 +89,32 @@ pub(crate) enum SagaCommand {
     },
     /// What is to be carried out? Asked after a restart.
     Resume,
+}
+
+impl SagaCommand {
+    /// Whether effects may be due by it that were sent before, by a commit that is not known.
+    pub(crate) fn sends_again(&self) -> bool {
+        match self {
+            Self::Resume => true,
+            Self::Operate(order) => matches!(
+                order.verb,
+                SagaVerb::RetryNow | SagaVerb::Resume | SagaVerb::Edit { .. }
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether inputs that waited may be taken up after it.
+    pub(crate) fn takes_up(&self) -> bool {
+        match self {
+            Self::Resume => true,
+            Self::Operate(order) => matches!(
+                order.verb,
+                SagaVerb::Release | SagaVerb::Resume | SagaVerb::Migrate
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// One of the events that an event of the log is read as: the only one, unless an upcaster split it. Each goes its own way.

@@ -46,7 +46,7 @@ pub(crate) fn cycle_of(depth: u16) -> String {
 }
 
 /// What a step came to.
-pub(crate) struct Taken {
+pub(crate) struct StepResult {
     /// The events of the commit, encoded, in order.
     pub(crate) events: Vec<NewEvent>,
     /// Effects (and undos) that became due.
@@ -78,7 +78,7 @@ impl<'a, S: Saga> Step<'a, S> {
     ///
     /// # Errors
     /// Why nothing of it counts; whether the state was changed on the way, the refusal says.
-    pub(crate) fn take(mut self, command: SagaCommand) -> Result<Taken, Refusal<SagaRefusal>> {
+    pub(crate) fn take(mut self, command: SagaCommand) -> Result<StepResult, Refusal<SagaRefusal>> {
         if let Err(refusal) = self.carry_out(command) {
             return Err(match self.events.is_empty() {
                 true => Refusal::Rejected(refusal),
@@ -97,7 +97,7 @@ impl<'a, S: Saga> Step<'a, S> {
         match (refused, error) {
             (Some(refusal), _) => Err(Refusal::Withdrawn(refusal)),
             (_, Some(error)) => Err(Refusal::Failed(error)),
-            (None, None) => Ok(Taken {
+            (None, None) => Ok(StepResult {
                 events,
                 due,
                 moved,
