@@ -215,8 +215,8 @@ async fn m26_while_the_server_is_down_no_order_spends_its_attempts_and_each_is_c
     let server = server.down().await.unwrap();
     let mut options = SagaOptions::default();
     options.circuit.opens_after = 1;
-    options.circuit.probe_after = Duration::from_millis(1);
-    options.circuit.probe_longest = Duration::from_millis(4);
+    options.circuit.trial_after = Duration::from_millis(1);
+    options.circuit.trial_longest = Duration::from_millis(4);
     let app = App::in_memory()
         .aggregate::<Order>()
         .saga(Steps::<Payment>::of())

@@ -133,7 +133,7 @@ impl Saga for MoneyTransfer {
                 .record(began)
                 .and(deposit(&ctx.id, from, to, *cents));
         }
-        let Some(outcome) = input.outcome() else {
+        let Some(outcome) = input.answer() else {
             return Next::stay();
         };
         let transfer = ctx.id.clone();

@@ -65,8 +65,8 @@ async fn run(Arguments { orders, seed }: &Arguments) -> Done {
     let client = PaymentClient::new(&format!("http://{}", server.address()));
     let mut options = SagaOptions::default();
     // It is looked for more often than is polite, so that nobody waits for this example.
-    options.circuit.probe_after = Duration::from_millis(50);
-    options.circuit.probe_longest = Duration::from_millis(200);
+    options.circuit.trial_after = Duration::from_millis(50);
+    options.circuit.trial_longest = Duration::from_millis(200);
     let app = App::in_memory()
         .aggregate::<Order>()
         .saga(Steps::<Payment>::of())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::{Message, Outcome};
+use chronicler::sagas::{EffectAnswer, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::places::{Car, Flight, Hotel, Part, PlacesCommand};
@@ -83,7 +83,7 @@ impl Saga for TripBooking {
                 Some(TripEvent::Requested(plan)) => book(&ctx.id, plan),
                 _ => Next::stay(),
             },
-            (Progress::Booking { prices, said }, Input::Outcome(outcome)) => {
+            (Progress::Booking { prices, said }, Input::Answer(outcome)) => {
                 self.booked(&ctx.id, prices, said.as_ref(), outcome)
             }
             (Progress::Booking { .. }, Input::Signal(said)) => {
@@ -95,7 +95,7 @@ impl Saga for TripBooking {
             (Progress::AwaitingApproval { .. }, Input::Timer(key)) if key == APPROVAL => {
                 give_up(Why::NotApprovedInTime)
             }
-            (Progress::Confirmed, Input::Outcome(outcome)) if outcome.is_done() => {
+            (Progress::Confirmed, Input::Answer(outcome)) if outcome.is_done() => {
                 Next::stay().complete()
             }
             // It is compensated whatever is decided here, so there is only something to note.
@@ -160,7 +160,7 @@ impl TripBooking {
         trip: &str,
         prices: &BTreeMap<Part, i64>,
         said: Option<&Word>,
-        outcome: &Outcome,
+        outcome: &EffectAnswer,
     ) -> Next<Self> {
         let named = |part: &Part| part.name() == outcome.key();
         let Some(part) = Part::ALL.into_iter().find(named) else {

@@ -3,7 +3,7 @@
 use chronicler_domain::{StreamId, Timestamp};
 use chronicler_runtime::EffectDispatcher;
 use chronicler_sagas::{
-    EffectState, EffectView, HistoryLine, OpenSaga, OpenStatus, OperateError, Request, SagaShown,
+    EffectState, EffectView, HistoryLine, OpenSaga, OpenStatus, OperateError, Request, SagaDetails,
     SagaStatus, SagaVerb, UndoState, list_open,
 };
 use chronicler_store::codec::CodecId;
@@ -207,7 +207,7 @@ fn failed(error: impl ToString) -> OperatorError {
     OperatorError::Failed(error.to_string())
 }
 
-fn detail(stream: &StreamId, shown: SagaShown, targets: &EffectDispatcher) -> SagaDetail {
+fn detail(stream: &StreamId, shown: SagaDetails, targets: &EffectDispatcher) -> SagaDetail {
     let (status, detail) = words(&shown.status);
     let has_ended = matches!(shown.status, SagaStatus::Ended { .. });
     SagaDetail {

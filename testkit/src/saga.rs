@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use chronicler_domain::{Aggregate, Tenant, Timestamp};
-use chronicler_sagas::{Answer, Input, Next, Outcome, Payload, Saga, SagaContext};
+use chronicler_sagas::{Answer, EffectAnswer, Input, Next, Payload, Saga, SagaContext};
 use chronicler_store::codec::{CodecError, PayloadCodec, encode};
 use serde::Serialize;
 
@@ -48,7 +48,7 @@ use serde::Serialize;
 ///     fn on(&self, heard: &bool, input: &Input, _: &SagaContext) -> Next<Self> {
 ///         match input {
 ///             Input::Event(_) if !heard => Next::stay().record(Heard).send::<Bell>("echo", "far", Ring),
-///             Input::Outcome(_) => Next::stay().complete(),
+///             Input::Answer(_) => Next::stay().complete(),
 ///             _ => Next::stay(),
 ///         }
 ///     }
@@ -153,7 +153,7 @@ impl<S: Saga> Reaction<S> {
 /// When the reply cannot be encoded.
 pub fn done<T: Serialize>(key: &str, reply: &T) -> Result<Input, CodecError> {
     let answer = Answer::Done(encoded(reply)?);
-    Ok(Input::Outcome(Outcome::new(key, answer)))
+    Ok(Input::Answer(EffectAnswer::new(key, answer)))
 }
 
 /// The outcome of a command that an aggregate rejected, as an input.
@@ -162,12 +162,12 @@ pub fn done<T: Serialize>(key: &str, reply: &T) -> Result<Input, CodecError> {
 /// When the rejection cannot be encoded.
 pub fn rejected<A: Aggregate>(key: &str, rejection: &A::Rejection) -> Result<Input, CodecError> {
     let answer = Answer::Rejected(encoded(rejection)?);
-    Ok(Input::Outcome(Outcome::new(key, answer)))
+    Ok(Input::Answer(EffectAnswer::new(key, answer)))
 }
 
 /// The outcome of a call of which nobody knows whether it was done, as an input.
 pub fn unknown(key: &str, reason: &str) -> Input {
-    Input::Outcome(Outcome::new(key, Answer::Unknown(reason.to_owned())))
+    Input::Answer(EffectAnswer::new(key, Answer::Unknown(reason.to_owned())))
 }
 
 fn encoded<T: Serialize>(value: &T) -> Result<Payload, CodecError> {

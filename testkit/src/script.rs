@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chronicler_domain::{Aggregate, Event, Timestamp};
 use chronicler_sagas::{
-    Answer, Ending, Payload, Request, Saga, SagaStatus, SagaVerb, Scripted, Wanted,
+    Answer, Ending, Payload, PendingEffect, Request, Saga, SagaStatus, SagaVerb, Scripted,
 };
 use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
@@ -142,8 +142,8 @@ impl<S: Saga> Drop for Script<S> {
 }
 
 /// What is wanted, as people read it.
-fn in_words(wanted: &[Wanted]) -> String {
-    let one = |wanted: &Wanted| match &wanted.request {
+fn in_words(wanted: &[PendingEffect]) -> String {
+    let one = |wanted: &PendingEffect| match &wanted.request {
         Request::Command { category, id, .. } => {
             format!("{:?}: a command to {category}/{id}", wanted.key)
         }
@@ -158,7 +158,7 @@ fn in_words(wanted: &[Wanted]) -> String {
 }
 
 /// The same, with the commands to one type of aggregate as JSON.
-fn with_commands<A: Aggregate>(wanted: &[Wanted]) -> String {
+fn with_commands<A: Aggregate>(wanted: &[PendingEffect]) -> String {
     let said = wanted.iter().filter_map(|wanted| match &wanted.request {
         Request::Command {
             category,
@@ -185,7 +185,7 @@ fn with_commands<A: Aggregate>(wanted: &[Wanted]) -> String {
 #[must_use = "answer it with `reply`"]
 pub struct Expected<S: Saga> {
     script: Script<S>,
-    wanted: Wanted,
+    wanted: PendingEffect,
 }
 
 impl<S: Saga> Script<S> {
@@ -324,7 +324,7 @@ impl<S: Saga> Script<S> {
     fn expect_request(
         self,
         request: &Request,
-        in_words: impl FnOnce(&[Wanted]) -> String,
+        in_words: impl FnOnce(&[PendingEffect]) -> String,
         expected: impl FnOnce() -> String,
     ) -> Expected<S> {
         let wanted = self.instance.wanted();

@@ -255,7 +255,7 @@ impl Saga for Fulfil {
                 OrderEvent::Confirmed | OrderEvent::Rejected => Next::stay(),
             };
         }
-        if let Some(outcome) = input.outcome() {
+        if let Some(outcome) = input.answer() {
             let heard = Next::stay().record(Did::Heard(outcome.key().to_owned()));
             return match outcome.key() {
                 "charge" => heard.send::<Order>("confirm", &order, OrderCommand::Confirm),

@@ -188,7 +188,7 @@ impl Saga for MoneyTransfer {
         if input.timer().is_some() {
             return give();
         }
-        let Some(outcome) = input.outcome() else {
+        let Some(outcome) = input.answer() else {
             return Next::stay();
         };
         match (outcome.key(), outcome.is_done()) {

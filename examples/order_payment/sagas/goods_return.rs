@@ -48,7 +48,7 @@ impl Saga for ReturnHandling {
         if let Some(GoodsReturnEvent::Received(parcel)) = input.event::<GoodsReturn>() {
             return give_back(&ctx.id, parcel);
         }
-        let Some(outcome) = input.outcome() else {
+        let Some(outcome) = input.answer() else {
             return Next::stay();
         };
         // Nothing that a return asks for is ever refused.

@@ -108,7 +108,7 @@ impl Saga for Marketplace {
             };
             return Next::stay().send::<Order>("end", &ctx.id, command);
         }
-        if let Some(outcome) = input.outcome().filter(|outcome| !outcome.is_done()) {
+        if let Some(outcome) = input.answer().filter(|outcome| !outcome.is_done()) {
             return Next::stay().compensate(format!("{} was refused", outcome.key()));
         }
         let Some(heard) = heard(input) else {
@@ -145,7 +145,7 @@ impl Saga for Marketplace {
 }
 
 fn heard(input: &Input) -> Option<MarketplaceEvent> {
-    if input.outcome().is_some() {
+    if input.answer().is_some() {
         return Some(MarketplaceEvent::Answered);
     }
     if let Some(event) = input.event::<Shipment>() {

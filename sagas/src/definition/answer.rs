@@ -71,15 +71,15 @@ impl Answer {
     }
 }
 
-/// The outcome of an effect, by the key it was decided under.
+/// What an effect was answered, by the key it was decided under.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct EffectAnswer {
     key: String,
     answer: Answer,
 }
 
-impl Outcome {
-    /// An outcome, for tests of a saga without a runtime.
+impl EffectAnswer {
+    /// An answer, for tests of a saga without a runtime.
     pub fn new(key: impl Into<String>, answer: Answer) -> Self {
         Self {
             key: key.into(),
@@ -105,7 +105,7 @@ impl Outcome {
     /// The reply or rejection of an aggregate's command.
     ///
     /// # Errors
-    /// When the payload is not of this aggregate, or the outcome is unknown.
+    /// When the payload is not of this aggregate, or the answer is unknown.
     pub fn of<A: Aggregate>(&self) -> Result<Result<A::Reply, A::Rejection>, CodecError> {
         match self.call::<A::Reply, A::Rejection>()? {
             Answer::Done(reply) => Ok(Ok(reply)),

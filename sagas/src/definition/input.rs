@@ -8,7 +8,7 @@ use chronicler_store::codec::CodecError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::definition::answer::Outcome;
+use crate::definition::answer::EffectAnswer;
 use crate::definition::payload::Payload;
 
 /// What a decision may know beside state and input.
@@ -28,8 +28,8 @@ pub struct SagaContext {
 pub enum Input {
     /// An event that was routed to it; look at it with [`event`](Self::event).
     Event(RoutedEvent),
-    /// The outcome of an effect.
-    Outcome(Outcome),
+    /// What an effect was answered.
+    Answer(EffectAnswer),
     /// A timer came due.
     Timer(String),
     /// Somebody says something to this instance; see [`signal_of`](Self::signal_of).
@@ -118,10 +118,10 @@ impl Input {
         }
     }
 
-    /// The outcome, if it is one.
-    pub fn outcome(&self) -> Option<&Outcome> {
+    /// What an effect was answered, if it is that.
+    pub fn answer(&self) -> Option<&EffectAnswer> {
         match self {
-            Self::Outcome(outcome) => Some(outcome),
+            Self::Answer(answer) => Some(answer),
             _ => None,
         }
     }
@@ -160,7 +160,7 @@ impl Input {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Event(_) => "an event".to_owned(),
-            Self::Outcome(outcome) => format!("the outcome of {:?}", outcome.key()),
+            Self::Answer(answer) => format!("the outcome of {:?}", answer.key()),
             Self::Timer(key) => format!("timer {key:?}"),
             Self::Compensated { .. } => "the end of compensation".to_owned(),
             Self::Signal(said) => format!("signal {:?}", said.name),

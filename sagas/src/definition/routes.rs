@@ -15,7 +15,7 @@ use crate::definition::saga::{CATEGORY_PREFIX, Saga};
 
 /// Where an event stands, for routing by more than its content.
 #[derive(Clone, Debug)]
-pub struct EventInfo {
+pub struct EventOrigin {
     /// Whose data it is. Instances of another tenant cannot be reached.
     pub tenant: Tenant,
     /// The id of the aggregate that it happened to.
@@ -80,7 +80,7 @@ impl Route {
 }
 
 type Decode = dyn Fn(&EventRef<'_>) -> Result<Vec<RoutedEvent>, CodecError> + Send + Sync;
-type Find = dyn Fn(&(dyn Any + Send + Sync), &EventInfo) -> Route + Send + Sync;
+type Find = dyn Fn(&(dyn Any + Send + Sync), &EventOrigin) -> Route + Send + Sync;
 
 pub(crate) struct Entry {
     /// The type of its events.
@@ -143,14 +143,14 @@ impl<S: Saga> Routes<S> {
     /// start. `find` must be pure; a panic in it parks the event.
     pub fn event<A: Aggregate>(
         &mut self,
-        find: impl Fn(&A::Event, &EventInfo) -> Route + Send + Sync + 'static,
+        find: impl Fn(&A::Event, &EventOrigin) -> Route + Send + Sync + 'static,
     ) -> &mut Self {
         let decoder = EventDecoder::<A::Event>::new();
         let decode = move |event: &EventRef<'_>| {
             let decoded = decoder.decode(event)?.into_iter();
             Ok(decoded.map(|event| RoutedEvent(Arc::new(event))).collect())
         };
-        let find = move |event: &(dyn Any + Send + Sync), info: &EventInfo| {
+        let find = move |event: &(dyn Any + Send + Sync), info: &EventOrigin| {
             event
                 .downcast_ref::<A::Event>()
                 .map_or_else(Route::ignore, |event| find(event, info))

@@ -4,7 +4,7 @@ use chronicler_domain::{Category, Event, InvalidId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::definition::answer::Outcome;
+use crate::definition::answer::EffectAnswer;
 use crate::definition::effect_view::EffectView;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
@@ -38,7 +38,7 @@ pub trait Saga: Send + Sync + 'static {
     /// Decides how an effect is taken back that was done only after compensation had begun. It can record, and say how
     /// effects are undone; anything else quarantines the instance. Nothing by default: an undo that was given with its
     /// effect is run in any case.
-    fn on_late(&self, state: &Self::State, outcome: &Outcome, ctx: &SagaContext) -> Next<Self>
+    fn on_late(&self, state: &Self::State, outcome: &EffectAnswer, ctx: &SagaContext) -> Next<Self>
     where
         Self: Sized,
     {

@@ -49,7 +49,7 @@ impl<S: Saga> Executor<S> {
         options: SendOptions,
     ) -> Result<(), AskError> {
         self.backlog().below(self.options.deliveries_max).await;
-        self.ask_or_set_aside_at_most(attempts_max, instance, command, options)
+        self.ask_or_quarantine_at_most(attempts_max, instance, command, options)
             .await
     }
 
@@ -92,17 +92,17 @@ impl<S: Saga> Executor<S> {
 
     /// Gives an instance an input. If the log refuses for good what is decided on it (it is too long, or cannot be
     /// written), the instance alone is quarantined at it.
-    pub(crate) async fn ask_or_set_aside(
+    pub(crate) async fn ask_or_quarantine(
         &self,
         instance: &InstanceId,
         command: SagaCommand,
         options: SendOptions,
     ) -> Result<(), AskError> {
-        self.ask_or_set_aside_at_most(u32::MAX, instance, command, options)
+        self.ask_or_quarantine_at_most(u32::MAX, instance, command, options)
             .await
     }
 
-    async fn ask_or_set_aside_at_most(
+    async fn ask_or_quarantine_at_most(
         &self,
         attempts_max: u32,
         instance: &InstanceId,
@@ -117,8 +117,8 @@ impl<S: Saga> Executor<S> {
         tracing::error!(saga = S::NAME, id = %instance.id, %error, "the log refuses for good what was decided");
         let input = Box::new(command);
         let reason = format!("the log does not take what it decided: {error}");
-        let set_aside = SagaCommand::SetAside { input, reason };
-        self.ask_at_most(attempts_max, instance, set_aside, options)
+        let quarantine = SagaCommand::QuarantineAt { input, reason };
+        self.ask_at_most(attempts_max, instance, quarantine, options)
             .await
     }
 

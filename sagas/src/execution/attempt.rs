@@ -13,13 +13,13 @@ use crate::definition::answer::Answer;
 use crate::definition::effect::{Request, effect_id};
 use crate::definition::saga::Saga;
 use crate::definition::terms::Tries;
-use crate::execution::circuit::{Circuit, Pass, Probing};
+use crate::execution::circuit::{Circuit, Pass, Trial};
 use crate::execution::executor::Executor;
 use crate::execution::resources::Place;
 use crate::execution::targets::AttemptResult;
 use crate::execution::turns::Turn;
+use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
-use crate::instance::journal::Parent;
 use crate::instance::transition::command::SagaCommand;
 use crate::instance::work::Task;
 
@@ -66,14 +66,14 @@ impl Attempt<'_> {
 /// An attempt that may go. What it holds it gives back when it has ended.
 struct Passage {
     _room: Option<Place>,
-    probing: Option<Probing>,
+    trial: Option<Trial>,
     had_to_wait: bool,
 }
 
 impl Passage {
     /// Whether it goes for all that wait for the service.
-    fn is_probe(&self) -> bool {
-        self.probing.is_some()
+    fn is_trial(&self) -> bool {
+        self.trial.is_some()
     }
 }
 
@@ -105,7 +105,7 @@ impl<S: Saga> Executor<S> {
         let result = self.go(&attempt).await;
         reached(CrashPlace::Dispatched);
         let now_all_wait = self.tell_circuit(&attempt, &result);
-        let goes_for_all = passage.is_probe() || now_all_wait;
+        let goes_for_all = passage.is_trial() || now_all_wait;
         let command = self.command_of(&attempt, result, goes_for_all);
         Some((command, attempt.options, turn))
     }
@@ -297,9 +297,9 @@ impl<S: Saga> Executor<S> {
                 }
                 None => None,
             };
-            let passage = |probing| Passage {
+            let passage = |trial| Passage {
                 _room: room,
-                probing,
+                trial,
                 had_to_wait,
             };
             let Some(circuit) = &attempt.circuit else {
@@ -309,7 +309,7 @@ impl<S: Saga> Executor<S> {
             changes.mark_unchanged();
             let until = match circuit.pass(self.runtime.clock().monotonic()) {
                 Pass::Go => return Ok(passage(None)),
-                Pass::Probe => return Ok(passage(Some(circuit.probing()))),
+                Pass::Trial => return Ok(passage(Some(circuit.trial()))),
                 Pass::Wait(until) => until,
             };
             if !attempt.is_held() {
@@ -322,10 +322,10 @@ impl<S: Saga> Executor<S> {
         }
     }
 
-    /// Waits until a circuit changes, or until its next probe may go.
+    /// Waits until a circuit changes, or until its next trial may go.
     async fn until_it_may_pass<T>(&self, mut changes: watch::Receiver<T>, until: Option<Instant>) {
         let clock = self.runtime.clock();
-        let probe_at = async {
+        let trial_at = async {
             match until {
                 None => std::future::pending().await,
                 Some(until) => {
@@ -338,7 +338,7 @@ impl<S: Saga> Executor<S> {
             biased;
             // It lives as long as the circuit does.
             _ = changes.changed() => {}
-            () = probe_at => {}
+            () = trial_at => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::instance::id::InstanceId;
 use crate::instance::work::Work;
 
 /// What was decided, durably, and is now to be carried out.
-pub(crate) struct Decided {
+pub(crate) struct CommittedWork {
     pub(crate) instance: InstanceId,
     pub(crate) work: Work,
     pub(crate) sequence: LogSequence,
@@ -25,7 +25,7 @@ pub(crate) struct Decided {
 /// nothing here can wait for room. Whoever is about to give an instance an input waits instead, before it does
 /// ([`below`](Self::below)); beyond that limit there are at most as many as inputs are given at a time.
 pub(crate) struct Backlog {
-    waiting: Mutex<VecDeque<Decided>>,
+    waiting: Mutex<VecDeque<CommittedWork>>,
     count: watch::Sender<usize>,
     more: Notify,
     /// Whether an executor takes from it, or will.
@@ -73,7 +73,7 @@ impl Backlog {
         if !*self.open.borrow() {
             return;
         }
-        waiting.push_back(Decided {
+        waiting.push_back(CommittedWork {
             instance,
             work: work.clone(),
             sequence,
@@ -87,7 +87,7 @@ impl Backlog {
     ///
     /// # Cancel safety
     /// A wait that is dropped takes nothing.
-    pub(crate) async fn next(&self) -> Decided {
+    pub(crate) async fn next(&self) -> CommittedWork {
         loop {
             let more = self.more.notified();
             {

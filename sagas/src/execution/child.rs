@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
 use crate::definition::payload::Payload;
+use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
-use crate::instance::journal::Parent;
 use crate::instance::status::Ending;
 
 /// The saga types that can be begun as children, by their names, as far as they are started.

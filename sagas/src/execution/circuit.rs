@@ -15,21 +15,21 @@ pub struct CircuitOptions {
     /// Attempts in a row, of any saga, that a service did not take ([`CallResult::Unavailable`](crate::CallResult)); then
     /// its circuit opens. It also opens when one effect has spent its tries on such attempts. Default 10.
     pub opens_after: u32,
-    /// The wait before one attempt is let through, as a probe; it doubles with each that fails. Default 1 s.
-    pub probe_after: Duration,
+    /// The wait before one attempt is let through, as a trial; it doubles with each that fails. Default 1 s.
+    pub trial_after: Duration,
     /// The longest such wait. Default 60 s.
-    pub probe_longest: Duration,
+    pub trial_longest: Duration,
 }
 
-/// The longest wait for a probe that can be asked for: what is longer is cut to this.
-const PROBE_WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// The longest wait for a trial that can be asked for: what is longer is cut to this.
+const TRIAL_WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 impl Default for CircuitOptions {
     fn default() -> Self {
         Self {
             opens_after: 10,
-            probe_after: Duration::from_secs(1),
-            probe_longest: Duration::from_secs(60),
+            trial_after: Duration::from_secs(1),
+            trial_longest: Duration::from_secs(60),
         }
     }
 }
@@ -50,18 +50,18 @@ pub(crate) struct Circuit {
 enum State {
     /// Attempts go through; so many in a row were not taken.
     Closed { untaken: u32 },
-    /// Attempts wait; so many probes failed, the next may go then.
-    Open { probes: u32, probe_at: Instant },
-    /// One attempt is under way as a probe.
-    Probing { probes: u32, since: Instant },
+    /// Attempts wait; so many trials failed, the next may go then.
+    Open { trials: u32, trial_at: Instant },
+    /// One attempt is under way as a trial.
+    Trial { trials: u32, since: Instant },
 }
 
 /// What an attempt may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     Go,
-    /// It goes as the probe: whatever becomes of it has to be said.
-    Probe,
+    /// It goes as the trial: whatever becomes of it has to be said.
+    Trial,
     /// It waits, at least until then.
     ///
     /// `None`: until something about the circuit changes.
@@ -91,22 +91,22 @@ impl Circuits {
 }
 
 impl Circuit {
-    /// Asks to go through. Who is let go as the probe has to say how it went, or drop what [`probing`](Self::probing)
+    /// Asks to go through. Who is let go as the trial has to say how it went, or drop what [`trial`](Self::trial)
     /// gives.
     pub(crate) fn pass(&self, now: Instant) -> Pass {
         let mut pass = Pass::Go;
         self.state.send_if_modified(|state| match *state {
             State::Closed { .. } => false,
-            State::Open { probes, probe_at } if probe_at <= now => {
-                pass = Pass::Probe;
-                *state = State::Probing { probes, since: now };
+            State::Open { trials, trial_at } if trial_at <= now => {
+                pass = Pass::Trial;
+                *state = State::Trial { trials, since: now };
                 true
             }
-            State::Open { probe_at, .. } => {
-                pass = Pass::Wait(Some(probe_at));
+            State::Open { trial_at, .. } => {
+                pass = Pass::Wait(Some(trial_at));
                 false
             }
-            State::Probing { .. } => {
+            State::Trial { .. } => {
                 pass = Pass::Wait(None);
                 false
             }
@@ -126,7 +126,7 @@ impl Circuit {
                     }
                 }
                 (false, State::Closed { .. }) => self.opened(0, now),
-                (false, State::Probing { probes, .. }) => self.opened(probes + 1, now),
+                (false, State::Trial { trials, .. }) => self.opened(trials + 1, now),
                 // One that began before the circuit opened.
                 (false, open @ State::Open { .. }) => open,
             };
@@ -146,13 +146,13 @@ impl Circuit {
         });
     }
 
-    fn opened(&self, probes: u32, now: Instant) -> State {
-        // No chance in it: a circuit lets one probe through, and nobody else waits for the same date.
-        let waits = Backoff::new(self.options.probe_after, self.options.probe_longest);
-        let wait = waits.longest(probes.saturating_add(1)).min(PROBE_WAIT_MAX);
+    fn opened(&self, trials: u32, now: Instant) -> State {
+        // No chance in it: a circuit lets one trial through, and nobody else waits for the same date.
+        let waits = Backoff::new(self.options.trial_after, self.options.trial_longest);
+        let wait = waits.longest(trials.saturating_add(1)).min(TRIAL_WAIT_MAX);
         State::Open {
-            probes,
-            probe_at: now + wait,
+            trials,
+            trial_at: now + wait,
         }
     }
 
@@ -161,23 +161,23 @@ impl Circuit {
         self.state.subscribe()
     }
 
-    /// Watches over a probe: if it ends without a word another may go at once.
-    pub(crate) fn probing(self: &Arc<Self>) -> Probing {
-        Probing(Arc::clone(self))
+    /// Watches over a trial: if it ends without a word another may go at once.
+    pub(crate) fn trial(self: &Arc<Self>) -> Trial {
+        Trial(Arc::clone(self))
     }
 }
 
-/// A probe that is under way.
-pub(crate) struct Probing(Arc<Circuit>);
+/// A trial that is under way.
+pub(crate) struct Trial(Arc<Circuit>);
 
-impl Drop for Probing {
+impl Drop for Trial {
     fn drop(&mut self) {
         self.0.state.send_if_modified(|state| {
-            let State::Probing { probes, since } = *state else {
+            let State::Trial { trials, since } = *state else {
                 return false;
             };
-            let probe_at = since;
-            *state = State::Open { probes, probe_at };
+            let trial_at = since;
+            *state = State::Open { trials, trial_at };
             true
         });
     }
@@ -209,11 +209,11 @@ mod tests {
         circuit.ended(false, at(0));
         assert_eq!(circuit.pass(at(0)), Pass::Wait(Some(at(1))));
         assert_eq!(circuits.of("post").pass(at(0)), Pass::Go);
-        assert_eq!(circuit.pass(at(1)), Pass::Probe);
+        assert_eq!(circuit.pass(at(1)), Pass::Trial);
         assert_eq!(circuit.pass(at(1)), Pass::Wait(None));
         circuit.ended(false, at(1));
         assert_eq!(circuit.pass(at(2)), Pass::Wait(Some(at(3))));
-        assert_eq!(circuit.pass(at(3)), Pass::Probe);
+        assert_eq!(circuit.pass(at(3)), Pass::Trial);
         circuit.ended(true, at(3));
         assert_eq!(circuit.pass(at(3)), Pass::Go);
     }
@@ -225,8 +225,8 @@ mod tests {
         for _ in 0..10 {
             circuit.ended(false, at(0));
         }
-        assert_eq!(circuit.pass(at(1)), Pass::Probe);
-        drop(circuit.probing());
-        assert_eq!(circuit.pass(at(1)), Pass::Probe);
+        assert_eq!(circuit.pass(at(1)), Pass::Trial);
+        drop(circuit.trial());
+        assert_eq!(circuit.pass(at(1)), Pass::Trial);
     }
 }

@@ -12,11 +12,11 @@ use tokio::sync::Mutex;
 use crate::definition::external::ExternalService;
 use crate::definition::routes::Routes;
 use crate::definition::saga::Saga;
-use crate::execution::backlog::{Backlog, Decided};
+use crate::execution::backlog::{Backlog, CommittedWork};
 use crate::execution::child::ChildHosts;
 use crate::execution::circuit::Circuits;
 use crate::execution::entity::SagaEntity;
-use crate::execution::held::Held;
+use crate::execution::held::HeldAttempts;
 use crate::execution::options::SagaOptions;
 use crate::execution::quiet::{Quiet, UnderWay};
 use crate::execution::resources::Resources;
@@ -47,7 +47,7 @@ pub(crate) struct Executor<S: Saga> {
     /// The sagas that it may begin as children.
     pub(crate) children: HashSet<String>,
     pub(crate) turns: Turns,
-    pub(crate) held: Held,
+    pub(crate) held: HeldAttempts,
     pub(crate) routes: Arc<Routes<S>>,
     /// From the beginning until what was left open is under way.
     pub(super) starting: Mutex<Option<UnderWay>>,
@@ -70,7 +70,7 @@ impl<S: Saga> Executor<S> {
             shared,
             children,
             turns: Turns::default(),
-            held: Held::default(),
+            held: HeldAttempts::default(),
             routes,
             starting: Mutex::new(Some(quiet.begin())),
             quiet,
@@ -121,8 +121,8 @@ impl<S: Saga> Executor<S> {
     }
 
     /// Carries out what one decision asks for.
-    async fn drive(self: Arc<Self>, decided: Decided) {
-        let Decided {
+    async fn drive(self: Arc<Self>, decided: CommittedWork) {
+        let CommittedWork {
             instance,
             work,
             sequence,

@@ -6,15 +6,15 @@ use tokio::sync::Notify;
 
 /// How many attempts wait for services that take no requests.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct HeldAttempts {
     count: AtomicUsize,
     more: Notify,
 }
 
 /// One of them.
-pub(crate) struct Holding<'a>(&'a Held);
+pub(crate) struct Holding<'a>(&'a HeldAttempts);
 
-impl Held {
+impl HeldAttempts {
     /// One more, until this is dropped.
     pub(crate) fn hold(&self) -> Holding<'_> {
         self.count.fetch_add(1, Ordering::Relaxed);

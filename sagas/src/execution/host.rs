@@ -9,8 +9,8 @@ use crate::definition::saga::Saga;
 use crate::execution::asking::AskError;
 use crate::execution::child::{ChildAnswer, ChildHost};
 use crate::execution::executor::Executor;
+use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
-use crate::instance::journal::Parent;
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
 
@@ -23,7 +23,7 @@ impl<S: Saga> Executor<S> {
     ) -> Result<ChildAnswer, String> {
         // Who asks has a place among what is under way: waiting for room in the backlog, a saga that begins instances of its
         // own type would wait for itself.
-        let told = self.ask_or_set_aside(&child, command, options);
+        let told = self.ask_or_quarantine(&child, command, options);
         match told.await {
             Ok(()) => {}
             Err(AskError::Refused(refusal)) => {

@@ -68,7 +68,7 @@ impl<S: Saga> Executor<S> {
         }
         // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
         for (command, options, _turn) in outcomes.drain(..) {
-            let asked = self.ask_or_set_aside(instance, command.clone(), options.clone());
+            let asked = self.ask_or_quarantine(instance, command.clone(), options.clone());
             let mut taken = asked.await;
             if let Some(given_up) = given_up(&command, &taken) {
                 taken = self.ask(instance, given_up, options).await;

@@ -105,7 +105,7 @@ impl<S: Saga> TimerHandler for Alarm<S> {
                 return Err("what was decided before waits to be carried out".to_owned());
             }
             let told = executor
-                .ask_or_set_aside(&instance, command, SendOptions::default())
+                .ask_or_quarantine(&instance, command, SendOptions::default())
                 .await;
             told.map(|_| ()).map_err(|error| format!("{error:?}"))
         }

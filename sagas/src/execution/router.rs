@@ -13,14 +13,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::input::RoutedEvent;
-use crate::definition::routes::{Delivery, EventInfo, Route, Routes};
+use crate::definition::routes::{Delivery, EventOrigin, Route, Routes};
 use crate::definition::saga::CATEGORY_PREFIX;
 use crate::definition::saga::Saga;
 use crate::execution::asking::AskError;
 use crate::execution::executor::Executor;
 use crate::execution::quiet::UnderWay;
+use crate::instance::entry::{CONSUMED, Entry, REPORTED};
 use crate::instance::id::InstanceId;
-use crate::instance::journal::{CONSUMED, Entry, REPORTED};
 use crate::instance::transition::command::{Part, SagaCommand};
 
 /// Attempts at an instance that is only busy, before its events wait without anybody's waiting for them: a second of them.
@@ -38,26 +38,26 @@ pub(crate) struct Router<S: Saga> {
 }
 
 /// One event on its way to one instance.
-pub(crate) struct Delivered {
+pub(crate) struct RoutedInput {
     command: SagaCommand,
     options: SendOptions,
 }
 
 /// What is remembered of a part of an event that waits: the routes are not asked again for it. On disk.
 #[derive(Serialize, Deserialize)]
-struct KeptPart {
+struct StoredPart {
     place: u32,
     of: u32,
     delivery: Delivery,
 }
 
 /// What an event is read as and where each part goes, or why its routing failed.
-type Routed = Result<Vec<(Route, RoutedEvent)>, String>;
+type RouteResult = Result<Vec<(Route, RoutedEvent)>, String>;
 
 impl<S: Saga> Consumer for Router<S> {
-    type Item = Delivered;
+    type Item = RoutedInput;
 
-    fn plan(&self, event: &EventRef<'_>, is_late: bool) -> Result<Plan<Delivered>, String> {
+    fn plan(&self, event: &EventRef<'_>, is_late: bool) -> Result<Plan<RoutedInput>, String> {
         if self.routes.is_of_a_child(event.part().category()) {
             let planned = self.report(event)?.map(|(parent, item)| Planned {
                 key: self.key(&parent),
@@ -94,7 +94,7 @@ impl<S: Saga> Consumer for Router<S> {
         }
         let items = parts.into_iter().map(|(key, parts)| Planned {
             key,
-            item: delivered(event, parts, is_late),
+            item: input_of(event, parts, is_late),
         });
         Ok(Plan {
             items: items.collect(),
@@ -102,11 +102,11 @@ impl<S: Saga> Consumer for Router<S> {
         })
     }
 
-    fn keep(&self, item: &Delivered) -> Vec<u8> {
+    fn keep(&self, item: &RoutedInput) -> Vec<u8> {
         let SagaCommand::Deliver { parts, is_late, .. } = &item.command else {
             return Vec::new();
         };
-        let parts = parts.iter().map(|part| KeptPart {
+        let parts = parts.iter().map(|part| StoredPart {
             place: part.place,
             of: part.of,
             delivery: part.delivery,
@@ -117,15 +117,15 @@ impl<S: Saga> Consumer for Router<S> {
         kept.map(|kept| kept.to_vec()).unwrap_or_default()
     }
 
-    fn restore(&self, event: &EventRef<'_>, kept: &[u8]) -> Result<Delivered, String> {
+    fn restore(&self, event: &EventRef<'_>, kept: &[u8]) -> Result<RoutedInput, String> {
         if kept.is_empty() {
             let report = self.report(event)?.map(|(_, item)| item);
             return report.ok_or_else(|| "it is the end of no child of this saga".to_owned());
         }
-        let (kept, is_late): (Vec<KeptPart>, bool) =
+        let (kept, is_late): (Vec<StoredPart>, bool) =
             decode(CodecId::BINCODE, kept).map_err(|error| error.to_string())?;
         let read = self.routes.read(event).map_err(|error| error.to_string())?;
-        let part = |kept: KeptPart| {
+        let part = |kept: StoredPart| {
             let place = usize::try_from(kept.place).unwrap_or(usize::MAX);
             let event = read
                 .get(place)
@@ -145,13 +145,13 @@ impl<S: Saga> Consumer for Router<S> {
             })
         };
         let parts: Result<_, String> = kept.into_iter().map(part).collect();
-        Ok(delivered(event, parts?, is_late))
+        Ok(input_of(event, parts?, is_late))
     }
 
     fn take<'a>(
         &'a self,
         key: &'a Arc<str>,
-        item: &'a Delivered,
+        item: &'a RoutedInput,
     ) -> BoxFuture<'a, Result<(), Trouble>> {
         async move {
             let stream = StreamId::from_key(key);
@@ -159,7 +159,7 @@ impl<S: Saga> Consumer for Router<S> {
             let Some((instance, stream)) = found else {
                 return Err(Trouble::Lasting("it has no instance".to_owned()));
             };
-            let Delivered { command, options } = item;
+            let RoutedInput { command, options } = item;
             let (command, options) = (command.clone(), options.clone());
             if let SagaCommand::Deliver {
                 position,
@@ -269,7 +269,7 @@ impl<S: Saga> Router<S> {
     }
 
     /// What the end of a child says to the instance that began it, if that is one of this saga.
-    fn report(&self, event: &EventRef<'_>) -> Result<Option<(InstanceId, Delivered)>, String> {
+    fn report(&self, event: &EventRef<'_>) -> Result<Option<(InstanceId, RoutedInput)>, String> {
         if event.event_type() != REPORTED {
             return Ok(None);
         }
@@ -287,15 +287,15 @@ impl<S: Saga> Router<S> {
         let effect = parent.effect;
         let command = SagaCommand::ChildEnded { effect, ending };
         let options = options_of(event, parent.depth);
-        Ok(Some((instance, Delivered { command, options })))
+        Ok(Some((instance, RoutedInput { command, options })))
     }
 
-    fn route(&self, event: &EventRef<'_>) -> Routed {
+    fn route(&self, event: &EventRef<'_>) -> RouteResult {
         let Some(entry) = self.routes.entries.get(event.part().category()) else {
             return Ok(Vec::new());
         };
         let decoded = (entry.decode)(event).map_err(|error| error.to_string())?;
-        let info = EventInfo {
+        let info = EventOrigin {
             tenant: tenant_of(event),
             id: event.part().id().to_owned(),
             version: event.version(),
@@ -316,14 +316,14 @@ fn tenant_of(event: &EventRef<'_>) -> Tenant {
     Tenant::try_from(event.part().tenant().to_owned()).unwrap_or_default()
 }
 
-fn delivered(event: &EventRef<'_>, parts: Vec<Part>, is_late: bool) -> Delivered {
+fn input_of(event: &EventRef<'_>, parts: Vec<Part>, is_late: bool) -> RoutedInput {
     let command = SagaCommand::Deliver {
         position: event.position(),
         parts,
         is_late,
     };
     let options = options_of(event, event.commit().metadata().causation_depth);
-    Delivered { command, options }
+    RoutedInput { command, options }
 }
 
 fn options_of(event: &EventRef<'_>, depth: u16) -> SendOptions {

@@ -20,8 +20,8 @@ use crate::definition::saga::Saga;
 use crate::execution::asking::QUICK_ATTEMPTS;
 use crate::execution::child::ChildAnswer;
 use crate::execution::executor::Executor;
+use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
-use crate::instance::journal::Parent;
 use crate::instance::status::Ending;
 use crate::instance::work::Task;
 

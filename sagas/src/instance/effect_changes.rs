@@ -8,7 +8,7 @@ use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::terms::Terms;
 use crate::instance::action::Way;
 use crate::instance::effects::Effects;
-use crate::instance::journal::Entry;
+use crate::instance::entry::Entry;
 
 impl Effects {
     /// Changes the effects as an entry says that is about them.

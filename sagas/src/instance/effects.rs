@@ -18,7 +18,7 @@ const SETTLED_SHOWN: usize = 64;
 /// The effects of one instance, in the order in which they were decided. An effect that nothing can come of any more is
 /// forgotten at some time; the others keep their indices.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(from = "Kept")]
+#[serde(from = "StoredEffects")]
 pub(crate) struct Effects {
     all: Vec<EffectView>,
     /// Their indices, from when one was forgotten; until then an index is a place.
@@ -51,7 +51,7 @@ pub(crate) struct Effects {
 /// What of it is written.
 #[derive(Deserialize)]
 #[serde(rename = "Effects")]
-struct Kept {
+struct StoredEffects {
     all: Vec<EffectView>,
     indices: Vec<u32>,
     decided: u32,
@@ -59,14 +59,14 @@ struct Kept {
     forget_at: usize,
 }
 
-impl From<Kept> for Effects {
-    fn from(kept: Kept) -> Self {
+impl From<StoredEffects> for Effects {
+    fn from(stored: StoredEffects) -> Self {
         let mut effects = Self {
-            all: kept.all,
-            indices: kept.indices,
-            decided: kept.decided,
-            superseded: kept.superseded,
-            forget_at: kept.forget_at,
+            all: stored.all,
+            indices: stored.indices,
+            decided: stored.decided,
+            superseded: stored.superseded,
+            forget_at: stored.forget_at,
             ..Self::default()
         };
         effects.count();

@@ -7,7 +7,7 @@ use chronicler_store::{EventRef, NewEvent, RecordedCommit};
 use uuid::Uuid;
 
 use crate::definition::input::RoutedEvent;
-use crate::instance::journal::{Entry, OWN_PREFIX};
+use crate::instance::entry::{Entry, OWN_PREFIX};
 use crate::instance::state::InstanceState;
 
 /// One event of an instance's stream, read.

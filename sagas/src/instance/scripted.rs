@@ -12,11 +12,11 @@ use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::effect_view::EffectView;
 use crate::definition::input::RoutedEvent;
-use crate::definition::routes::{Delivery, EventInfo, Routes};
+use crate::definition::routes::{Delivery, EventOrigin, Routes};
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
+use crate::instance::entry::Entry;
 use crate::instance::fold::StreamReader;
-use crate::instance::journal::Entry;
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
 use crate::instance::transition::command::{Part, SagaCommand};
@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// An effect or undo that is to be carried out now.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct PendingEffect {
     action: Action,
     attempt: u32,
     /// The key of the effect.
@@ -85,7 +85,7 @@ impl<S: Saga> Scripted<S> {
 
     /// Asks the routes how an event comes to this instance.
     fn route<E: Event>(&self, id: &str, event: &E) -> Result<Delivery, String> {
-        let info = EventInfo {
+        let info = EventOrigin {
             tenant: self.state.tenant.clone(),
             id: id.to_owned(),
             version: StreamVersion::new(1),
@@ -127,12 +127,12 @@ impl<S: Saga> Scripted<S> {
     }
 
     /// What is to be done now, in the order in which it was decided.
-    pub fn wanted(&self) -> Vec<Wanted> {
+    pub fn wanted(&self) -> Vec<PendingEffect> {
         let wanted = |action: Action| {
             let (attempt, next) = self.state.pending(action)?;
             let view = self.state.effect(action.effect)?;
             let request = self.state.request(action)?.clone();
-            (next <= self.now).then(|| Wanted {
+            (next <= self.now).then(|| PendingEffect {
                 action,
                 attempt,
                 key: view.spec.key.clone(),
@@ -147,7 +147,7 @@ impl<S: Saga> Scripted<S> {
     ///
     /// # Errors
     /// As [`event`](Self::event).
-    pub fn answer(&mut self, wanted: &Wanted, answer: Answer) -> Result<(), String> {
+    pub fn answer(&mut self, wanted: &PendingEffect, answer: Answer) -> Result<(), String> {
         self.take(SagaCommand::Answer {
             action: wanted.action,
             answer,
@@ -158,7 +158,7 @@ impl<S: Saga> Scripted<S> {
     ///
     /// # Errors
     /// As [`event`](Self::event).
-    pub fn lose(&mut self, wanted: &Wanted) -> Result<(), String> {
+    pub fn lose(&mut self, wanted: &PendingEffect) -> Result<(), String> {
         let next = self.now.plus(AGAIN);
         self.take(SagaCommand::Failed {
             action: wanted.action,

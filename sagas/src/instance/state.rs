@@ -9,11 +9,12 @@ use uuid::Uuid;
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::instance::action::{Action, Way};
-use crate::instance::armed::Armed;
+
 use crate::instance::effects::Effects;
-use crate::instance::journal::{Entry, Parent, StalledInput};
+use crate::instance::entry::{Entry, Parent, StalledInput};
 use crate::instance::open_fact::OpenFact;
 use crate::instance::status::Ending;
+use crate::instance::timers::Timers;
 
 /// Which way an instance goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct InstanceState<S> {
     /// Those among them that were consumed after later ones, since they could not be routed when they came.
     pub(crate) late: BTreeSet<GlobalPosition>,
     pub(crate) effects: Effects,
-    pub(crate) timers: Armed,
+    pub(crate) timers: Timers,
     pub(crate) pivoted: bool,
     /// The effect whose outcome decides whether it can still be undone, while that is not known.
     pub(crate) pivoting: Option<u32>,
@@ -78,7 +79,7 @@ impl<S: Default> InstanceState<S> {
             consumed: GlobalPosition::ZERO,
             late: BTreeSet::new(),
             effects: Effects::default(),
-            timers: Armed::default(),
+            timers: Timers::default(),
             pivoted: false,
             pivoting: None,
             phase: Phase::Forward,

@@ -49,12 +49,12 @@ pub(crate) trait AnyHandle: Send + Sync {
         order: Order,
     ) -> BoxFuture<'_, Result<SagaStatus, OperateError>>;
 
-    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, OperateError>>;
+    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaDetails, OperateError>>;
 }
 
 /// One instance of any saga type, for people.
 #[derive(Clone, Debug)]
-pub struct SagaShown {
+pub struct SagaDetails {
     /// Where it is.
     pub status: SagaStatus,
     /// The version of the definition that it goes by.
@@ -164,13 +164,13 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
         .boxed()
     }
 
-    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaShown, OperateError>> {
+    fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaDetails, OperateError>> {
         async move {
             let InstanceId { tenant, id } = instance;
             let view = self.get(&tenant, &id).await.map_err(OperateError::failed)?;
             let history = self.history(&tenant, &id).await;
             let saga = self.executor.handle.entity().saga();
-            Ok(SagaShown {
+            Ok(SagaDetails {
                 remaining: saga.remaining(&view.state),
                 diagram: saga.diagram(&view.state, &view.effects),
                 status: view.status,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::definition::answer::Answer;
 use crate::instance::action::{Action, Way};
-use crate::instance::journal::{Entry, OWN_PREFIX};
+use crate::instance::entry::{Entry, OWN_PREFIX};
 
 /// One entry of an instance's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use crate::execution::executor::{Executor, Shared};
 use crate::execution::options::SagaOptions;
 use crate::execution::resuming::Alarm;
 use crate::execution::router::Router;
-use crate::instance::journal::OWN_PREFIX;
+use crate::instance::entry::OWN_PREFIX;
 use crate::operation::handle::SagaHandle;
 use crate::operation::sagas::Sagas;
 
@@ -114,7 +114,7 @@ impl SagasBuilder {
                 .push(format!("saga {:?} is registered twice", S::NAME));
         }
         match SagaEntity::new(saga, self.options.causation_depth_max) {
-            Ok(entity) => self.sagas.push(Box::new(Typed {
+            Ok(entity) => self.sagas.push(Box::new(SagaType {
                 entity: Arc::new(entity),
                 from,
             })),
@@ -208,12 +208,12 @@ trait AnySaga: Send + Sync {
     ) -> BoxFuture<'a, Result<(), SagaStartError>>;
 }
 
-struct Typed<S: Saga> {
+struct SagaType<S: Saga> {
     entity: Arc<SagaEntity<S>>,
     from: StartFrom,
 }
 
-impl<S: Saga> AnySaga for Typed<S> {
+impl<S: Saga> AnySaga for SagaType<S> {
     fn name(&self) -> &'static str {
         S::NAME
     }

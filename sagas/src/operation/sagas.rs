@@ -14,7 +14,7 @@ use crate::execution::quiet::Quiet;
 use crate::instance::id::InstanceId;
 use crate::instance::status::SagaStatus;
 use crate::instance::verb::Order;
-use crate::operation::any::{AnyHandle, AnyHandles, QuarantinedSaga, SagaShown};
+use crate::operation::any::{AnyHandle, AnyHandles, QuarantinedSaga, SagaDetails};
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
 use crate::operation::open::{OpenSaga, list_open};
@@ -163,7 +163,7 @@ impl Sagas {
     ///
     /// # Errors
     /// When the store cannot be read, or the instance cannot be recovered.
-    pub async fn show(&self, stream: &StreamId) -> Result<Option<SagaShown>, OperateError> {
+    pub async fn show(&self, stream: &StreamId) -> Result<Option<SagaDetails>, OperateError> {
         match self.find(stream) {
             Some((handle, instance)) => handle.show(instance).await.map(Some),
             None => match &self.runtime {

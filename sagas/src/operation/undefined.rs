@@ -19,7 +19,7 @@ use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
 use crate::instance::transition::command::SagaCommand;
 use crate::instance::verb::{Order, SagaVerb};
-use crate::operation::any::SagaShown;
+use crate::operation::any::SagaDetails;
 use crate::operation::error::OperateError;
 
 /// A saga of which nothing is known but what the executor writes.
@@ -27,14 +27,14 @@ pub(crate) struct Undefined;
 
 /// No saga's event: those of the instance are passed over.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct PassedOver;
+pub(crate) struct ForeignEvent;
 
-impl chronicler_domain::Event for PassedOver {}
+impl chronicler_domain::Event for ForeignEvent {}
 
 impl Saga for Undefined {
     const NAME: &'static str = "undefined";
     type State = ();
-    type Event = PassedOver;
+    type Event = ForeignEvent;
 
     fn routes(_: &mut Routes<Self>) {}
 
@@ -43,7 +43,7 @@ impl Saga for Undefined {
         Next::stay()
     }
 
-    fn evolve((): &mut (), _: &PassedOver) {}
+    fn evolve((): &mut (), _: &ForeignEvent) {}
 }
 
 /// Whether a verb needs nothing of the saga's own code.
@@ -58,13 +58,13 @@ fn needs_no_code(verb: &SagaVerb) -> bool {
 }
 
 /// An instance as its stream says, and what an append that is decided on it expects.
-struct Found {
+struct StoredInstance {
     entity: SagaEntity<Undefined>,
     state: InstanceState<()>,
     expected: Expected,
 }
 
-async fn find(runtime: &Runtime, stream: &StreamId) -> Result<Found, OperateError> {
+async fn find(runtime: &Runtime, stream: &StreamId) -> Result<StoredInstance, OperateError> {
     let category = Category::new(stream.category()).map_err(OperateError::failed)?;
     let entity = SagaEntity::without_events(Undefined, category);
     let mut state = entity.initial(stream);
@@ -90,7 +90,7 @@ async fn find(runtime: &Runtime, stream: &StreamId) -> Result<Found, OperateErro
             }
         }
     }
-    Ok(Found {
+    Ok(StoredInstance {
         entity,
         state,
         expected,
@@ -103,9 +103,12 @@ pub(crate) fn is_of_a_saga(stream: &StreamId) -> bool {
 }
 
 /// Shows an instance as far as that takes none of its code.
-pub(crate) async fn show(runtime: &Runtime, stream: &StreamId) -> Result<SagaShown, OperateError> {
-    let Found { state, .. } = find(runtime, stream).await?;
-    Ok(SagaShown {
+pub(crate) async fn show(
+    runtime: &Runtime,
+    stream: &StreamId,
+) -> Result<SagaDetails, OperateError> {
+    let StoredInstance { state, .. } = find(runtime, stream).await?;
+    Ok(SagaDetails {
         status: state.status_with(Vec::new),
         version: state.saga_version,
         effects: state.effects().to_vec(),
@@ -135,7 +138,7 @@ pub(crate) async fn operate(
     if !needs_no_code(&order.verb) {
         return Ok(None);
     }
-    let Found {
+    let StoredInstance {
         entity,
         mut state,
         expected,

@@ -80,7 +80,7 @@ impl Saga for Lodger {
             ("pivots", 0, Input::Event(_)) => Next::stay().record(Noted::Touched).pivot(),
             (_, 0, Input::Event(_)) => Next::stay().record(Noted::Touched),
             (_, _, Input::Event(_)) => anew(Next::stay()),
-            (_, _, Input::Outcome(_)) => Next::stay().record(Noted::Answered),
+            (_, _, Input::Answer(_)) => Next::stay().record(Noted::Answered),
             (_, _, Input::Timer(_)) => Next::stay().compensate("it leaves"),
             _ => Next::stay(),
         }

@@ -60,8 +60,8 @@ impl Saga for Clerk {
             ("compensates" | "fails", Input::Event(_)) => Next::stay()
                 .send::<Stock>("reserve", "all", reserve(1))
                 .undo::<Stock>("all", release),
-            ("compensates", Input::Outcome(_)) => Next::stay().compensate("no stock").complete(),
-            ("fails", Input::Outcome(_)) => Next::stay().compensate("no stock").fail("no stock"),
+            ("compensates", Input::Answer(_)) => Next::stay().compensate("no stock").complete(),
+            ("fails", Input::Answer(_)) => Next::stay().compensate("no stock").fail("no stock"),
             ("ends", Input::Event(_)) => Next::stay()
                 .send::<Stock>("reserve", "all", reserve(1_000))
                 .complete(),
@@ -79,7 +79,7 @@ impl Saga for Clerk {
                 charge(Next::stay()).timer("k".repeat(1_000), Duration::from_secs(1))
             }
             ("plain", Input::Event(_)) => charge(Next::stay()),
-            ("plain", Input::Outcome(_)) => Next::stay().complete(),
+            ("plain", Input::Answer(_)) => Next::stay().complete(),
             _ => Next::stay(),
         }
     }

@@ -48,8 +48,8 @@ impl Saga for Errand {
     fn on(&self, (): &(), input: &Input, _: &SagaContext) -> Next<Self> {
         match input {
             Input::Event(_) => ask("a"),
-            Input::Outcome(outcome) if !outcome.is_done() => Next::stay().compensate(outcome.key()),
-            Input::Outcome(outcome) => match outcome.key() {
+            Input::Answer(outcome) if !outcome.is_done() => Next::stay().compensate(outcome.key()),
+            Input::Answer(outcome) => match outcome.key() {
                 "a" => ask("b"),
                 "b" => ask("c"),
                 _ => Next::stay().complete(),

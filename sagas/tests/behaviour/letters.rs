@@ -43,7 +43,7 @@ impl Saga for Letters {
                 .compensate("both"),
             (Input::Event(_), "pivot") => call(Next::stay(), "pivot", &ctx.id).pivoting(),
             (Input::Event(_), _) => Next::stay().compensate("at once"),
-            (Input::Outcome(_), _) => Next::stay().complete(),
+            (Input::Answer(_), _) => Next::stay().complete(),
             (Input::Compensated { .. }, _) => call(Next::stay(), "letter", &ctx.id),
             _ => Next::stay(),
         }

@@ -75,7 +75,7 @@ impl Saga for Watcher {
                 let event = input.event::<Order>().map(name).unwrap_or_default();
                 Next::stay().record(Saw(event))
             }
-            Input::Outcome(_) => Next::stay().complete(),
+            Input::Answer(_) => Next::stay().complete(),
             _ => Next::stay(),
         }
     }

@@ -69,7 +69,7 @@ impl Saga for Fulfil {
                 _ => Next::stay(),
             };
         }
-        if let Some(outcome) = input.outcome() {
+        if let Some(outcome) = input.answer() {
             return match outcome.key() {
                 "reserve" if outcome.is_done() => {
                     let take = Charge::Take {

@@ -116,7 +116,7 @@ impl Saga for Watch {
             Input::Timer(_) if self.forgetful => Next::stay(),
             Input::Timer(key) if key == "patience" => hear("time-out").compensate("time-out"),
             Input::Timer(key) => hear(&format!("time-out {key}")),
-            Input::Outcome(_) => Next::stay().complete(),
+            Input::Answer(_) => Next::stay().complete(),
             _ => Next::stay(),
         }
     }

@@ -7,7 +7,9 @@ use chronicler_domain::Timestamp;
 use chronicler_sagas::steps::{
     Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to_service,
 };
-use chronicler_sagas::{Answer, Ending, Payload, SagaStatus, SagaVerb, Scripted, Tries, Wanted};
+use chronicler_sagas::{
+    Answer, Ending, Payload, PendingEffect, SagaStatus, SagaVerb, Scripted, Tries,
+};
 
 use crate::journey::act;
 use crate::parts::PartEvent;
@@ -170,7 +172,7 @@ fn rejected() -> Answer {
 }
 
 /// The sale while its first card is under way, and what it wants.
-fn charging() -> (Scripted<Steps<Sale>>, Wanted) {
+fn charging() -> (Scripted<Steps<Sale>>, PendingEffect) {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let mut sale = Scripted::new(Steps::<Sale>::of(), "s", now);
     sale.event("s", PartEvent::Did("begin".to_owned())).unwrap();

@@ -284,8 +284,8 @@ impl Saga for Gallery {
         };
         match input {
             Input::Event(_) => paint("paint", "blue"),
-            Input::Outcome(outcome) if outcome.is_done() => Next::stay().complete(),
-            Input::Outcome(_) => Next::stay().compensate("it was not painted"),
+            Input::Answer(outcome) if outcome.is_done() => Next::stay().complete(),
+            Input::Answer(_) => Next::stay().compensate("it was not painted"),
             Input::Compensated { .. } => paint("over", "white"),
             _ => Next::stay(),
         }

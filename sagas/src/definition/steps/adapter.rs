@@ -7,7 +7,7 @@ use super::migrate::Migration;
 use super::node::Kind;
 use super::saga::{Heard, Signal, StepSaga, Steps};
 use super::state::{StepEvent, StepState};
-use crate::definition::answer::Outcome;
+use crate::definition::answer::EffectAnswer;
 use crate::definition::effect_view::EffectView;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
@@ -106,7 +106,7 @@ impl<S: StepSaga> Saga for Steps<S> {
                 step: message.name.clone(),
                 said: Ok(message.payload.clone()),
             }),
-            Input::Outcome(outcome) => course.answered(outcome),
+            Input::Answer(outcome) => course.answered(outcome),
             Input::Timer(key) => course.late(key),
         }
     }
@@ -114,7 +114,7 @@ impl<S: StepSaga> Saga for Steps<S> {
     fn on_late(
         &self,
         state: &StepState<S::Start>,
-        outcome: &Outcome,
+        outcome: &EffectAnswer,
         context: &SagaContext,
     ) -> Next<Self> {
         // Whatever else has changed: a step that is still there knows how it is taken back.

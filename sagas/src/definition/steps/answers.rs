@@ -5,18 +5,18 @@ use chronicler_store::codec::CodecId;
 use super::course::Course;
 use super::effect_key::{EffectKey, Place};
 use super::encoding::{Encoded, GIVEN, encoded};
-use super::given::Replies;
 use super::given_up::{Cause, GivenUp};
 use super::node::{Kind, Node, Plan};
+use super::outputs::Replies;
 use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
-use crate::definition::answer::{Answer, Outcome};
+use crate::definition::answer::{Answer, EffectAnswer};
 use crate::definition::effect::Request;
 use crate::definition::next::Next;
 
 impl<S: StepSaga> Course<'_, S> {
     /// An effect of a step was answered, or the question what became of it.
-    pub(super) fn answered(self, outcome: &Outcome) -> Next<Steps<S>> {
+    pub(super) fn answered(self, outcome: &EffectAnswer) -> Next<Steps<S>> {
         let key = EffectKey::read(outcome.key());
         let EffectKey {
             step,
@@ -157,7 +157,7 @@ impl<S: StepSaga> Course<'_, S> {
     }
 
     /// Only says how a step is taken back that was done after compensation had begun, or after it was known otherwise.
-    pub(super) fn undone_late(self, outcome: &Outcome) -> Next<Steps<S>> {
+    pub(super) fn undone_late(self, outcome: &EffectAnswer) -> Next<Steps<S>> {
         let EffectKey { step, place, .. } = EffectKey::read(outcome.key());
         let Answer::Done(reply) = outcome.answer() else {
             return self.next;

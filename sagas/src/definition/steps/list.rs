@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chronicler_store::codec::CodecError;
 
-use super::given::Outputs;
 use super::key::StepKey;
+use super::outputs::Outputs;
 
 /// No step has run.
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::beginning::Beginning;
 use super::effect_key::{EffectKey, Place};
 use super::encoding::GIVEN;
-use super::given::{Lists, Outputs, Replies};
 use super::given_up::{Cause, GivenUp};
+use super::outputs::{Lists, Outputs, Replies};
 
 /// What an instance of a step saga remembers. The names and fields are on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use crate::definition::input::Input;
 use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
-use crate::instance::journal::{Entry, StalledInput};
+use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
 

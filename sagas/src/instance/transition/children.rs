@@ -12,7 +12,7 @@ use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
-use crate::instance::journal::{Entry, Parent, StalledInput};
+use crate::instance::entry::{Entry, Parent, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
 

@@ -7,8 +7,8 @@ use crate::definition::input::RoutedEvent;
 use crate::definition::payload::Payload;
 use crate::definition::routes::Delivery;
 use crate::instance::action::Action;
+use crate::instance::entry::{Parent, StalledInput};
 use crate::instance::fold::Recorded;
-use crate::instance::journal::{Parent, StalledInput};
 use crate::instance::status::Ending;
 use crate::instance::verb::{Order, SagaVerb};
 
@@ -70,7 +70,7 @@ pub(crate) enum SagaCommand {
     },
     /// The log refuses for good what is decided on this input: the instance is quarantined at it, in a commit that holds
     /// nothing but that.
-    SetAside {
+    QuarantineAt {
         input: Box<SagaCommand>,
         reason: String,
     },

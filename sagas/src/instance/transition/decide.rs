@@ -12,7 +12,7 @@ use crate::definition::directive::Directive;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::saga::Saga;
-use crate::instance::journal::OWN_PREFIX;
+use crate::instance::entry::OWN_PREFIX;
 use crate::instance::state::Phase;
 
 impl<S: Saga> Step<'_, S> {
@@ -31,7 +31,7 @@ impl<S: Saga> Step<'_, S> {
         };
         let (saga, user) = (self.saga, &self.state.user);
         let late = match (input, &self.state.phase) {
-            (Input::Outcome(outcome), Phase::Compensating { .. }) => Some(outcome),
+            (Input::Answer(outcome), Phase::Compensating { .. }) => Some(outcome),
             _ => None,
         };
         let decided = catch_unwind(AssertUnwindSafe(|| match late {

@@ -2,7 +2,7 @@
 
 use chronicler_store::codec::CodecError;
 
-use crate::instance::journal::OWN_PREFIX;
+use crate::instance::entry::OWN_PREFIX;
 
 /// What is wrong with a saga's own code, or with what it decided on an input.
 #[derive(Debug, thiserror::Error)]
@@ -33,5 +33,5 @@ pub(crate) enum Fault {
     Codec(#[from] CodecError),
     /// The log does not take what it decided.
     #[error("{reason}")]
-    SetAside { reason: String },
+    NotWritten { reason: String },
 }

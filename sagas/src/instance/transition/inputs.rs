@@ -4,13 +4,13 @@ use chronicler_domain::{GlobalPosition, Timestamp};
 
 use super::command::Part;
 use super::step::Step;
-use crate::definition::answer::{Answer, Outcome};
+use crate::definition::answer::{Answer, EffectAnswer};
 use crate::definition::effect_view::{EffectState, UndoState};
 use crate::definition::input::Input;
 use crate::definition::routes::Delivery;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
-use crate::instance::journal::{Entry, StalledInput};
+use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
 
@@ -111,11 +111,11 @@ impl<S: Saga> Step<'_, S> {
         if self.state.ended.is_some() || (self.state.phase != Phase::Forward && !is_late) {
             return;
         }
-        let stalled = StalledInput::Outcome {
+        let stalled = StalledInput::Answer {
             effect: index,
             answer: answer.clone(),
         };
-        self.input(Input::Outcome(Outcome::new(key, answer)), stalled);
+        self.input(Input::Answer(EffectAnswer::new(key, answer)), stalled);
     }
 
     /// A saga that decided to be complete, and whose last effects were not all done, does not read as completed.

@@ -6,15 +6,15 @@ use chronicler_store::codec::CodecId;
 use super::command::Fork;
 use super::refusal::SagaRefusal;
 use super::step::Step;
-use crate::definition::answer::{Answer, Outcome};
+use crate::definition::answer::{Answer, EffectAnswer};
 use crate::definition::effect::Request;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::{Input, Message, RoutedEvent};
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
+use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::fold::Recorded;
-use crate::instance::journal::{Entry, StalledInput};
 use crate::instance::state::Phase;
 use crate::instance::status::Ending;
 use crate::instance::verb::{Order, SagaVerb};
@@ -216,8 +216,8 @@ impl<S: Saga> Step<'_, S> {
         if matches!(answer, Answer::Unknown(_)) {
             return Ok(());
         }
-        let outcome = Outcome::new(effect.spec.key.clone(), answer.clone());
-        let taken = self.would_take(&Input::Outcome(outcome));
+        let outcome = EffectAnswer::new(effect.spec.key.clone(), answer.clone());
+        let taken = self.would_take(&Input::Answer(outcome));
         taken.map_err(|fault| SagaRefusal::NotTaken {
             what,
             reason: fault.to_string(),
@@ -275,7 +275,7 @@ impl<S: Saga> Step<'_, S> {
             .state
             .stalled
             .iter()
-            .any(|input| matches!(input, StalledInput::Outcome { .. }));
+            .any(|input| matches!(input, StalledInput::Answer { .. }));
         if has_outcomes || self.state.effects().iter().any(is_open) {
             return Err(SagaRefusal::UnderWay);
         }

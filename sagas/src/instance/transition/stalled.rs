@@ -4,11 +4,11 @@ use chronicler_store::codec::CodecId;
 
 use super::fault::Fault;
 use super::step::Step;
-use crate::definition::answer::Outcome;
+use crate::definition::answer::EffectAnswer;
 use crate::definition::input::{Input, Message, RoutedEvent};
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
-use crate::instance::journal::{Entry, StalledInput};
+use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::state::Phase;
 
 impl<S: Saga> Step<'_, S> {
@@ -24,8 +24,8 @@ impl<S: Saga> Step<'_, S> {
         if self.must_wait() {
             return self.enter(Entry::Stalled(stalled));
         }
-        let decided = match self.set_aside.take() {
-            Some(reason) => Err(Fault::SetAside { reason }),
+        let decided = match self.not_written.take() {
+            Some(reason) => Err(Fault::NotWritten { reason }),
             None => self.decide(&input),
         };
         if let Err(fault) = decided {
@@ -66,7 +66,7 @@ impl<S: Saga> Step<'_, S> {
             (_, StalledInput::Dropped) => false,
             (_, StalledInput::Timer(key)) if self.state.timers.contains_key(key) => false,
             (Phase::Forward, _) | (_, StalledInput::Compensated { .. }) => true,
-            (Phase::Compensating { .. }, StalledInput::Outcome { answer, .. }) => answer.is_done(),
+            (Phase::Compensating { .. }, StalledInput::Answer { answer, .. }) => answer.is_done(),
             _ => false,
         };
         if !matters {
@@ -76,12 +76,12 @@ impl<S: Saga> Step<'_, S> {
             StalledInput::Event(_) | StalledInput::Part { .. } => {
                 events.into_iter().map(Input::Event).collect()
             }
-            StalledInput::Outcome { effect, answer } => {
+            StalledInput::Answer { effect, answer } => {
                 let key = self
                     .state
                     .effect(*effect)
                     .map(|effect| effect.spec.key.clone());
-                vec![Input::Outcome(Outcome::new(
+                vec![Input::Answer(EffectAnswer::new(
                     key.unwrap_or_default(),
                     answer.clone(),
                 ))]

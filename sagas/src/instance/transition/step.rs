@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::refusal::SagaRefusal;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
-use crate::instance::journal::Entry;
+use crate::instance::entry::Entry;
 use crate::instance::state::InstanceState;
 use crate::instance::status::Ending;
 
@@ -25,7 +25,7 @@ pub(crate) struct Step<'a, S: Saga> {
     pub(super) events: Vec<NewEvent>,
     pub(super) due: Vec<Action>,
     /// Why the saga is not to decide on the input, but to be quarantined at it.
-    pub(super) set_aside: Option<String>,
+    pub(super) not_written: Option<String>,
     /// When each timer was due before this, of those that it armed, moved or disarmed.
     moved: BTreeMap<String, Option<Timestamp>>,
     /// Timers that were armed for a date, not for a while.
@@ -38,7 +38,7 @@ pub(crate) struct Step<'a, S: Saga> {
     error: Option<CodecError>,
 }
 
-/// Why an instance is set aside at an input that so many causes lie before.
+/// Why an instance is quarantined at an input that so many causes lie before.
 pub(crate) fn cycle_of(depth: u16) -> String {
     format!(
         "{depth} causes lie before this input: a cycle is assumed and cut; released, it goes on"
@@ -65,7 +65,7 @@ impl<'a, S: Saga> Step<'a, S> {
             now,
             events: Vec::new(),
             due: Vec::new(),
-            set_aside: None,
+            not_written: None,
             moved: BTreeMap::new(),
             dated: BTreeSet::new(),
             too_deep: None,
@@ -154,8 +154,8 @@ impl<'a, S: Saga> Step<'a, S> {
                 self.held(action, attempt, reason);
             }
             SagaCommand::Unstall { input, events } => self.unstall(&input, events),
-            SagaCommand::SetAside { input, reason } => {
-                self.set_aside = Some(reason);
+            SagaCommand::QuarantineAt { input, reason } => {
+                self.not_written = Some(reason);
                 return self.carry_out(*input);
             }
             SagaCommand::Settle {

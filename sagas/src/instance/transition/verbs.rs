@@ -9,7 +9,7 @@ use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::Input;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
-use crate::instance::journal::Entry;
+use crate::instance::entry::Entry;
 use crate::instance::state::Phase;
 
 impl<S: Saga> Step<'_, S> {

@@ -8,16 +8,17 @@ use serde::{Deserialize, Serialize};
 /// Up to so many timers the first is looked for one by one.
 const SCANNED_MAX: usize = 16;
 
-/// The timers that are armed.
+/// The timers that are timers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Armed {
+#[serde(rename = "Armed")]
+pub(crate) struct Timers {
     by_key: BTreeMap<String, Timestamp>,
     /// How many are due at each time, once there are many.
     #[serde(skip)]
     dues: Option<BTreeMap<Timestamp, u32>>,
 }
 
-impl Armed {
+impl Timers {
     pub(crate) fn get(&self, key: &str) -> Option<&Timestamp> {
         self.by_key.get(key)
     }
@@ -86,19 +87,19 @@ mod tests {
     #[test]
     fn the_first_due_is_known_however_many_there_are() {
         let at = Timestamp::from_millis;
-        let mut armed = Armed::default();
+        let mut timers = Timers::default();
         for number in (1..=100).rev() {
-            armed.insert(format!("t{number}"), at(number));
-            assert_eq!(armed.first(), Some(at(number)));
+            timers.insert(format!("t{number}"), at(number));
+            assert_eq!(timers.first(), Some(at(number)));
         }
-        armed.insert("t1".to_owned(), at(500));
-        assert_eq!(armed.first(), Some(at(2)));
+        timers.insert("t1".to_owned(), at(500));
+        assert_eq!(timers.first(), Some(at(2)));
         for number in 2..=100 {
-            assert_eq!(armed.first(), Some(at(number)));
-            armed.remove(&format!("t{number}"));
+            assert_eq!(timers.first(), Some(at(number)));
+            timers.remove(&format!("t{number}"));
         }
-        assert_eq!(armed.first(), Some(at(500)));
-        armed.clear();
-        assert_eq!(armed.first(), None);
+        assert_eq!(timers.first(), Some(at(500)));
+        timers.clear();
+        assert_eq!(timers.first(), None);
     }
 }

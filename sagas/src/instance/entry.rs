@@ -210,8 +210,9 @@ impl Event for Entry {}
 pub(crate) enum StalledInput {
     /// The event at this position; it is read again.
     Event(GlobalPosition),
-    /// The outcome of an effect.
-    Outcome {
+    /// What an effect was answered.
+    #[serde(rename = "Outcome")]
+    Answer {
         effect: u32,
         #[serde(with = "stored_answer")]
         answer: Answer,

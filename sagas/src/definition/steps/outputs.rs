@@ -16,13 +16,13 @@ use crate::definition::effect::Request;
 const READ_ONCE_FROM: usize = 256;
 
 /// An output, encoded; a long one is read once.
-struct Given {
+struct Output {
     codec: u8,
     payload: Vec<u8>,
     read: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
-impl Given {
+impl Output {
     fn read<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, CodecError> {
         let read = || decode::<T>(CodecId::new(self.codec), &self.payload).map(Arc::new);
         if self.payload.len() < READ_ONCE_FROM {
@@ -43,7 +43,7 @@ impl Given {
 
 /// What steps gave, encoded, by their ids. A copy shares all of it.
 #[derive(Clone, Default)]
-pub struct Outputs(Arc<BTreeMap<String, Arc<Given>>>);
+pub struct Outputs(Arc<BTreeMap<String, Arc<Output>>>);
 
 impl Outputs {
     pub(super) fn contains_key(&self, step: &str) -> bool {
@@ -66,7 +66,7 @@ impl Outputs {
 
     pub(super) fn insert(&mut self, step: String, codec: u8, payload: Vec<u8>) {
         let read = OnceLock::new();
-        let given = Given {
+        let given = Output {
             codec,
             payload,
             read,
