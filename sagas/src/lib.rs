@@ -14,6 +14,7 @@ mod operation;
 pub use definition::answer::{Answer, EffectAnswer};
 pub use definition::effect::{EffectSpec, Request, Undo};
 pub use definition::effect_view::{EffectState, EffectView, UndoState};
+pub use definition::error::DefinitionError;
 pub use definition::external::{CallResult, ExternalService};
 pub use definition::input::{Input, Message, SagaContext};
 pub use definition::next::Next;

@@ -1,5 +1,6 @@
 //! Services outside of the process, as sagas call them.
 
+use chronicler_store::codec::{CodecError, PayloadCodec, encode};
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
@@ -29,18 +30,20 @@ pub trait ExternalService: Send + Sync + 'static {
 impl CallResult {
     /// Done, with this reply.
     pub fn done<T: serde::Serialize>(reply: &T) -> Self {
-        encoded(reply).map_or_else(Self::Unknown, Self::Done)
+        encoded(reply).map_or_else(unwritten, Self::Done)
     }
 
     /// Rejected, for this reason.
     pub fn rejected<T: serde::Serialize>(reason: &T) -> Self {
-        encoded(reason).map_or_else(Self::Unknown, Self::Rejected)
+        encoded(reason).map_or_else(unwritten, Self::Rejected)
     }
 }
 
-fn encoded<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, String> {
-    let bytes = chronicler_store::codec::encode(Default::default(), value);
-    bytes
-        .map(|bytes| bytes.to_vec())
-        .map_err(|error| error.to_string())
+fn encoded<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    Ok(encode(PayloadCodec::default(), value)?.to_vec())
+}
+
+/// What cannot be written says nothing.
+fn unwritten(error: CodecError) -> CallResult {
+    CallResult::Unknown(error.to_string())
 }

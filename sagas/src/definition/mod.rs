@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod directive;
 pub(crate) mod effect;
 pub(crate) mod effect_view;
+pub(crate) mod error;
 pub(crate) mod external;
 pub(crate) mod input;
 pub(crate) mod next;

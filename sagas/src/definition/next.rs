@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::definition::directive::{Directive, When};
 use crate::definition::effect::{EffectSpec, Request, Undo};
+use crate::definition::error::DefinitionError;
 use crate::definition::requests::{call, child, request};
 use crate::definition::saga::Saga;
 use crate::definition::terms::{Orphan, Terms, Tries};
@@ -89,7 +90,7 @@ impl<S: Saga> Next<S> {
                 if_done: request,
                 if_unknown: None,
             }),
-            Err(reason) => self.mistaken("undo", reason),
+            Err(error) => self.mistaken("undo", error.to_string()),
         }
     }
 
@@ -108,7 +109,7 @@ impl<S: Saga> Next<S> {
                 if_done,
                 if_unknown: Some(if_unknown),
             }),
-            (Err(reason), _) | (_, Err(reason)) => self.mistaken("undo", reason),
+            (Err(error), _) | (_, Err(error)) => self.mistaken("undo", error.to_string()),
         }
     }
 
@@ -334,12 +335,12 @@ impl<S: Saga> Next<S> {
     fn made(
         self,
         key: String,
-        made: Result<Request, String>,
+        made: Result<Request, DefinitionError>,
         add: impl FnOnce(Self, String, Request) -> Self,
     ) -> Self {
         match made {
             Ok(request) => add(self, key, request),
-            Err(reason) => self.mistaken(&key, reason),
+            Err(error) => self.mistaken(&key, error.to_string()),
         }
     }
 

@@ -5,14 +5,16 @@ use chronicler_store::codec::{PayloadCodec, encode, encode_certainly};
 use serde::Serialize;
 
 use crate::definition::effect::Request;
+use crate::definition::error::DefinitionError;
 
 /// A command to an aggregate.
-pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Request, String> {
-    AggregateId::new(id).map_err(|error| error.to_string())?;
+pub(crate) fn request<A: Aggregate>(
+    id: &str,
+    command: &A::Command,
+) -> Result<Request, DefinitionError> {
+    AggregateId::new(id)?;
     let codec = PayloadCodec::ByName;
-    let command = encode_certainly(codec, command)
-        .map_err(|error| error.to_string())?
-        .to_vec();
+    let command = encode_certainly(codec, command)?.to_vec();
     let category = A::CATEGORY.to_owned();
     Ok(Request::Command {
         category,
@@ -23,10 +25,14 @@ pub(crate) fn request<A: Aggregate>(id: &str, command: &A::Command) -> Result<Re
 }
 
 /// The beginning of an instance of another saga.
-pub(crate) fn child(saga: &str, id: &str, start: &impl Serialize) -> Result<Request, String> {
-    AggregateId::new(id).map_err(|error| error.to_string())?;
+pub(crate) fn child(
+    saga: &str,
+    id: &str,
+    start: &impl Serialize,
+) -> Result<Request, DefinitionError> {
+    AggregateId::new(id)?;
     let codec = PayloadCodec::ByName;
-    let start = encode(codec, start).map_err(|error| error.to_string())?;
+    let start = encode(codec, start)?;
     Ok(Request::Start {
         saga: saga.to_owned(),
         id: id.to_owned(),
@@ -36,8 +42,8 @@ pub(crate) fn child(saga: &str, id: &str, start: &impl Serialize) -> Result<Requ
 }
 
 /// A call to a service.
-pub(crate) fn call<T: Serialize>(service: &str, request: &T) -> Result<Request, String> {
-    let request = encode(PayloadCodec::default(), request).map_err(|error| error.to_string())?;
+pub(crate) fn call<T: Serialize>(service: &str, request: &T) -> Result<Request, DefinitionError> {
+    let request = encode(PayloadCodec::default(), request)?;
     Ok(Request::Call {
         service: service.to_owned(),
         request: request.to_vec(),

@@ -257,7 +257,7 @@ async fn c6_an_instance_whose_beginning_cannot_be_read_any_more_can_be_undone() 
     let view = app.view().await;
     assert_eq!(view.state.start(), None);
     let why = view.state.beginning().unwrap().read().unwrap_err();
-    assert!(why.contains("express"), "{why}");
+    assert!(why.to_string().contains("express"), "{why}");
     app.cancel().await;
     assert_eq!(app.look::<more::Stock>("s").await.did, UNDONE);
     app.stop().await;

@@ -100,7 +100,7 @@ impl<S: StepSaga> Saga for Steps<S> {
                 Ok(Heard::Nothing) => course.next,
                 Ok(Heard::Signal(signal)) => course.told(signal),
                 Ok(Heard::Cancel { reason }) => course.cancel(reason),
-                Err(reason) => course.mistaken(reason),
+                Err(error) => course.mistaken(error.to_string()),
             },
             Input::Signal(message) => course.told(Signal {
                 step: message.name.clone(),

@@ -1,5 +1,7 @@
 //! How far a step saga goes in one decision.
 
+use std::fmt::Display;
+
 use super::course::Course;
 use super::effect_key::{EffectKey, Place};
 use super::encoding::written;
@@ -8,6 +10,7 @@ use super::node::{Kind, Node, Plan};
 use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
 use crate::definition::effect::{Request, Undo};
+use crate::definition::error::DefinitionError;
 use crate::definition::next::Next;
 use crate::definition::terms::Terms;
 
@@ -49,7 +52,7 @@ impl<S: StepSaga> Course<'_, S> {
     }
 
     /// What a step does now that it is its turn; `None` if its condition does not hold.
-    fn plan_of(&self, node: &Node<S::Start>) -> Result<Option<Plan>, String> {
+    fn plan_of(&self, node: &Node<S::Start>) -> Result<Option<Plan>, DefinitionError> {
         let holds = match &node.condition {
             Some(condition) => condition(self.at(Place::default()))?,
             None => true,
@@ -145,7 +148,7 @@ impl<S: StepSaga> Course<'_, S> {
         node: &Node<S::Start>,
         place: Place,
         request: Request,
-    ) -> Result<(), String> {
+    ) -> Result<(), DefinitionError> {
         let if_unknown = match &node.undo_unknown {
             Some(undo) => Some(undo(self.at(place))?),
             None => None,
@@ -172,6 +175,6 @@ impl<S: StepSaga> Course<'_, S> {
     }
 }
 
-fn of_step<T>(node: &Node<T>, reason: &str) -> String {
+fn of_step<T>(node: &Node<T>, reason: &impl Display) -> String {
     format!("step {:?}: {reason}", node.id)
 }

@@ -12,6 +12,7 @@ use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
 use crate::definition::answer::{Answer, EffectAnswer};
 use crate::definition::effect::Request;
+use crate::definition::error::DefinitionError;
 use crate::definition::next::Next;
 
 impl<S: StepSaga> Course<'_, S> {
@@ -128,7 +129,7 @@ impl<S: StepSaga> Course<'_, S> {
         &self,
         node: &Node<S::Start>,
         place: Place,
-    ) -> Result<(Option<Request>, usize), String> {
+    ) -> Result<(Option<Request>, usize), DefinitionError> {
         let of_several = |requests: &[Request], item: usize| {
             let request = requests.get(item).cloned();
             Ok((request, requests.len()))
@@ -144,7 +145,7 @@ impl<S: StepSaga> Course<'_, S> {
                 let lists = &self.state.lists;
                 of_several(&lists.keep(node.id, place.tried, requests), item)
             }
-            _ => Err("it is of another kind now".to_owned()),
+            _ => Err(DefinitionError::OtherKind),
         }
     }
 
@@ -270,8 +271,8 @@ impl<S: StepSaga> Course<'_, S> {
     /// All commands of a step are answered.
     fn joined(mut self, node: &Node<S::Start>, replies: &[Encoded<'_>]) -> Next<Steps<S>> {
         let output = match &node.join {
-            Some(join) => join(replies),
-            None => Err("it has one command only".to_owned()),
+            Some(join) => join(replies).map_err(DefinitionError::from),
+            None => Err(DefinitionError::OneCommand),
         };
         match output {
             Ok(output) => {

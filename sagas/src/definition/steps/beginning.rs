@@ -3,27 +3,29 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use chronicler_store::codec::{CodecId, decode, encode_certainly};
+use chronicler_store::codec::{CodecError, CodecId, decode, encode_certainly};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::encoding::GIVEN;
+
+use crate::definition::error::DefinitionError;
 
 /// What an instance began with: the bytes, and what this release reads them as. An instance whose beginning the present
 /// type cannot be read from is still folded, shown, and undone by what its journal holds.
 pub struct Beginning<T> {
     codec: u8,
     payload: Arc<[u8]>,
-    read: Result<Arc<T>, String>,
+    read: Result<Arc<T>, CodecError>,
 }
 
 impl<T: Serialize + DeserializeOwned> Beginning<T> {
     /// As it is to be written.
     ///
     /// # Errors
-    /// When it cannot be, in words.
-    pub(super) fn new(start: T) -> Result<Self, String> {
-        let payload = encode_certainly(GIVEN, &start).map_err(|error| error.to_string())?;
+    /// When it cannot be.
+    pub(super) fn new(start: T) -> Result<Self, CodecError> {
+        let payload = encode_certainly(GIVEN, &start)?;
         Ok(Self {
             codec: GIVEN.id().number(),
             payload: (&*payload).into(),
@@ -36,9 +38,9 @@ impl<T> Beginning<T> {
     /// What it is, for this release.
     ///
     /// # Errors
-    /// Why that cannot be read, in words.
-    pub fn read(&self) -> Result<&T, String> {
-        let unreadable = |reason: &String| format!("what it began with cannot be read: {reason}");
+    /// Why that cannot be read.
+    pub fn read(&self) -> Result<&T, DefinitionError> {
+        let unreadable = |error: &CodecError| DefinitionError::Beginning(error.clone());
         self.read.as_deref().map_err(unreadable)
     }
 }
@@ -79,7 +81,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Beginning<T> {
         let (codec, payload) = <(u8, Vec<u8>)>::deserialize(deserializer)?;
         let read = decode(CodecId::new(codec), &payload);
         Ok(Self {
-            read: read.map(Arc::new).map_err(|error| error.to_string()),
+            read: read.map(Arc::new),
             codec,
             payload: payload.into(),
         })

@@ -15,6 +15,7 @@ use super::saga::StepSaga;
 use super::seen::{Attempt, Seen};
 use super::target::{CannotBeRefused, ToAggregate, ToChild, ToService};
 use crate::definition::effect::Request;
+use crate::definition::error::DefinitionError;
 
 /// A definition that is being written: `L` are the steps so far, `P` whether the pivot is behind them, and `T` what the
 /// step just written is.
@@ -394,7 +395,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
     /// How the step just written is taken back.
     fn undone(
         mut self,
-        undo: impl Fn(Situation<'_, S::Start>, Encoded<'_>) -> Result<Request, String>
+        undo: impl Fn(Situation<'_, S::Start>, Encoded<'_>) -> Result<Request, DefinitionError>
         + Send
         + Sync
         + 'static,

@@ -1,6 +1,6 @@
 //! How what steps give is written and read.
 
-use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
+use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,26 +17,23 @@ pub(super) fn encoded(payload: &Payload) -> Encoded<'_> {
     (payload.codec().number(), payload.bytes())
 }
 
-pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, String> {
-    decode(CodecId::new(codec), payload).map_err(|error| error.to_string())
+pub(super) fn read<T: DeserializeOwned>((codec, payload): Encoded<'_>) -> Result<T, CodecError> {
+    decode(CodecId::new(codec), payload)
 }
 
-pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
-    let bytes = encode(GIVEN, value);
-    bytes
-        .map(|bytes| bytes.to_vec())
-        .map_err(|error| error.to_string())
+pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    Ok(encode(GIVEN, value)?.to_vec())
 }
 
 /// The output of several from their replies.
 pub(super) fn joined<O: Serialize + DeserializeOwned>(
     replies: &[Encoded<'_>],
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, CodecError> {
     let replies = replies.iter().map(|reply| read::<O>(*reply));
     written(&replies.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// A rejection, in words.
 pub(super) fn words<R: DeserializeOwned + std::fmt::Display>(rejection: Encoded<'_>) -> String {
-    read::<R>(rejection).map_or_else(|error| error, |rejection| rejection.to_string())
+    read::<R>(rejection).map_or_else(|error| error.to_string(), |rejection| rejection.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
+use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
 use serde::de::DeserializeOwned;
 
 use super::key::StepKey;
@@ -42,11 +42,11 @@ impl Migration {
     /// What a step of this id gave, if it is done.
     ///
     /// # Errors
-    /// When it is not of this type, in words.
-    pub fn output<T: DeserializeOwned>(&self, step: &str) -> Result<Option<T>, String> {
+    /// When it is not of this type.
+    pub fn output<T: DeserializeOwned>(&self, step: &str) -> Result<Option<T>, CodecError> {
         let output = self.outputs.get(step);
         let decoded = output.map(|(codec, payload)| decode(CodecId::new(*codec), payload));
-        decoded.transpose().map_err(|error| error.to_string())
+        decoded.transpose()
     }
 
     /// A step is called otherwise now.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use chronicler_store::codec::CodecError;
+
 use super::effect_key::Place;
 use super::encoding::{Encoded, read, written};
 use super::given_up::GivenUp;
 use super::key::StepKey;
 use super::state::StepState;
 use crate::definition::effect::Request;
+use crate::definition::error::DefinitionError;
 use crate::definition::input::SagaContext;
 use crate::definition::terms::Terms;
 
@@ -74,20 +77,21 @@ impl<T> Clone for Situation<'_, T> {
 impl<T> Copy for Situation<'_, T> {}
 
 /// A function of a definition, without its types.
-pub(super) type Fun<T, R> = dyn Fn(Situation<'_, T>) -> Result<R, String> + Send + Sync;
+pub(super) type Fun<T, R> = dyn Fn(Situation<'_, T>) -> Result<R, DefinitionError> + Send + Sync;
 /// The same with a payload.
 pub(super) type FunOf<T, R> =
-    dyn Fn(Situation<'_, T>, Encoded<'_>) -> Result<R, String> + Send + Sync;
+    dyn Fn(Situation<'_, T>, Encoded<'_>) -> Result<R, DefinitionError> + Send + Sync;
 /// The output of several commands from their replies.
-type JoinFn = dyn Fn(&[Encoded<'_>]) -> Result<Vec<u8>, String> + Send + Sync;
+type JoinFn = dyn Fn(&[Encoded<'_>]) -> Result<Vec<u8>, CodecError> + Send + Sync;
 /// An output, written by name.
-type GivenFn = dyn Fn(Encoded<'_>) -> Result<Vec<u8>, String> + Send + Sync;
+type GivenFn = dyn Fn(Encoded<'_>) -> Result<Vec<u8>, CodecError> + Send + Sync;
 /// A rejection in words.
 type WordsFn = dyn Fn(Encoded<'_>) -> String + Send + Sync;
 
 /// The key of what is sent last, and how it is made.
 pub(super) type LastWords<T> = (&'static str, Box<LastWordsFn<T>>);
-type LastWordsFn<T> = dyn Fn(Situation<'_, T>, &GivenUp) -> Result<Request, String> + Send + Sync;
+type LastWordsFn<T> =
+    dyn Fn(Situation<'_, T>, &GivenUp) -> Result<Request, DefinitionError> + Send + Sync;
 
 pub(super) struct Node<T> {
     pub(super) id: &'static str,
@@ -127,7 +131,7 @@ impl<T> Node<T> {
     /// A step of this key that does nothing outside of the saga, until more is said of it.
     pub(super) fn still<K: StepKey>(
         kind: Kind,
-        plan: impl Fn(Situation<'_, T>) -> Result<Plan, String> + Send + Sync + 'static,
+        plan: impl Fn(Situation<'_, T>) -> Result<Plan, DefinitionError> + Send + Sync + 'static,
     ) -> Self {
         Self {
             id: K::ID,

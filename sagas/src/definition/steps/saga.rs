@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug};
 
+use chronicler_store::codec::CodecError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -90,7 +91,7 @@ pub enum Heard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
     pub(super) step: String,
-    pub(super) said: Result<Payload, String>,
+    pub(super) said: Result<Payload, CodecError>,
 }
 
 impl Heard {
@@ -104,7 +105,7 @@ impl Heard {
     pub fn signal<K: StepKey>(_: K, said: &K::Output) -> Self {
         Self::Signal(Signal {
             step: K::ID.to_owned(),
-            said: Payload::of(said).map_err(|error| error.to_string()),
+            said: Payload::of(said),
         })
     }
 }

@@ -8,6 +8,7 @@ use super::key::StepKey;
 use super::list::{HasRun, MayHaveRun, StepList};
 use super::node::Situation;
 use super::saga::StepSaga;
+use crate::definition::error::DefinitionError;
 use crate::definition::input::SagaContext;
 
 /// What a step may know: what the saga began with, and what the steps before it gave.
@@ -28,10 +29,10 @@ pub enum Attempt<'a, T> {
 }
 
 impl<'a, S: StepSaga, L: StepList> Seen<'a, S, L> {
-    pub(super) fn new(told: Situation<'a, S::Start>) -> Result<Self, String> {
-        let start = told.state.start.as_ref().ok_or("it has not begun")?;
+    pub(super) fn new(told: Situation<'a, S::Start>) -> Result<Self, DefinitionError> {
+        let start = told.state.start.as_ref().ok_or(DefinitionError::NotBegun)?;
         let start = start.read()?;
-        let values = L::read(&told.state.outputs).map_err(|error| error.to_string())?;
+        let values = L::read(&told.state.outputs)?;
         Ok(Self {
             start,
             context: told.context,

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::phase::NeverHappens;
 use crate::definition::effect::Request;
+use crate::definition::error::DefinitionError;
 use crate::definition::requests::{call, request};
 
 /// A command on its way to an aggregate.
@@ -58,7 +59,7 @@ pub trait ToAggregate: sealed::Sealed + 'static {
     fn may_be_refused() -> bool;
 
     #[doc(hidden)]
-    fn request(self) -> Result<Request, String>;
+    fn request(self) -> Result<Request, DefinitionError>;
 }
 
 /// A command that cannot be refused: [`surely`], or [`to`] an aggregate that refuses nothing.
@@ -81,7 +82,7 @@ impl<A: Aggregate> ToAggregate for To<A> {
         TypeId::of::<A::Rejection>() != TypeId::of::<Never>()
     }
 
-    fn request(self) -> Result<Request, String> {
+    fn request(self) -> Result<Request, DefinitionError> {
         request::<A>(&self.id, &self.command)
     }
 }
@@ -94,14 +95,14 @@ impl<A: Aggregate> ToAggregate for Surely<A> {
         false
     }
 
-    fn request(self) -> Result<Request, String> {
+    fn request(self) -> Result<Request, DefinitionError> {
         self.0.request()
     }
 }
 
 /// A call on its way out of the process.
 #[derive(Debug)]
-pub struct ToService(Result<Request, String>);
+pub struct ToService(Result<Request, DefinitionError>);
 
 /// A call to a service, which gets the effect's id as its idempotency key.
 pub fn to_service<T: Serialize>(service: &str, request: &T) -> ToService {
@@ -109,17 +110,17 @@ pub fn to_service<T: Serialize>(service: &str, request: &T) -> ToService {
 }
 
 impl ToService {
-    pub(super) fn request(self) -> Result<Request, String> {
+    pub(super) fn request(self) -> Result<Request, DefinitionError> {
         self.0
     }
 }
 
 /// The beginning of another saga.
 #[derive(Debug)]
-pub struct ToChild(pub(super) Result<Request, String>);
+pub struct ToChild(pub(super) Result<Request, DefinitionError>);
 
 impl ToChild {
-    pub(super) fn request(self) -> Result<Request, String> {
+    pub(super) fn request(self) -> Result<Request, DefinitionError> {
         self.0
     }
 }

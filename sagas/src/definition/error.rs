@@ -1,0 +1,28 @@
+//! Why something of a definition cannot be written or read.
+
+use chronicler_domain::InvalidId;
+use chronicler_store::codec::CodecError;
+
+/// Why something that a definition says cannot be written, or something that an instance knows cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DefinitionError {
+    /// A value cannot be encoded or decoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// An id cannot be used.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// The instance has not begun.
+    #[error("it has not begun")]
+    NotBegun,
+    /// What the instance began with is of an earlier type.
+    #[error("what it began with cannot be read: {0}")]
+    Beginning(#[source] CodecError),
+    /// A step was begun as one command, and is several now, or the other way round.
+    #[error("it is of another kind now")]
+    OtherKind,
+    /// The replies of a step that has one command.
+    #[error("it has one command only")]
+    OneCommand,
+}
