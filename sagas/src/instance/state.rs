@@ -287,3 +287,6 @@ impl<S: Default> InstanceState<S> {
         self.escalated = None;
     }
 }
+
+#[cfg(test)]
+mod tests;
