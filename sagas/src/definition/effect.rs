@@ -92,7 +92,7 @@ impl Request {
 }
 
 /// The id of an effect: the same for every attempt, in every life of the process. `undo_round` is `None` for the
-/// effect itself; for its undo, how often that was refused and asked anew.
+/// effect itself; for its undo, how often that was refused and asked again.
 pub(crate) fn effect_id(instance: &StreamId, index: u32, undo_round: Option<u32>) -> Uuid {
     let mut name = instance.key().as_bytes().to_vec();
     name.push(0);

@@ -49,7 +49,7 @@ pub enum UndoState {
     Stuck {
         /// Why.
         reason: String,
-        /// Whether the target refused it: then it is asked anew, not whether it was done.
+        /// Whether the target refused it: then it is asked again, not whether it was done.
         rejected: bool,
     },
     /// A person gave it up.
@@ -65,7 +65,7 @@ pub struct EffectView {
     pub state: EffectState,
     /// Where its undo is.
     pub undo: UndoState,
-    /// How often its undo was refused and asked anew.
+    /// How often its undo was refused and asked again.
     pub undo_round: u32,
     /// The commit that decided it, if it is known: it is not while that commit is being written.
     pub decided_at: Option<LogSequence>,

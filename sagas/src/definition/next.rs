@@ -227,7 +227,7 @@ impl<S: Saga> Next<S> {
         self.terms(|terms| terms.orphan = orphan)
     }
 
-    /// A person should look at it, for this reason; it goes on meanwhile.
+    /// A person should look at it, for this reason; it goes on.
     pub fn escalate(mut self, reason: impl Into<String>) -> Self {
         self.directives
             .push(Directive::Escalate(Some(reason.into())));

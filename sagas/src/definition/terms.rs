@@ -73,7 +73,7 @@ pub struct Terms {
     pub patience: Option<Duration>,
     /// What it needs, and how many effects may use that at a time in this process.
     pub resource: Option<(String, u32)>,
-    /// The forks it lies behind, and the branch it is on at each.
+    /// The forks it lies on a branch of, and the branch at each.
     pub branch: Vec<(u32, u32)>,
     /// What becomes of a child when its parent is compensated.
     pub orphan: Orphan,

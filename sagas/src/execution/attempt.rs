@@ -315,7 +315,7 @@ impl<S: Saga> Executor<S> {
             if !attempt.is_held() {
                 return Err("its service takes no requests: it waits until it does".to_owned());
             }
-            // Others may have the room meanwhile.
+            // Others may have the room until then.
             drop(passage);
             let _holding = self.held.hold();
             self.until_it_may_pass(changes, until).await;

@@ -20,7 +20,7 @@ use crate::execution::backlog::Backlog;
 use crate::instance::action::Action;
 use crate::instance::fold::{CommitInfo, StreamReader};
 use crate::instance::open_fact::{OpenFact, waits_for};
-use crate::instance::state::{InstanceState, Phase};
+use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
 use crate::instance::transition::refusal::SagaRefusal;
 use crate::instance::transition::step::{Step, StepResult};
@@ -160,7 +160,7 @@ impl<S: Saga> SagaEntity<S> {
             let unknown = again.then_some(LogSequence::ZERO.next());
             let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
             let undo_round = view.undo_round;
-            let is_undone = matches!(state.phase, Phase::Compensating { .. });
+            let is_undone = state.is_compensating();
             let is_to_end = is_undone && view.terms.orphan == Orphan::Cancel;
             Some(Task {
                 terms: view.terms.clone(),

@@ -29,7 +29,7 @@ pub struct SagaOptions {
     pub under_way_max: usize,
     /// Causes that may lie between a request from outside and an event or a beginning that an instance takes in; beyond
     /// it a cycle is assumed, and the instance is quarantined with that input. Released, it takes it in, and the count
-    /// begins anew. A round through a saga and an aggregate is two causes, a child of a child one. Default 64.
+    /// begins again. A round through a saga and an aggregate is two causes, a child of a child one. Default 64.
     pub causation_depth_max: u16,
     /// Whether the sagas are only to be looked at: they take in nothing, carry out nothing and no timer fires.
     /// Default false.

@@ -25,7 +25,7 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    /// Waits for the turn of this task, and says whether another had it meanwhile.
+    /// Waits for the turn of this task, and says whether another had it until then.
     pub(crate) async fn take(&self, instance: &InstanceId, task: &Task) -> (Turn, bool) {
         let InstanceId { tenant, id } = instance.clone();
         let key = (tenant, id, task.action);

@@ -356,7 +356,7 @@ impl Effects {
         self.count();
     }
 
-    /// Counts anew.
+    /// Counts all of them again.
     fn count(&mut self) {
         visits::add(self.all.len());
         let add = |tally: Tally, effect| tally.and(Tally::of(effect), u32::saturating_add);

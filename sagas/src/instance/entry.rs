@@ -62,7 +62,7 @@ pub(crate) enum Entry {
     /// Somebody had a parked effect or a stuck undo tried again.
     #[serde(rename = "$Unparked")]
     Unparked { action: Action, by: String },
-    /// Somebody said how a parked effect or a stuck undo ended; what follows from it stands behind this.
+    /// Somebody said how a parked effect or a stuck undo ended; what follows from it comes after this.
     #[serde(rename = "$Settled")]
     Settled {
         action: Action,
@@ -121,7 +121,7 @@ pub(crate) enum Entry {
     /// It is over.
     #[serde(rename = "$Ended")]
     Ended(Ending),
-    /// What governs an effect beyond the options of the application; stands behind the decision.
+    /// What governs an effect beyond the options of the application; comes after the decision.
     #[serde(rename = "$Terms")]
     Terms { effect: u32, terms: Box<Terms> },
     /// The last so many effects were decided as one: they are undone side by side.
@@ -133,7 +133,7 @@ pub(crate) enum Entry {
     /// A person should look at it; `None` when that is over.
     #[serde(rename = "$Escalated")]
     Escalated { reason: Option<String> },
-    /// A person has it changed in a way that stands behind this: what, about which key, who and why.
+    /// A person has it changed in a way that comes after this: what, about which key, who and why.
     #[serde(rename = "$Operated")]
     Operated {
         verb: String,
@@ -153,7 +153,7 @@ pub(crate) enum Entry {
         action: Action,
         request: Box<Request>,
     },
-    /// An effect is not to be done, nor taken back; what it counts as having given stands behind this.
+    /// An effect is not to be done, nor taken back; what it counts as having given comes after this.
     #[serde(rename = "$Skipped")]
     Skipped { effect: u32 },
     /// The undo of an effect was given up.

@@ -267,7 +267,7 @@ impl<S: Saga> Scripted<S> {
         Ok(())
     }
 
-    /// Folds it anew from what it wrote, and compares.
+    /// Folds it again from what it wrote, and compares.
     fn survives_a_crash(&mut self) -> Result<(), String> {
         let mut again = InstanceState::new(self.state.tenant.clone(), self.state.id.clone());
         for event in &self.written {

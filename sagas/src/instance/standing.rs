@@ -2,7 +2,7 @@
 
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::instance::open_fact::{OpenFact, OpenStatus};
-use crate::instance::state::{InstanceState, Phase};
+use crate::instance::state::{Course, InstanceState};
 use crate::instance::status::SagaStatus;
 
 /// So much of what an instance waits for is told in the list of the open ones.
@@ -20,7 +20,7 @@ impl<S> InstanceState<S> {
         if !self.stalled.is_empty() {
             return OpenStatus::Quarantined;
         }
-        if self.phase != Phase::Forward {
+        if !self.is_forward() {
             return match self.is_stuck() && !self.has_work() {
                 true => OpenStatus::CompensationStuck,
                 false => OpenStatus::Compensating,
@@ -79,9 +79,9 @@ impl<S> InstanceState<S> {
                 stuck: self.stuck(),
             },
             OpenStatus::Compensating => SagaStatus::Compensating {
-                reason: match &self.phase {
-                    Phase::Compensating { reason } | Phase::Closing { reason } => reason.clone(),
-                    Phase::Forward => String::new(),
+                reason: match self.course() {
+                    Course::Compensating(reason) | Course::Closing(reason) => reason.to_owned(),
+                    _ => String::new(),
                 },
             },
             OpenStatus::Parked | OpenStatus::Retrying => match self.trouble() {
@@ -137,14 +137,14 @@ impl<S> InstanceState<S> {
 
     /// Whether something keeps a compensation from its end: see [`stuck`](Self::stuck).
     pub(crate) fn is_stuck(&self) -> bool {
-        let is_forward = self.phase == Phase::Forward;
+        let is_forward = self.is_forward();
         self.effects.is_an_undo_stuck() || (!is_forward && self.effects.is_one_parked())
     }
 
     /// What keeps a compensation from its end: effects whose undo is stuck, or of which nobody knows yet whether they
     /// are to be undone; and why.
     fn stuck(&self) -> Vec<(String, String)> {
-        let is_forward = self.phase == Phase::Forward;
+        let is_forward = self.is_forward();
         let effects = self.effects.all().iter();
         let stuck = effects.filter_map(|effect| match (&effect.undo, &effect.state) {
             (UndoState::Stuck { reason, .. }, _) => Some((effect, reason)),

@@ -30,6 +30,19 @@ pub(crate) enum Phase {
     },
 }
 
+/// Which way an instance goes, and how far it has come on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course<'a> {
+    Forward,
+    /// It ends so as soon as nothing is under way any more.
+    Concluded(&'a Ending),
+    /// Its undos are run, for this reason.
+    Compensating(&'a str),
+    /// All undos were run, for this reason; what the saga sent last is awaited.
+    Closing(&'a str),
+    Over(&'a Ending),
+}
+
 /// Everything that an instance is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InstanceState<S> {
@@ -129,13 +142,42 @@ impl<S> InstanceState<S> {
 
     /// Whether it is under way: started, and not over.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_started() && self.ended.is_none()
+        self.is_started() && !self.is_over()
+    }
+
+    /// Which way it goes: one of five, whatever it went through.
+    pub(crate) fn course(&self) -> Course<'_> {
+        match (&self.ended, &self.phase, &self.concluded) {
+            (Some(ending), ..) => Course::Over(ending),
+            (None, Phase::Compensating { reason }, _) => Course::Compensating(reason),
+            (None, Phase::Closing { reason }, _) => Course::Closing(reason),
+            (None, Phase::Forward, Some(ending)) => Course::Concluded(ending),
+            (None, Phase::Forward, None) => Course::Forward,
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Whether it went forward to the last: it was never compensated.
+    pub(crate) fn is_forward(&self) -> bool {
+        self.phase == Phase::Forward
+    }
+
+    /// Whether its undos are run.
+    pub(crate) fn is_compensating(&self) -> bool {
+        matches!(self.phase, Phase::Compensating { .. })
+    }
+
+    /// Whether it stands until a person has it go on: inputs wait, and no further attempt begins.
+    pub(crate) fn stands(&self) -> bool {
+        self.quarantined.is_some() || self.paused.is_some()
     }
 
     /// Whether inputs wait, and nothing keeps them from being taken up.
     pub(crate) fn takes_up(&self) -> bool {
-        let stands = self.quarantined.is_some() || self.paused.is_some();
-        !stands && self.ended.is_none() && !self.stalled.is_empty()
+        !self.stands() && !self.is_over() && !self.stalled.is_empty()
     }
 
     /// Whether effects or undos are to be carried out.
@@ -150,7 +192,7 @@ impl<S> InstanceState<S> {
     /// How many attempts failed and when the next is due, for an effect or undo that is to be carried out.
     pub(crate) fn pending(&self, action: Action) -> Option<(u32, Timestamp)> {
         let effect = self.effect(action.effect);
-        let effect = effect.filter(|_| self.ended.is_none())?;
+        let effect = effect.filter(|_| !self.is_over())?;
         match (action.way, &effect.state, &effect.undo) {
             (Way::Do, EffectState::Pending { attempt, next }, _) => Some((*attempt, *next)),
             (Way::Undo, _, UndoState::Pending { attempt, next }) => Some((*attempt, *next)),

@@ -71,7 +71,7 @@ pub enum SagaVerb {
     },
     /// Has it go by the version of the definition that the application has.
     Migrate,
-    /// Begins another instance with what this one did before an effect was decided, which is then sent anew.
+    /// Begins another instance with what this one did before an effect was decided, which is then sent again.
     Fork {
         /// The key of the effect.
         before: String,

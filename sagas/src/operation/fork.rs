@@ -44,7 +44,7 @@ impl<S: Saga> SagaHandle<S> {
                 return Err(OperateError::refused(reason));
             }
         }
-        if course.end.ended.is_none() {
+        if !course.end.is_over() {
             return Err(OperateError::refused(
                 "it has not ended: what it still does would be done twice".to_owned(),
             ));

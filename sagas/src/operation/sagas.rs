@@ -87,7 +87,7 @@ impl Sagas {
             for quiet in &self.quiet {
                 quiet.reached(head).await;
             }
-            // What one saga type did meanwhile can concern another.
+            // What one saga type did since can concern another.
             if runtime.head().position == head {
                 return;
             }

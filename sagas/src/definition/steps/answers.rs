@@ -106,7 +106,7 @@ impl<S: StepSaga> Course<'_, S> {
         course.not_done(node, place, Cause::Unknown, None, reason)
     }
 
-    /// Makes a step that was refused anew, as its alternative.
+    /// Makes a step that was refused again, as its alternative.
     fn alternative(mut self, node: &Node<S::Start>, place: Place) -> Next<Steps<S>> {
         let place = Place {
             tried: place.tried + 1,
@@ -284,7 +284,7 @@ impl<S: StepSaga> Course<'_, S> {
         }
     }
 
-    /// A step is done: it waits no more, and what is behind it goes on.
+    /// A step is done: it waits no more, and what comes after it goes on.
     fn behind(mut self, node: &Node<S::Start>, was_shown: bool) -> Next<Steps<S>> {
         self = self.unlimited_and(node, was_shown);
         if node.kind.is_pivot() {

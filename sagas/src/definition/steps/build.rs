@@ -17,7 +17,7 @@ use super::target::{CannotBeRefused, ToAggregate, ToChild, ToService};
 use crate::definition::effect::Request;
 use crate::definition::error::DefinitionError;
 
-/// A definition that is being written: `L` are the steps so far, `P` whether the pivot is behind them, and `T` what the
+/// A definition that is being written: `L` are the steps so far, `P` whether they come after the pivot, and `T` what the
 /// step just written is.
 ///
 /// Every function that a step is given is pure: it sees what is known by then and says what is to be done. It is
@@ -25,7 +25,7 @@ use crate::definition::error::DefinitionError;
 #[must_use = "a definition ends with `build`"]
 pub struct Define<S: StepSaga, L, P, T = Still> {
     pub(super) nodes: Vec<Node<S::Start>>,
-    /// The steps that the next one comes right behind.
+    /// The steps that the next one comes right after.
     pub(super) tails: Vec<usize>,
     pub(super) last_words: Option<LastWords<S::Start>>,
     /// What was said twice, and can be said once.
@@ -71,7 +71,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
             .next()
     }
 
-    /// The same under a condition. If it does not hold, neither the command nor its undo is sent, and the steps behind
+    /// The same under a condition. If it does not hold, neither the command nor its undo is sent, and the steps after
     /// this one read its output as `None`.
     pub fn step_if<K, C, U>(
         self,
@@ -128,7 +128,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
             .next()
     }
 
-    /// The same one after the other, in the order of the list: if one is rejected, those behind it are not sent. They
+    /// The same one after the other, in the order of the list: if one is rejected, those after it are not sent. They
     /// are undone one after the other as well, the latest first. `commands` is asked when the step begins and once in each
     /// later life of the instance, and has to say the same: it must not depend on the time, and a change of it is a change
     /// of the step (raise [`StepKey::VERSION`](super::StepKey::VERSION)).
@@ -324,7 +324,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         self.push(Node::still::<K>(Kind::Mark, plan)).next()
     }
 
-    /// A command behind the pivot. It cannot be rejected, as its aggregate rejects nothing, or says so of the command
+    /// A command after the pivot. It cannot be rejected, as its aggregate rejects nothing, or says so of the command
     /// ([`surely`](super::surely)). What else goes wrong is tried again, and then parked for a person.
     pub fn then<K, C>(
         self,
@@ -339,7 +339,7 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         self.command::<K, C>(key, command, Kind::Then).next()
     }
 
-    /// A command for each of a list behind the pivot, all at once.
+    /// A command for each of a list after the pivot, all at once.
     pub fn then_each<K, C>(
         self,
         key: K,

@@ -140,7 +140,7 @@ impl<'a, S: StepSaga> Course<'a, S> {
         self.state.is_ahead(node.id)
     }
 
-    /// Whether it is its turn, begun or not: it is ahead, and everything right before it is behind.
+    /// Whether it is its turn, begun or not: it is ahead, and nothing right before it is ahead.
     pub(super) fn is_next(&self, node: &Node<S::Start>) -> bool {
         self.definition.is_next(&self.state, node)
     }

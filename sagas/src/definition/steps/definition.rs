@@ -105,7 +105,7 @@ impl<S: StepSaga> Definition<S> {
         doubts
     }
 
-    /// Whether it is a step's turn, begun or not: it is ahead, and everything right before it is behind.
+    /// Whether it is a step's turn, begun or not: it is ahead, and nothing right before it is ahead.
     pub(super) fn is_next(&self, state: &StepState<S::Start>, node: &Node<S::Start>) -> bool {
         let is_behind = |place: &usize| {
             let before = self.nodes.get(*place);

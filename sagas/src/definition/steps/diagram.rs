@@ -58,7 +58,7 @@ impl<S: StepSaga> Definition<S> {
         drawn
     }
 
-    /// The steps that no other comes behind.
+    /// The steps that no other comes after.
     fn last(&self) -> impl Iterator<Item = usize> {
         let is_last = |place: &usize| !self.nodes.iter().any(|node| node.after.contains(place));
         (0..self.nodes.len()).filter(is_last)

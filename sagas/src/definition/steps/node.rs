@@ -27,9 +27,9 @@ pub(super) enum Kind {
     Check = 4,
     /// Only something to take back.
     Undo = 5,
-    /// The command behind which nothing is taken back.
+    /// The command after which nothing is taken back.
     Pivot = 6,
-    /// The point behind which nothing is taken back.
+    /// The point after which nothing is taken back.
     Mark = 7,
     /// A command that cannot be rejected.
     Then = 8,

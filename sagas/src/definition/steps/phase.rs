@@ -1,4 +1,4 @@
-//! Before and behind the point of no return, as types.
+//! Before and after the point of no return, as types.
 
 use chronicler_domain::Never;
 

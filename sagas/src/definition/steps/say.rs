@@ -31,7 +31,7 @@ impl<S: StepSaga, L, P, T> Define<S, L, P, T> {
 impl<S: StepSaga, L: StepList, P, T: AStep> Define<S, L, P, T> {
     /// How long the step just written may take, all its attempts included; then the saga is compensated. A call that
     /// is under way then may or may not have been done, and is taken back so, or asked about if it has a
-    /// [`probe`](Self::probe); a command is waited for first. The pivot and what lies behind it cannot be limited.
+    /// [`probe`](Self::probe); a command is waited for first. The pivot and what comes after it cannot be limited.
     pub fn within(self, limit: Duration) -> Self
     where
         P: BeforePivot,
@@ -39,8 +39,8 @@ impl<S: StepSaga, L: StepList, P, T: AStep> Define<S, L, P, T> {
         self.say(|node| node.limit = Some(limit))
     }
 
-    /// After how long a person should look at the saga, if the step just written is not done by then. It goes on
-    /// meanwhile.
+    /// After how long a person should look at the saga, if the step just written is not done by then. The saga
+    /// goes on.
     pub fn escalate_after(self, limit: Duration) -> Self {
         self.say(|node| node.look_after = Some(limit))
     }
@@ -69,7 +69,7 @@ impl<S: StepSaga, L: StepList, P, T: Occupies> Define<S, L, P, T> {
 
 impl<S: StepSaga, K: super::StepKey, L: StepList, P, T: CanBeSkipped> Define<S, Ran<K, L>, P, T> {
     /// Only under this condition is the step just written taken. If it does not hold, its undo is skipped as well, and
-    /// the steps behind it read its output as `None`. Say it last of the step.
+    /// the steps after it read its output as `None`. Say it last of the step.
     pub fn only_if(
         self,
         condition: impl Fn(&Seen<'_, S, L>) -> bool + Send + Sync + 'static,
@@ -85,7 +85,7 @@ impl<S: StepSaga, L: Latest, P: BeforePivot, T: CanBeRefused> Define<S, L, P, T>
 where
     T::Rejection: DeserializeOwned + 'static,
 {
-    /// What follows when the step just written is refused: if this says `true`, it is made anew with one more
+    /// What follows when the step just written is refused: if this says `true`, it is made again with one more
     /// [`Seen::tried`], so that it can be another; else the saga is compensated. An outcome that is unknown is no
     /// refusal. With `each`, every item has alternatives of its own, of one list: its commands are asked for once with each
     /// number of refusals, and must not depend on the time.

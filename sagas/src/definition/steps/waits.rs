@@ -45,7 +45,7 @@ impl<S: StepSaga> Course<'_, S> {
     pub(super) fn late(self, key: &str) -> Next<Steps<S>> {
         let definition = self.definition;
         let is_its = |node: &&Node<S::Start>| timer_of(node.id) == key || look_of(node.id) == key;
-        // A timer of a step that was answered meanwhile is disarmed; this is for one that fired just then.
+        // A timer of a step that was answered by then is disarmed; this is for one that fired just then.
         let node = definition.nodes.iter().find(is_its);
         let Some(node) = node.filter(|node| self.is_next(node)) else {
             return self.next;

@@ -35,8 +35,8 @@ impl<S: StepSaga, L: StepList, P, T> Define<S, L, P, T> {
         self
     }
 
-    /// Two branches side by side: neither waits for the other, the step behind them waits for both, and they are undone
-    /// side by side. A branch sees what was before the fork, and its own steps; what is behind it sees both. For three
+    /// Two branches side by side: neither waits for the other, the step after them waits for both, and they are undone
+    /// side by side. A branch sees what was before the fork, and its own steps; what comes after it sees both. For three
     /// branches, fork a branch.
     pub fn parallel<M, N, V, W>(
         self,

@@ -13,7 +13,7 @@ use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
 use crate::instance::entry::{Entry, StalledInput};
-use crate::instance::state::Phase;
+use crate::instance::state::Course;
 use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
@@ -119,7 +119,7 @@ impl<S: Saga> Step<'_, S> {
     }
 
     pub(super) fn compensate(&mut self, reason: String, by: Option<String>) {
-        if self.state.phase != Phase::Forward {
+        if !self.state.is_forward() {
             return;
         }
         self.enter(Entry::Compensating { reason, by });
@@ -167,18 +167,18 @@ impl<S: Saga> Step<'_, S> {
             }
             false => Vec::new(),
         };
-        let ending = match (&self.state.phase, ending) {
+        let ending = match (self.state.course(), ending) {
             (
-                Phase::Compensating { reason } | Phase::Closing { reason },
+                Course::Compensating(reason) | Course::Closing(reason),
                 Ending::Completed | Ending::Compensated { .. },
             ) if !left.is_empty() => Ending::Abandoned {
-                reason: reason.clone(),
+                reason: reason.to_owned(),
                 left,
             },
             // A saga that says it is done after it was undone has been undone.
-            (Phase::Compensating { reason } | Phase::Closing { reason }, Ending::Completed) => {
+            (Course::Compensating(reason) | Course::Closing(reason), Ending::Completed) => {
                 Ending::Compensated {
-                    reason: reason.clone(),
+                    reason: reason.to_owned(),
                 }
             }
             (_, ending) => ending,
@@ -188,7 +188,7 @@ impl<S: Saga> Step<'_, S> {
         }
         if self.state.is_under_way() || self.state.effects.is_one_parked() {
             // What it decided last is still carried out.
-            if self.state.phase == Phase::Forward && self.state.concluded.is_none() {
+            if self.state.course() == Course::Forward {
                 self.enter(Entry::Concluded(ending));
             }
             return;
@@ -198,39 +198,54 @@ impl<S: Saga> Step<'_, S> {
 
     /// What follows by itself: the next undo, the end of compensation.
     pub(super) fn move_on(&mut self) {
-        if self.state.ended.is_some() || self.must_wait() {
+        if self.must_wait() {
             return;
         }
-        if let (Phase::Forward, Some(ending)) = (&self.state.phase, self.state.concluded.clone()) {
-            return self.end(ending);
-        }
-        if let Phase::Compensating { reason } = self.state.phase.clone() {
-            for effect in self.state.effects.next_undos() {
-                let (attempt, next) = (0, Timestamp::EPOCH);
-                let reason = "undo begins".to_owned();
-                self.enter(Entry::Retrying {
-                    action: Action::undo_of(effect),
-                    attempt,
-                    next,
-                    reason,
-                });
-                self.due.push(Action::undo_of(effect));
+        match self.state.course() {
+            Course::Forward | Course::Over(_) => {}
+            Course::Concluded(ending) => {
+                let ending = ending.clone();
+                self.end(ending);
             }
-            // A parked effect may have been done: a person finds it out before this ends.
-            if self.state.is_under_way() || self.state.is_stuck() {
-                return;
+            Course::Compensating(reason) => {
+                let reason = reason.to_owned();
+                self.go_on_undoing(reason);
+                self.end_if_closed();
             }
-            self.enter(Entry::Closing);
-            let input = Input::Compensated {
-                reason: reason.clone(),
-            };
-            self.input(input, StalledInput::Compensated { reason });
+            Course::Closing(_) => self.end_if_closed(),
         }
-        if let Phase::Closing { reason } = self.state.phase.clone()
+    }
+
+    /// Begins the undos that are next. When all were run, the saga is told.
+    fn go_on_undoing(&mut self, reason: String) {
+        for effect in self.state.effects.next_undos() {
+            let action = Action::undo_of(effect);
+            self.enter(Entry::Retrying {
+                action,
+                attempt: 0,
+                next: Timestamp::EPOCH,
+                reason: "undo begins".to_owned(),
+            });
+            self.due.push(action);
+        }
+        // A parked effect may have been done: a person finds it out before this ends.
+        if self.state.is_under_way() || self.state.is_stuck() {
+            return;
+        }
+        self.enter(Entry::Closing);
+        let input = Input::Compensated {
+            reason: reason.clone(),
+        };
+        self.input(input, StalledInput::Compensated { reason });
+    }
+
+    /// Ends it when all undos were run and what the saga sent last is through.
+    fn end_if_closed(&mut self) {
+        if let Course::Closing(reason) = self.state.course()
             && !self.must_wait()
             && !self.state.is_under_way()
-            && self.state.ended.is_none()
         {
+            let reason = reason.to_owned();
             self.end(Ending::Compensated { reason });
         }
     }

@@ -13,7 +13,6 @@ use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
 use crate::instance::entry::{Entry, Parent, StalledInput};
-use crate::instance::state::Phase;
 use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
@@ -70,7 +69,7 @@ impl<S: Saga> Step<'_, S> {
             return;
         }
         self.enter(Entry::Begun { effect });
-        if was_to_end || !matches!(self.state.phase, Phase::Compensating { .. }) {
+        if was_to_end || !self.state.is_compensating() {
             return;
         }
         // It was begun while this began to be compensated.
@@ -146,7 +145,7 @@ impl<S: Saga> Step<'_, S> {
         if failed + 1 != attempt {
             return;
         }
-        let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
+        let is_undone = self.state.is_compensating();
         if is_undone && !action.is_undo() {
             // It is not tried again: it would only have to be taken back.
             let (effect, answer) = (action.effect, Answer::Unknown(reason));

@@ -21,7 +21,7 @@ impl<S: Saga> Step<'_, S> {
     /// # Errors
     /// What its code did wrong. Nothing of the decision is then in the journal.
     pub(super) fn decide(&mut self, input: &Input) -> Result<(), Fault> {
-        if self.state.ended.is_some() || self.state.concluded.is_some() {
+        if self.state.is_over() || self.state.concluded.is_some() {
             return Ok(());
         }
         let ctx = SagaContext {
@@ -132,7 +132,7 @@ impl<S: Saga> Step<'_, S> {
             });
         }
         let mut sketch = Sketch {
-            is_forward: self.state.phase == Phase::Forward,
+            is_forward: self.state.is_forward(),
             pivoted: self.state.pivoted,
             pivoting: self.state.pivoting.is_some(),
             compensates: false,

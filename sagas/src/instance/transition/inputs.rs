@@ -11,12 +11,11 @@ use crate::definition::routes::Delivery;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
 use crate::instance::entry::{Entry, StalledInput};
-use crate::instance::state::Phase;
 use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
     pub(super) fn deliver(&mut self, position: GlobalPosition, parts: Vec<Part>, is_late: bool) {
-        if self.state.has_consumed(position, is_late) || self.state.ended.is_some() {
+        if self.state.has_consumed(position, is_late) || self.state.is_over() {
             return;
         }
         // Which of them pass depends on what those before them begin.
@@ -44,7 +43,7 @@ impl<S: Saga> Step<'_, S> {
             let places = passing.iter().map(|part| part.place).collect();
             self.enter(Entry::Parts { places, of });
         }
-        if self.state.phase != Phase::Forward {
+        if !self.state.is_forward() {
             // It is noted, and changes nothing any more.
             return;
         }
@@ -53,7 +52,7 @@ impl<S: Saga> Step<'_, S> {
             place, of, event, ..
         } in passing
         {
-            if self.state.ended.is_some() {
+            if self.state.is_over() {
                 break;
             }
             // Each part waits by itself: what was decided on those before it stays decided.
@@ -107,8 +106,8 @@ impl<S: Saga> Step<'_, S> {
             answer: answer.clone(),
         });
         self.conclude_otherwise(&key, &answer);
-        let is_late = matches!(self.state.phase, Phase::Compensating { .. }) && answer.is_done();
-        if self.state.ended.is_some() || (self.state.phase != Phase::Forward && !is_late) {
+        let is_late = self.state.is_compensating() && answer.is_done();
+        if self.state.is_over() || (!self.state.is_forward() && !is_late) {
             return;
         }
         let stalled = StalledInput::Answer {
@@ -125,7 +124,7 @@ impl<S: Saga> Step<'_, S> {
             Answer::Rejected(_) => "was refused".to_owned(),
             Answer::Unknown(reason) => format!("may not have been done: {reason}"),
         };
-        if self.state.phase == Phase::Forward && self.state.concluded == Some(Ending::Completed) {
+        if self.state.is_forward() && self.state.concluded == Some(Ending::Completed) {
             let reason = format!("effect {key:?}, decided with or before its end, {how}");
             self.enter(Entry::Concluded(Ending::Failed { reason }));
         }
@@ -142,12 +141,12 @@ impl<S: Saga> Step<'_, S> {
         let Some(effect) = self.state.effect(index) else {
             return;
         };
-        // An attempt of another time: somebody had it tried anew meanwhile.
+        // An attempt of another time: somebody had it tried again since.
         let is_this = |(failed, _): (u32, Timestamp)| failed + 1 == attempt;
         if !self.state.pending(action).is_some_and(is_this) {
             return;
         }
-        let is_undone = matches!(self.state.phase, Phase::Compensating { .. });
+        let is_undone = self.state.is_compensating();
         let is_undo = action.is_undo();
         if !is_undo && is_undone && effect.spec.request.is_call() {
             // It is not tried again: it would only have to be taken back.
@@ -183,12 +182,12 @@ impl<S: Saga> Step<'_, S> {
     }
 
     pub(super) fn fire(&mut self, key: String, due: Timestamp) {
-        // Of another time than this: it was moved, disarmed or fired meanwhile.
-        if self.state.timers.get(&key) != Some(&due) || self.state.ended.is_some() {
+        // Of another time than this: it was moved, disarmed or fired since.
+        if self.state.timers.get(&key) != Some(&due) || self.state.is_over() {
             return;
         }
         self.enter(Entry::Fired { key: key.clone() });
-        if self.state.phase == Phase::Forward {
+        if self.state.is_forward() {
             self.input(Input::Timer(key.clone()), StalledInput::Timer(key));
         }
     }

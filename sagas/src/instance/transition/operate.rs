@@ -15,7 +15,6 @@ use crate::definition::saga::Saga;
 use crate::instance::action::Action;
 use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::fold::Recorded;
-use crate::instance::state::Phase;
 use crate::instance::status::Ending;
 use crate::instance::verb::{Order, SagaVerb};
 
@@ -97,28 +96,31 @@ impl<S: Saga> Step<'_, S> {
                     self.enter(Entry::Disarmed { key });
                 }
             }
-            SagaVerb::Signal { .. } if self.state.phase != Phase::Forward => {
-                return Err(SagaRefusal::Compensating);
-            }
-            SagaVerb::Signal { .. } if self.state.concluded.is_some() => {
-                return Err(SagaRefusal::Concluded);
-            }
-            SagaVerb::Signal { name, payload } => {
-                let payload = Payload::json(&payload);
-                let stalled = StalledInput::signal(name.clone(), &payload);
-                let input = Input::Signal(Message { name, payload });
-                // What waits is not to find out later that it cannot be taken.
-                if let Err(fault) = self.would_take(&input) {
-                    let (what, reason) = ("the signal", fault.to_string());
-                    return Err(SagaRefusal::NotTaken { what, reason });
-                }
-                self.operated(&order);
-                self.input(input, stalled);
-            }
+            SagaVerb::Signal { name, payload } => self.signal(name, &payload, &order)?,
             SagaVerb::Migrate => self.migrate(&order)?,
             // The other instance is asked, not this one.
             SagaVerb::Fork { .. } => {}
         }
+        Ok(())
+    }
+
+    fn signal(&mut self, name: String, payload: &str, order: &Order) -> Result<(), SagaRefusal> {
+        if !self.state.is_forward() {
+            return Err(SagaRefusal::Compensating);
+        }
+        if self.state.concluded.is_some() {
+            return Err(SagaRefusal::Concluded);
+        }
+        let payload = Payload::json(payload);
+        let stalled = StalledInput::signal(name.clone(), &payload);
+        let input = Input::Signal(Message { name, payload });
+        // What waits is not to find out later that it cannot be taken.
+        if let Err(fault) = self.would_take(&input) {
+            let (what, reason) = ("the signal", fault.to_string());
+            return Err(SagaRefusal::NotTaken { what, reason });
+        }
+        self.operated(order);
+        self.input(input, stalled);
         Ok(())
     }
 
@@ -209,7 +211,7 @@ impl<S: Saga> Step<'_, S> {
         answer: &Answer,
         what: &'static str,
     ) -> Result<(), SagaRefusal> {
-        let is_heard = self.state.phase == Phase::Forward && self.state.quarantined.is_none();
+        let is_heard = self.state.is_forward() && self.state.quarantined.is_none();
         let Some(effect) = self.state.effect(effect).filter(|_| is_heard) else {
             return Ok(());
         };
@@ -279,7 +281,7 @@ impl<S: Saga> Step<'_, S> {
         if has_outcomes || self.state.effects().iter().any(is_open) {
             return Err(SagaRefusal::UnderWay);
         }
-        if self.state.phase != Phase::Forward {
+        if !self.state.is_forward() {
             return Err(SagaRefusal::Compensating);
         }
         let Some(from) = self.state.saga_version else {

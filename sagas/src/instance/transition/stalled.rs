@@ -14,9 +14,7 @@ use crate::instance::state::Phase;
 impl<S: Saga> Step<'_, S> {
     /// Whether inputs wait: it is quarantined or paused, or others wait before them.
     pub(super) fn must_wait(&self) -> bool {
-        self.state.quarantined.is_some()
-            || self.state.paused.is_some()
-            || !self.state.stalled.is_empty()
+        self.state.stands() || !self.state.stalled.is_empty()
     }
 
     /// Gives an input to the saga, or lets it wait.
@@ -40,10 +38,10 @@ impl<S: Saga> Step<'_, S> {
     }
 
     pub(super) fn unstall(&mut self, stalled: &StalledInput, events: Vec<RoutedEvent>) {
-        // Another may have taken it up meanwhile.
+        // Another may have taken it up since.
         let is_first = self.state.stalled.front() == Some(stalled);
-        let stands = self.state.quarantined.is_some() || self.state.paused.is_some();
-        if stands || self.state.ended.is_some() || !is_first {
+        let stands = self.state.stands();
+        if stands || self.state.is_over() || !is_first {
             return;
         }
         match self.take_up(stalled, events) {
@@ -62,7 +60,7 @@ impl<S: Saga> Step<'_, S> {
         events: Vec<RoutedEvent>,
     ) -> Result<(), Fault> {
         let matters = match (&self.state.phase, stalled) {
-            // It was armed anew since: that one counts.
+            // It was armed again since: that one counts.
             (_, StalledInput::Dropped) => false,
             (_, StalledInput::Timer(key)) if self.state.timers.contains_key(key) => false,
             (Phase::Forward, _) | (_, StalledInput::Compensated { .. }) => true,

@@ -10,7 +10,6 @@ use crate::definition::input::Input;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
 use crate::instance::entry::Entry;
-use crate::instance::state::Phase;
 
 impl<S: Saga> Step<'_, S> {
     pub(super) fn cancel(&mut self, reason: String, by: String) -> Result<(), SagaRefusal> {
@@ -21,7 +20,7 @@ impl<S: Saga> Step<'_, S> {
         if self.state.pivoted {
             return Err(SagaRefusal::PastPivot);
         }
-        if self.state.phase != Phase::Forward {
+        if !self.state.is_forward() {
             // It is on its way there.
             return Ok(());
         }
@@ -33,7 +32,7 @@ impl<S: Saga> Step<'_, S> {
         }
         if self.state.paused.is_some() {
             self.enter(Entry::Resumed);
-            // What came due meanwhile was refused.
+            // Attempts that came due while it was paused were refused.
             let all = self.state.effects.indices().into_iter();
             self.due.extend(all.map(Action::of));
         }
@@ -47,7 +46,7 @@ impl<S: Saga> Step<'_, S> {
         {
             tracing::warn!(saga = S::NAME, id = self.state.id, %error, "told in vain");
         }
-        if self.state.ended.is_some() {
+        if self.state.is_over() {
             return Ok(());
         }
         self.compensate(reason, Some(by));
