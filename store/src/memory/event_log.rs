@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::derived::Derived;
 use super::faults::{AppendFault, Fate, Faults, Plan, ReadFault};
+use super::followed::Followed;
 use super::journal::Journal;
 use super::read;
 use crate::append::{Append, AppendResult, Completion};
@@ -39,7 +40,7 @@ struct Inner {
     /// Held while answers are given, so that they are given in order.
     answering: Mutex<()>,
     health: watch::Sender<Health>,
-    head: watch::Sender<Head>,
+    head: Followed,
 }
 
 pub(super) enum Answer {
@@ -65,7 +66,7 @@ impl MemoryStore {
     }
 
     pub(super) fn from_parts(journal: Journal, derived: Mutex<Derived>) -> Self {
-        let head = watch::Sender::new(journal.head());
+        let head = Followed::new(journal.head());
         let inner = Inner {
             journal: Mutex::new(journal),
             derived,
@@ -133,9 +134,7 @@ impl MemoryStore {
             journal.head()
         });
         drop(waiting);
-        self.inner
-            .head
-            .send_if_modified(|old| std::mem::replace(old, head) != head);
+        self.inner.head.show(head);
         Some(answers)
     }
 
@@ -228,11 +227,11 @@ impl EventLog for MemoryStore {
     }
 
     fn head(&self) -> Head {
-        *self.inner.head.borrow()
+        self.inner.head.shown()
     }
 
     fn watch_head(&self) -> watch::Receiver<Head> {
-        self.inner.head.subscribe()
+        self.inner.head.follow()
     }
 
     fn watch_health(&self) -> watch::Receiver<Health> {

@@ -3,6 +3,7 @@
 mod derived;
 mod event_log;
 mod faults;
+mod followed;
 mod journal;
 mod read;
 #[cfg(test)]
