@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chronicler_domain::{LogSequence, StreamId, Timestamp};
 use chronicler_runtime::{Entity, SendOptions};
 use chronicler_store::test_points::{CrashPlace, reached};
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 use crate::definition::answer::Answer;
@@ -305,8 +305,7 @@ impl<S: Saga> Executor<S> {
             let Some(circuit) = &attempt.circuit else {
                 return Ok(passage(None));
             };
-            let mut changes = circuit.changes();
-            changes.mark_unchanged();
+            let changed = circuit.changed();
             let until = match circuit.pass(self.runtime.clock().monotonic()) {
                 Pass::Go => return Ok(passage(None)),
                 Pass::Trial => return Ok(passage(Some(circuit.trial()))),
@@ -318,12 +317,12 @@ impl<S: Saga> Executor<S> {
             // Others may have the room until then.
             drop(passage);
             let _holding = self.held.hold();
-            self.until_it_may_pass(changes, until).await;
+            self.until_it_may_pass(changed, until).await;
         }
     }
 
     /// Waits until a circuit changes, or until its next trial may go.
-    async fn until_it_may_pass<T>(&self, mut changes: watch::Receiver<T>, until: Option<Instant>) {
+    async fn until_it_may_pass(&self, changed: Notified<'_>, until: Option<Instant>) {
         let clock = self.runtime.clock();
         let trial_at = async {
             match until {
@@ -336,8 +335,7 @@ impl<S: Saga> Executor<S> {
         };
         tokio::select! {
             biased;
-            // It lives as long as the circuit does.
-            _ = changes.changed() => {}
+            () = changed => {}
             () = trial_at => {}
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chronicler_domain::{LogSequence, StreamId};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::execution::quiet::{Quiet, UnderWay};
 use crate::instance::id::InstanceId;
@@ -25,21 +25,26 @@ pub(crate) struct CommittedWork {
 /// nothing here can wait for room. Whoever is about to give an instance an input waits instead, before it does
 /// ([`below`](Self::below)); beyond that limit there are at most as many as inputs are given at a time.
 pub(crate) struct Backlog {
-    waiting: Mutex<VecDeque<CommittedWork>>,
-    count: watch::Sender<usize>,
+    waiting: Mutex<Waiting>,
     more: Notify,
-    /// Whether an executor takes from it, or will.
-    open: watch::Sender<bool>,
+    /// Tells those that wait for room, in the order in which they came.
+    fewer: Notify,
     quiet: Arc<Quiet>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    all: VecDeque<CommittedWork>,
+    /// Whether an executor takes from it, or will.
+    is_open: bool,
 }
 
 impl Backlog {
     pub(crate) fn new() -> Self {
         Self {
             waiting: Mutex::default(),
-            count: watch::Sender::new(0),
             more: Notify::new(),
-            open: watch::Sender::new(false),
+            fewer: Notify::new(),
             quiet: Quiet::new(),
         }
     }
@@ -50,15 +55,14 @@ impl Backlog {
 
     /// From here on decisions are kept for an executor.
     pub(crate) fn open(&self) {
-        self.open.send_replace(true);
+        self.waiting.lock().is_open = true;
     }
 
     /// No executor takes any more: what waits is in the journal, and is taken up at the next start.
     pub(crate) fn close(&self) {
-        let mut waiting = self.waiting.lock();
-        self.open.send_replace(false);
-        self.count.send_replace(0);
-        waiting.clear();
+        let closed = std::mem::take(&mut *self.waiting.lock());
+        drop(closed);
+        self.fewer.notify_waiters();
     }
 
     /// Adds what a commit of this stream decided. Called on the log's own thread: it does not block.
@@ -70,16 +74,16 @@ impl Backlog {
             return;
         };
         let mut waiting = self.waiting.lock();
-        if !*self.open.borrow() {
+        if !waiting.is_open {
             return;
         }
-        waiting.push_back(CommittedWork {
+        waiting.all.push_back(CommittedWork {
             instance,
             work: work.clone(),
             sequence,
             under_way: self.quiet.begin(),
         });
-        self.count.send_replace(waiting.len());
+        drop(waiting);
         self.more.notify_one();
     }
 
@@ -90,12 +94,10 @@ impl Backlog {
     pub(crate) async fn next(&self) -> CommittedWork {
         loop {
             let more = self.more.notified();
-            {
-                let mut waiting = self.waiting.lock();
-                if let Some(decided) = waiting.pop_front() {
-                    self.count.send_replace(waiting.len());
-                    return decided;
-                }
+            let first = self.waiting.lock().all.pop_front();
+            if let Some(decided) = first {
+                self.fewer.notify_waiters();
+                return decided;
             }
             more.await;
         }
@@ -103,7 +105,7 @@ impl Backlog {
 
     /// Whether so many decisions wait, or more.
     pub(crate) fn is_full(&self, limit: usize) -> bool {
-        *self.count.borrow() >= limit.max(1)
+        self.waiting.lock().all.len() >= limit.max(1)
     }
 
     /// Waits until fewer than so many decisions wait, or nobody takes any.
@@ -111,12 +113,13 @@ impl Backlog {
     /// # Cancel safety
     /// Nothing changes when the wait is dropped.
     pub(crate) async fn below(&self, limit: usize) {
-        let (mut count, mut open) = (self.count.subscribe(), self.open.subscribe());
-        // The senders live as long as this does, so the waits end with a value.
-        tokio::select! {
-            biased;
-            _ = count.wait_for(|count| *count < limit.max(1)) => {}
-            _ = open.wait_for(|open| !open) => {}
+        loop {
+            let fewer = self.fewer.notified();
+            let is_closed = !self.waiting.lock().is_open;
+            if is_closed || !self.is_full(limit) {
+                return;
+            }
+            fewer.await;
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use chronicler_runtime::Backoff;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// When a circuit opens, and how it closes again. Everything that waited then goes on at once: `at_most` says how much of
 /// it at a time.
@@ -43,7 +44,9 @@ pub(crate) struct Circuits {
 /// The circuit of one service.
 pub(crate) struct Circuit {
     options: CircuitOptions,
-    state: watch::Sender<State>,
+    state: Mutex<State>,
+    /// Tells those that wait of a change, in the order in which they came.
+    changed: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,8 @@ impl Circuits {
         }
         let circuit = Arc::new(Circuit {
             options: self.options,
-            state: watch::Sender::new(State::Closed { untaken: 0 }),
+            state: Mutex::new(State::Closed { untaken: 0 }),
+            changed: Notify::new(),
         });
         all.insert(service.to_owned(), Arc::clone(&circuit));
         circuit
@@ -91,33 +95,37 @@ impl Circuits {
 }
 
 impl Circuit {
+    /// Changes the state, and tells those that wait if it is another then.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock();
+        let before = *state;
+        change(&mut state);
+        let is_another = *state != before;
+        drop(state);
+        if is_another {
+            self.changed.notify_waiters();
+        }
+    }
+
     /// Asks to go through. Who is let go as the trial has to say how it went, or drop what [`trial`](Self::trial)
     /// gives.
     pub(crate) fn pass(&self, now: Instant) -> Pass {
         let mut pass = Pass::Go;
-        self.state.send_if_modified(|state| match *state {
-            State::Closed { .. } => false,
+        self.change(|state| match *state {
+            State::Closed { .. } => {}
             State::Open { trials, trial_at } if trial_at <= now => {
                 pass = Pass::Trial;
                 *state = State::Trial { trials, since: now };
-                true
             }
-            State::Open { trial_at, .. } => {
-                pass = Pass::Wait(Some(trial_at));
-                false
-            }
-            State::Trial { .. } => {
-                pass = Pass::Wait(None);
-                false
-            }
+            State::Open { trial_at, .. } => pass = Pass::Wait(Some(trial_at)),
+            State::Trial { .. } => pass = Pass::Wait(None),
         });
         pass
     }
 
     /// An attempt ended: did the service take it? Whether others wait now.
     pub(crate) fn ended(&self, taken: bool, now: Instant) -> bool {
-        self.state.send_if_modified(|state| {
-            let before = *state;
+        self.change(|state| {
             *state = match (taken, *state) {
                 (true, _) => State::Closed { untaken: 0 },
                 (false, State::Closed { untaken }) if untaken + 1 < self.options.opens_after => {
@@ -130,19 +138,16 @@ impl Circuit {
                 // One that began before the circuit opened.
                 (false, open @ State::Open { .. }) => open,
             };
-            *state != before
         });
-        !matches!(*self.state.borrow(), State::Closed { .. })
+        !matches!(*self.state.lock(), State::Closed { .. })
     }
 
     /// Attempts wait from now on: one of them could not be made again.
     pub(crate) fn trip(&self, now: Instant) {
-        self.state.send_if_modified(|state| {
-            let is_closed = matches!(state, State::Closed { .. });
-            if is_closed {
+        self.change(|state| {
+            if matches!(state, State::Closed { .. }) {
                 *state = self.opened(0, now);
             }
-            is_closed
         });
     }
 
@@ -156,9 +161,9 @@ impl Circuit {
         }
     }
 
-    /// Tells when something about it changes.
-    pub(crate) fn changes(&self) -> watch::Receiver<impl Sized + use<>> {
-        self.state.subscribe()
+    /// Ends when something about it has changed since this was called.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Watches over a trial: if it ends without a word another may go at once.
@@ -172,13 +177,11 @@ pub(crate) struct Trial(Arc<Circuit>);
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        self.0.state.send_if_modified(|state| {
-            let State::Trial { trials, since } = *state else {
-                return false;
-            };
-            let trial_at = since;
-            *state = State::Open { trials, trial_at };
-            true
+        self.0.change(|state| {
+            if let State::Trial { trials, since } = *state {
+                let trial_at = since;
+                *state = State::Open { trials, trial_at };
+            }
         });
     }
 }
