@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use chronicler_runtime::{ManualClock, RuntimeOptions};
 use chronicler_sagas::steps::{Compensable, Define, Definition, Heard, Nil, StepSaga, Steps};
-use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus, SagasBuilder};
+use chronicler_sagas::{Ending, Input, Route, Routes, SagaStatus, SagaVerb, SagasBuilder};
 use chronicler_store::MemoryStore;
 
 use crate::journey::act;
 use crate::parts::{Part, PartEvent, Service};
-use crate::world::{World, begins, settle};
+use crate::world::{World, begins, settle, start_where_it_begins};
 
 step_keys! {
     Reserve = "reserve" -> u64;
@@ -176,4 +176,48 @@ async fn m36_what_a_person_was_shown_is_over_when_the_step_is_given_up() {
         assert!(matches!(seen.status, SagaStatus::CompensationStuck { .. }));
         assert_eq!(seen.escalated, None);
     }
+}
+
+/// A purchase that no event begins: each is quarantined before it has begun.
+struct Unbegun;
+
+impl StepSaga for Unbegun {
+    const NAME: &'static str = "unbegun";
+    type Start = ();
+
+    fn routes(on: &mut Routes<Steps<Self>>) {
+        start_where_it_begins(on);
+    }
+
+    fn begin(_: &Input) -> Option<()> {
+        None
+    }
+
+    fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
+        steps
+            .wait_for(Approved)
+            .within(Duration::from_secs(3_600))
+            .pivot(Buy, |_| act("shop", "buy"))
+            .build()
+    }
+}
+
+#[tokio::test]
+async fn m60_a_signal_that_no_step_could_ever_take_is_refused_before_the_saga_has_begun() {
+    let world = World::<Unbegun>::new().await;
+    world.begin("p").await;
+    let signal = |name: &str, payload: &str| SagaVerb::Signal {
+        name: name.to_owned(),
+        payload: payload.to_owned(),
+    };
+    for (name, payload) in [("aproved", "\"ann\""), ("approved", "17")] {
+        let refused = world.operate("p", signal(name, payload)).await;
+        assert!(refused.unwrap_err().contains("signal"), "{name} {payload}");
+        assert_eq!(world.view("p").await.stalled, 1, "{name} {payload}");
+    }
+    world
+        .operate("p", signal("approved", "\"ann\""))
+        .await
+        .unwrap();
+    assert_eq!(world.view("p").await.stalled, 2);
 }

@@ -87,6 +87,8 @@ impl<S: StepSaga> Saga for Steps<S> {
                     Ok(start) => newest.begin(start),
                     Err(error) => newest.mistaken(format!("what it is to begin with: {error}")),
                 },
+                // It waits until then.
+                Input::Signal(message) => newest.told(Signal::of(message)),
                 _ => newest.next,
             };
         };
@@ -102,10 +104,7 @@ impl<S: StepSaga> Saga for Steps<S> {
                 Ok(Heard::Cancel { reason }) => course.cancel(reason),
                 Err(error) => course.mistaken(error.to_string()),
             },
-            Input::Signal(message) => course.told(Signal {
-                step: message.name.clone(),
-                said: Ok(message.payload.clone()),
-            }),
+            Input::Signal(message) => course.told(Signal::of(message)),
             Input::Answer(outcome) => course.answered(outcome),
             Input::Timer(key) => course.late(key),
         }

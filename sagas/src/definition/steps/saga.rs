@@ -13,7 +13,7 @@ use super::list::Nil;
 use super::migrate::Migration;
 use super::phase::Compensable;
 use super::target::ToChild;
-use crate::definition::input::Input;
+use crate::definition::input::{Input, Message};
 use crate::definition::payload::Payload;
 use crate::definition::requests::child;
 use crate::definition::routes::Routes;
@@ -92,6 +92,15 @@ pub enum Heard {
 pub struct Signal {
     pub(super) step: String,
     pub(super) said: Result<Payload, CodecError>,
+}
+
+impl Signal {
+    pub(super) fn of(message: &Message) -> Self {
+        Self {
+            step: message.name.clone(),
+            said: Ok(message.payload.clone()),
+        }
+    }
 }
 
 impl Heard {

@@ -22,11 +22,13 @@ impl<S: StepSaga> Course<'_, S> {
                 "a signal for {step:?}, and no step of this id waits for one"
             ));
         };
-        if !self.is_ahead(node) || self.state.signals.contains_key(&step) {
+        // Before the saga has begun it waits, and is to be one that can be taken then.
+        let has_begun = self.state.start.is_some();
+        if has_begun && (!self.is_ahead(node) || self.state.signals.contains_key(&step)) {
             // It was told before.
             return self.next;
         }
-        let is_current = self.is_next(node);
+        let is_current = has_begun && self.is_next(node);
         self.note(StepEvent::Signalled { step, codec, said });
         if let Err(reason) = (node.plan)(self.at(Place::default())) {
             // What the step could not take is not kept: another may come.
