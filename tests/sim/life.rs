@@ -23,12 +23,11 @@ use crate::bank::{Balances, Count, Counts, start};
 use crate::chance::Chance;
 use crate::history::History;
 use crate::transfer::{Transfer, TransferCommand};
+use crate::turns::turn_until;
 
 const ACCOUNTS: u64 = 5;
 const LIVES_MAX: u64 = 4;
 const STEPS_MAX: u64 = 50;
-/// Turns of the executor within which whatever can go on without time has gone on.
-const TURNS: u32 = 400;
 
 /// A command that was drawn, to be sent as often as its answer is lost.
 #[derive(Clone, Debug)]
@@ -351,17 +350,6 @@ fn outcome<T, R>(sent: Result<Receipt<T>, SendError<R>>) -> Result<bool, Outcome
         Err(SendError::Rejected(_)) => Ok(true),
         Err(SendError::Failed(error)) => Err(error.outcome()),
     }
-}
-
-/// Lets everything go on until this is there; `None` if it does not come without time.
-async fn turn_until<T>(mut wanted: impl Future<Output = T> + Unpin) -> Option<T> {
-    for _ in 0..TURNS {
-        if let Some(value) = (&mut wanted).now_or_never() {
-            return Some(value);
-        }
-        tokio::task::yield_now().await;
-    }
-    None
 }
 
 /// The events of accounts with account and position; `None` from a store that is dead.

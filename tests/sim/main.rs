@@ -1,7 +1,8 @@
 //! The whole runtime over a store that fails and dies, on one thread, with time that stands still: a seed gives the
-//! same run again, to the byte.
+//! same run again, to the byte. Once with a bank, and once with sagas of all kinds.
 //!
-//! More seeds, or one of them: `CHRONICLER_SIM_SEEDS=1000..5000 cargo test --release --test sim -- --nocapture`
+//! More seeds, or one of them: `CHRONICLER_SIM_SEEDS=1000..5000 cargo test --release --test sim -- --nocapture`; of the
+//! sagas alone with `sagas` behind it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,8 +16,10 @@ mod bank;
 mod chance;
 mod history;
 mod life;
+mod sagas;
 #[path = "../../examples/esdrv/transfer.rs"]
 mod transfer;
+mod turns;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -32,22 +35,29 @@ const TWICE: Range<u64> = 0..25;
 
 #[test]
 fn a_seed_gives_the_same_run_again_and_every_run_keeps_what_was_promised() {
+    simulate(|seed| World::new(seed).run(), SEEDS, TWICE);
+}
+
+/// Runs these seeds, or those that are asked for, and some of them twice.
+fn simulate(world: fn(u64) -> History, seeds: Range<u64>, twice: Range<u64>) {
+    let run = |seed| run(world, seed);
     // First that a seed means anything at all.
-    for seed in TWICE {
+    for seed in twice {
         let (first, again) = (run(seed), run(seed));
         if let Some(at) = first.differs_at(&again) {
             panic!("seed {seed} does not give the same run again: {at}");
         }
     }
     let wanted = std::env::var("CHRONICLER_SIM_SEEDS");
-    let seeds = wanted.map_or(SEEDS, |seeds| {
+    let seeds = wanted.map_or(seeds, |seeds| {
         let (first, end) = seeds.split_once("..").unwrap();
         first.parse().unwrap()..end.parse().unwrap()
     });
     let middle = seeds.start.midpoint(seeds.end);
     let counts = thread::scope(|scope| {
         let halves = [seeds.start..middle, middle..seeds.end];
-        let halves = halves.map(|half| scope.spawn(|| half.map(run).map(counts).fold([0; 3], add)));
+        let halves =
+            halves.map(|half| scope.spawn(move || half.map(run).map(counts).fold([0; 3], add)));
         halves
             .map(|half| half.join().unwrap())
             .into_iter()
@@ -66,8 +76,8 @@ fn add(a: [u64; 3], b: [u64; 3]) -> [u64; 3] {
     [a[0] + b[0], a[1] + b[1], a[2] + b[2]]
 }
 
-fn run(seed: u64) -> History {
-    let world = AssertUnwindSafe(|| World::new(seed).run());
+fn run(world: fn(u64) -> History, seed: u64) -> History {
+    let world = AssertUnwindSafe(|| world(seed));
     catch_unwind(world).unwrap_or_else(|panic| {
         eprintln!("seed {seed} failed");
         resume_unwind(panic)
