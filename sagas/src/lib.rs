@@ -27,7 +27,6 @@ pub use execution::circuit::CircuitOptions;
 pub use execution::options::SagaOptions;
 pub use instance::open_fact::OpenStatus;
 pub use instance::scripted::{PendingEffect, Scripted};
-pub use instance::state::InstanceState;
 pub use instance::status::{Ending, SagaStatus};
 pub use instance::verb::{Order, SagaVerb};
 pub use operation::any::{QuarantinedSaga, SagaDetails};

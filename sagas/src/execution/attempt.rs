@@ -258,7 +258,7 @@ impl<S: Saga> Executor<S> {
         }
     }
 
-    /// How long a retry still has to wait. Its date is in the journal; the wait is no longer than its terms ever ask for,
+    /// How long a retry still has to wait. Its date is in the stream; the wait is no longer than its terms ever ask for,
     /// whatever became of the wall clock since.
     fn left_before(&self, task: &Task) -> Duration {
         let longest = |is_unknown| self.tries_of(task, is_unknown).longest;

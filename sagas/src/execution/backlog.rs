@@ -58,7 +58,7 @@ impl Backlog {
         self.waiting.lock().is_open = true;
     }
 
-    /// No executor takes any more: what waits is in the journal, and is taken up at the next start.
+    /// No executor takes any more: what waits is in the streams, and is taken up at the next start.
     pub(crate) fn close(&self) {
         let closed = std::mem::take(&mut *self.waiting.lock());
         drop(closed);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Weak;
 
-use chronicler_runtime::SendOptions;
+use chronicler_runtime::{DispatchError, SendOptions};
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
@@ -24,14 +24,14 @@ pub(crate) trait ChildHost: Send + Sync {
         parent: Parent,
         start: Payload,
         options: SendOptions,
-    ) -> BoxFuture<'_, Result<ChildAnswer, String>>;
+    ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>>;
 
     /// Has a child undo what it did, if it can be.
     fn end_child(
         &self,
         child: InstanceId,
         parent: Parent,
-    ) -> BoxFuture<'_, Result<ChildAnswer, String>>;
+    ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>>;
 }
 
 /// What a child says when it is begun, or told to end.

@@ -1,4 +1,4 @@
-//! A saga instance as the runtime hosts it: journal entries and the saga's own events in one stream.
+//! A saga instance as the runtime hosts it: entries and the saga's own events in one stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 

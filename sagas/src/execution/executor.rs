@@ -94,6 +94,8 @@ impl<S: Saga> Executor<S> {
             // What waits for a service that is away is in nobody's way.
             let at_work = under_way.len().saturating_sub(self.held.count());
             let room = at_work < self.options.under_way_max;
+            // In this order: what has ended makes room before more is begun, and what an earlier life left open comes before
+            // what is decided now.
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
@@ -115,7 +117,7 @@ impl<S: Saga> Executor<S> {
                 }
             }
         }
-        // What waits is in the journal, too.
+        // What waits is in the streams, too.
         self.backlog().close();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! An executor as the host of children: other sagas have it begin its instances, and end them.
 
-use chronicler_runtime::SendOptions;
+use chronicler_runtime::{DispatchError, SendOptions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -20,7 +20,7 @@ impl<S: Saga> Executor<S> {
         child: InstanceId,
         command: SagaCommand,
         options: SendOptions,
-    ) -> Result<ChildAnswer, String> {
+    ) -> Result<ChildAnswer, DispatchError> {
         // Who asks has a place among what is under way: waiting for room in the backlog, a saga that begins instances of its
         // own type would wait for itself.
         let told = self.ask_or_quarantine(&child, command, options);
@@ -29,14 +29,12 @@ impl<S: Saga> Executor<S> {
             Err(AskError::Refused(refusal)) => {
                 return Ok(ChildAnswer::Refused(refusal.to_string()));
             }
-            Err(AskError::Failed(error)) => return Err(error.to_string()),
+            Err(AskError::Failed(error)) => return Err(error),
         }
         let ended = |state: &InstanceState<S::State>, _: _| state.ended.clone();
-        let found = self.handle.query(&child.tenant, &child.id, ended);
-        match found.await {
-            Ok(found) => Ok(found.state.map_or(ChildAnswer::GoesOn, ChildAnswer::Ended)),
-            Err(error) => Err(error.to_string()),
-        }
+        let found = self.handle.query(&child.tenant, &child.id, ended).await?;
+        let ending = found.state;
+        Ok(ending.map_or(ChildAnswer::GoesOn, ChildAnswer::Ended))
     }
 }
 
@@ -47,7 +45,7 @@ impl<S: Saga> ChildHost for Executor<S> {
         parent: Parent,
         start: Payload,
         options: SendOptions,
-    ) -> BoxFuture<'_, Result<ChildAnswer, String>> {
+    ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>> {
         let command = SagaCommand::Begin { parent, start };
         self.ask_child(child, command, options).boxed()
     }
@@ -56,7 +54,7 @@ impl<S: Saga> ChildHost for Executor<S> {
         &self,
         child: InstanceId,
         parent: Parent,
-    ) -> BoxFuture<'_, Result<ChildAnswer, String>> {
+    ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>> {
         let reason = format!("{} is being compensated", parent.stream);
         let command = SagaCommand::EndChild { parent, reason };
         self.ask_child(child, command, SendOptions::default())

@@ -80,7 +80,7 @@ impl<S: Saga> Executor<S> {
     }
 }
 
-/// A restart or an operator takes it up again: the effect is still open in the journal.
+/// A restart or an operator takes it up again: the effect is still open in the stream.
 fn not_taken<S: Saga>(instance: &InstanceId, error: &AskError) {
     tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "outcome not taken");
 }

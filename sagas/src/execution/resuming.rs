@@ -24,9 +24,7 @@ impl<S: Saga> Executor<S> {
     }
 
     async fn resume_all(self: &Arc<Self>) {
-        let prefix = |tenant_and_category: &StreamId| {
-            tenant_and_category.category() == self.handle_category()
-        };
+        let is_own = |stream: &StreamId| stream.category() == self.handle_category();
         let mut attempt = 0_u32;
         let facts = loop {
             let listed = self
@@ -46,7 +44,7 @@ impl<S: Saga> Executor<S> {
             let stream = StreamId::from_key(std::str::from_utf8(&fact.key).ok()?)?;
             // One whose fact cannot be read is woken, too.
             let has_work = OpenFact::read(&fact.value).is_none_or(|open| open.has_work);
-            (prefix(&stream) && has_work)
+            (is_own(&stream) && has_work)
                 .then(|| InstanceId::of(&stream))
                 .flatten()
         });

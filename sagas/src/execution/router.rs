@@ -167,7 +167,7 @@ impl<S: Saga> Consumer for Router<S> {
                 ..
             } = &command
             {
-                // Its state does not know each event that it ever took, and its journal does.
+                // Its state does not know each event that it ever took, and its stream does.
                 let taken = self.has_taken(&stream, *position).await;
                 if taken.map_err(|error| Trouble::Passing(error.to_string()))? {
                     return Ok(());
@@ -218,7 +218,7 @@ impl<S: Saga> Router<S> {
         }
     }
 
-    /// Whether the journal of an instance says that it has consumed the event at a position.
+    /// Whether the stream of an instance says that it has consumed the event at a position.
     async fn has_taken(
         &self,
         stream: &StreamId,

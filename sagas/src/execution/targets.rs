@@ -174,7 +174,7 @@ impl<S: Saga> Executor<S> {
             Ok(ChildAnswer::GoesOn) => AttemptResult::Begun,
             Ok(ChildAnswer::Ended(ending)) => AttemptResult::Ended(ending),
             Ok(ChildAnswer::Refused(reason)) => AttemptResult::Answered(Answer::rejected(&reason)),
-            Err(reason) => AttemptResult::Failed(reason),
+            Err(error) => AttemptResult::Failed(error.to_string()),
         }
     }
 }

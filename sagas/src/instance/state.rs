@@ -1,4 +1,4 @@
-//! What an instance is: a fold over its journal. Pure, and the same whether it was just decided or recovered.
+//! What an instance is: a fold over its stream. Pure, and the same whether it was just decided or recovered.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -45,7 +45,7 @@ pub(crate) enum Course<'a> {
 
 /// Everything that an instance is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct InstanceState<S> {
+pub(crate) struct InstanceState<S> {
     pub(crate) tenant: Tenant,
     pub(crate) id: String,
     pub(crate) saga_version: Option<u32>,
@@ -116,14 +116,14 @@ impl<S: Default> InstanceState<S> {
 
 impl<S> InstanceState<S> {
     /// What the saga itself knows.
-    pub fn user(&self) -> &S {
+    pub(crate) fn user(&self) -> &S {
         &self.user
     }
 
     /// Its effects, in the order in which they were decided: all that can still matter, and some of the others. Those
     /// that are settled, need not be taken back, and whose keys later ones took over are forgotten at some time, when
     /// there are more than 128 of them.
-    pub fn effects(&self) -> &[EffectView] {
+    pub(crate) fn effects(&self) -> &[EffectView] {
         self.effects.all()
     }
 
@@ -136,7 +136,7 @@ impl<S> InstanceState<S> {
     }
 
     /// Whether it was started.
-    pub fn is_started(&self) -> bool {
+    pub(crate) fn is_started(&self) -> bool {
         self.saga_version.is_some()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
+use chronicler_domain::{AggregateId, StreamId, StreamVersion, Tenant, Timestamp};
 use chronicler_runtime::FollowerHandle;
 use chronicler_store::ReadError;
 use futures::FutureExt;
@@ -12,14 +12,15 @@ use futures::future::BoxFuture;
 use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
 use crate::instance::id::InstanceId;
-use crate::instance::open_fact::OpenStatus;
+use crate::instance::open_fact::{OpenStatus, waits_for};
+use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
 use crate::instance::verb::Order;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
 use crate::operation::history::HistoryLine;
 
-/// An instance whose own code failed: on an input, or over its journal, so that the runtime could not recover it.
+/// An instance whose own code failed: on an input, or over its stream, so that the runtime could not recover it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedSaga {
     /// The instance.
@@ -81,6 +82,28 @@ pub struct SagaDetails {
     pub diagram: Option<String>,
     /// Everything that happened to it.
     pub history: Vec<HistoryLine>,
+}
+
+impl SagaDetails {
+    /// What the state of an instance says of it.
+    pub(crate) fn of<T>(state: &InstanceState<T>, status: SagaStatus) -> Self {
+        let timers = state.timers.iter();
+        Self {
+            status,
+            version: state.saga_version,
+            effects: state.effects().to_vec(),
+            timers: timers.map(|(key, due)| (key.clone(), *due)).collect(),
+            pivoted: state.pivoted,
+            escalated: state.escalated.clone(),
+            parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
+            stalled: state.stalled.len(),
+            started_at: state.started_at,
+            moved_at: state.moved_at,
+            remaining: Vec::new(),
+            diagram: None,
+            history: Vec::new(),
+        }
+    }
 }
 
 impl<S: Saga> AnyHandle for SagaHandle<S> {
@@ -167,24 +190,19 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
     fn show(&self, instance: InstanceId) -> BoxFuture<'_, Result<SagaDetails, OperateError>> {
         async move {
             let InstanceId { tenant, id } = instance;
-            let view = self.get(&tenant, &id).await.map_err(OperateError::failed)?;
-            let history = self.history(&tenant, &id).await;
+            let entity = Arc::clone(self.executor.handle.entity());
+            let look = move |state: &InstanceState<S::State>, _: StreamVersion| {
+                let status = state.status_with(|| waits_for(entity.saga(), state.user()));
+                (SagaDetails::of(state, status), state.user().clone())
+            };
+            let found = self.executor.handle.query(&tenant, &id, look).await;
+            let (mut details, user) = found.map_err(OperateError::failed)?.state;
             let saga = self.executor.handle.entity().saga();
-            Ok(SagaDetails {
-                remaining: saga.remaining(&view.state),
-                diagram: saga.diagram(&view.state, &view.effects),
-                status: view.status,
-                version: view.version,
-                effects: view.effects,
-                timers: view.timers,
-                pivoted: view.pivoted,
-                escalated: view.escalated,
-                parent: view.parent,
-                stalled: view.stalled,
-                started_at: view.started_at,
-                moved_at: view.moved_at,
-                history: history.map_err(OperateError::failed)?,
-            })
+            details.remaining = saga.remaining(&user);
+            details.diagram = saga.diagram(&user, &details.effects);
+            let history = self.history(&tenant, &id).await;
+            details.history = history.map_err(OperateError::failed)?;
+            Ok(details)
         }
         .boxed()
     }

@@ -1,4 +1,4 @@
-//! A journal that was recorded, against the definition of today: would it decide the same?
+//! The streams of a log, against the definition of today: would it decide the same?
 
 use std::collections::BTreeMap;
 

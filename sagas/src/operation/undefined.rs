@@ -108,25 +108,8 @@ pub(crate) async fn show(
     stream: &StreamId,
 ) -> Result<SagaDetails, OperateError> {
     let StoredInstance { state, .. } = find(runtime, stream).await?;
-    Ok(SagaDetails {
-        status: state.status_with(Vec::new),
-        version: state.saga_version,
-        effects: state.effects().to_vec(),
-        timers: state
-            .timers
-            .iter()
-            .map(|(key, due)| (key.clone(), *due))
-            .collect(),
-        pivoted: state.pivoted,
-        escalated: state.escalated.clone(),
-        parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
-        stalled: state.stalled.len(),
-        started_at: state.started_at,
-        moved_at: state.moved_at,
-        remaining: Vec::new(),
-        diagram: None,
-        history: Vec::new(),
-    })
+    let status = state.status_with(Vec::new);
+    Ok(SagaDetails::of(&state, status))
 }
 
 /// Carries a verb out on an instance; `None` if it needs the saga's code.

@@ -12,7 +12,7 @@ use super::encoding::GIVEN;
 use crate::definition::error::DefinitionError;
 
 /// What an instance began with: the bytes, and what this release reads them as. An instance whose beginning the present
-/// type cannot be read from is still folded, shown, and undone by what its journal holds.
+/// type cannot be read from is still folded, shown, and undone by what its stream holds.
 pub struct Beginning<T> {
     codec: u8,
     payload: Arc<[u8]>,

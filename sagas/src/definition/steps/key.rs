@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 /// }
 /// ```
 pub trait StepKey: Copy + Send + Sync + 'static {
-    /// The stable name of the step in the journal, unique within its saga. Never change it while instances are
+    /// The stable name of the step in the log, unique within its saga. Never change it while instances are
     /// open. It must not be empty, and must not contain NUL or `[`.
     const ID: &'static str;
     /// The version of what it gives. Raise it with the shape of [`Output`](Self::Output): part of the fingerprint.

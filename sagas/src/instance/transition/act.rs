@@ -1,4 +1,4 @@
-//! A decision becomes entries of the journal, and what follows from them by itself.
+//! A decision becomes entries of the stream, and what follows from them by itself.
 
 use chronicler_domain::Timestamp;
 use chronicler_store::NewEvent;
@@ -33,6 +33,7 @@ impl<S: Saga> Step<'_, S> {
                 let index = self.state.effects.decided();
                 let is_done = spec.request == Request::Nothing;
                 self.enter(Entry::Decided(spec));
+                // Only something to take back: there is nobody to ask.
                 if is_done {
                     let (effect, answer) = (index, Answer::nothing());
                     self.enter(Entry::Answered { effect, answer });
@@ -52,12 +53,14 @@ impl<S: Saga> Step<'_, S> {
             }
             Directive::Together(count) => {
                 let all = self.state.effects.decided();
+                // One alone is together with nobody.
                 if count > 1 {
                     let first = all.saturating_sub(count);
                     self.enter(Entry::Together { first });
                 }
             }
             Directive::Escalate(reason) => {
+                // Said again, it changes nothing.
                 if self.state.escalated != reason {
                     self.enter(Entry::Escalated { reason });
                 }
@@ -94,6 +97,7 @@ impl<S: Saga> Step<'_, S> {
                     self.enter(Entry::FoundDone { effect });
                 }
             }
+            // The answer to a pivoting effect has said it already.
             Directive::Pivot if self.state.pivoted => {}
             Directive::Pivot => self.enter(Entry::Pivoted),
             Directive::Compensate { reason } => self.compensate(reason, None),
@@ -183,6 +187,7 @@ impl<S: Saga> Step<'_, S> {
             }
             (_, ending) => ending,
         };
+        // A person sees to what is stuck first; it then ends by itself.
         if self.state.is_stuck() {
             return;
         }

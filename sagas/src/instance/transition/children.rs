@@ -1,6 +1,5 @@
-//! Children: how an instance is begun by another, and what that other hears of it. And what waits for a service that takes no requests.
+//! Children: how an instance is begun by another, and what that other hears of it.
 
-use chronicler_domain::Timestamp;
 use chronicler_store::codec::CodecId;
 
 use super::refusal::SagaRefusal;
@@ -135,25 +134,5 @@ impl<S: Saga> Step<'_, S> {
                 }
             }
         }
-    }
-
-    /// An attempt waits for a service that takes no requests.
-    pub(super) fn held(&mut self, action: Action, attempt: u32, reason: String) {
-        let Some((failed, next)) = self.state.pending(action) else {
-            return;
-        };
-        if failed + 1 != attempt {
-            return;
-        }
-        let is_undone = self.state.is_compensating();
-        if is_undone && !action.is_undo() {
-            // It is not tried again: it would only have to be taken back.
-            let (effect, answer) = (action.effect, Answer::Unknown(reason));
-            return self.enter(Entry::Answered { effect, answer });
-        }
-        if next != Timestamp::MAX {
-            self.enter(Entry::Held { action, reason });
-        }
-        self.due.push(action);
     }
 }

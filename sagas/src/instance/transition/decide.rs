@@ -16,10 +16,10 @@ use crate::instance::entry::OWN_PREFIX;
 use crate::instance::state::Phase;
 
 impl<S: Saga> Step<'_, S> {
-    /// Lets the saga decide, and carries its decision into the journal.
+    /// Lets the saga decide, and carries its decision into the stream.
     ///
     /// # Errors
-    /// What its code did wrong. Nothing of the decision is then in the journal.
+    /// What its code did wrong. Nothing of the decision is then in the stream.
     pub(super) fn decide(&mut self, input: &Input) -> Result<(), Fault> {
         if self.state.is_over() || self.state.concluded.is_some() {
             return Ok(());

@@ -5,7 +5,7 @@ use chronicler_domain::{GlobalPosition, Timestamp};
 use super::command::Part;
 use super::step::Step;
 use crate::definition::answer::{Answer, EffectAnswer};
-use crate::definition::effect_view::{EffectState, UndoState};
+use crate::definition::effect_view::UndoState;
 use crate::definition::input::Input;
 use crate::definition::routes::Delivery;
 use crate::definition::saga::Saga;
@@ -79,6 +79,7 @@ impl<S: Saga> Step<'_, S> {
             }
             return match answer {
                 Answer::Done(_) => self.enter(Entry::Undone { effect: index }),
+                // There is no other way to take it back: a person sees to it.
                 Answer::Rejected(_) | Answer::Unknown(_) => {
                     let reason = format!("the undo was answered {}", answer.word());
                     self.enter(Entry::UndoStuck {
@@ -89,10 +90,8 @@ impl<S: Saga> Step<'_, S> {
                 }
             };
         }
-        if !matches!(
-            effect.state,
-            EffectState::Pending { .. } | EffectState::Parked { .. } | EffectState::Awaited
-        ) {
+        // An attempt of an earlier life may have been quicker, or a person: the first answer counts.
+        if !effect.is_open() {
             return;
         }
         let key = effect.spec.key.clone();
@@ -179,6 +178,26 @@ impl<S: Saga> Step<'_, S> {
         if next.is_some() {
             self.due.push(action);
         }
+    }
+
+    /// An attempt waits for a service that takes no requests.
+    pub(super) fn held(&mut self, action: Action, attempt: u32, reason: String) {
+        let Some((failed, next)) = self.state.pending(action) else {
+            return;
+        };
+        if failed + 1 != attempt {
+            return;
+        }
+        let is_undone = self.state.is_compensating();
+        if is_undone && !action.is_undo() {
+            // It is not tried again: it would only have to be taken back.
+            let (effect, answer) = (action.effect, Answer::Unknown(reason));
+            return self.enter(Entry::Answered { effect, answer });
+        }
+        if next != Timestamp::MAX {
+            self.enter(Entry::Held { action, reason });
+        }
+        self.due.push(action);
     }
 
     pub(super) fn fire(&mut self, key: String, due: Timestamp) {

@@ -17,7 +17,7 @@ use crate::instance::entry::Entry;
 use crate::instance::state::InstanceState;
 use crate::instance::status::Ending;
 
-/// What one step adds to the journal, and to the state along the way.
+/// What one step adds to the stream, and to the state along the way.
 pub(crate) struct Step<'a, S: Saga> {
     pub(super) saga: &'a S,
     pub(super) state: &'a mut InstanceState<S::State>,

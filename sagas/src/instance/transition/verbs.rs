@@ -1,4 +1,4 @@
-//! What operators wish: cancel, retry, settle.
+//! Orders about what is under way: cancel, retry, settle.
 
 use chronicler_domain::Timestamp;
 
