@@ -1,4 +1,4 @@
-//! Who coordinates: process managers over the log, their effects, timers and compensation.
+//! Sagas coordinate: process managers over the log, their effects, timers and compensation.
 //!
 //! A saga instance is hosted like an aggregate: one at a time, recovered from its own stream. Each input is one
 //! commit that holds what was consumed, what was decided, and the timers armed; effects are carried out only

@@ -1,4 +1,4 @@
-//! What an effect was answered, as it is journaled and as a saga reads it.
+//! The answer to an effect, as it is journaled and as a saga reads it.
 
 use chronicler_domain::Aggregate;
 use chronicler_store::codec::{CodecError, CodecId};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::payload::Payload;
 
-/// What an effect was answered: with a reply or a reason of these types, which are encoded in what is journaled.
+/// The answer to an effect: with a reply or a reason of these types, which are encoded in what is journaled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer<T = Payload, R = T> {
@@ -71,7 +71,7 @@ impl Answer {
     }
 }
 
-/// What an effect was answered, by the key it was decided under.
+/// The answer to an effect, and the key that it was decided under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectAnswer {
     key: String,

@@ -1,4 +1,4 @@
-//! What a decision consists of.
+//! The directives that a decision consists of.
 
 use std::time::Duration;
 

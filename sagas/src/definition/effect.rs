@@ -15,7 +15,7 @@ pub struct EffectSpec {
     pub undo: Option<Undo>,
 }
 
-/// What is to be done.
+/// A request: the thing to be done, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// A command to an aggregate of this application. Its outcome is always known in the end.
@@ -51,7 +51,7 @@ pub enum Request {
     },
 }
 
-/// How an effect is taken back. Registered before the effect is tried.
+/// The way in which an effect is taken back. Registered before the effect is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
     /// What is done if the effect was done.

@@ -1,4 +1,4 @@
-//! Where one effect of an instance is, and its undo.
+//! One effect of an instance, and how far it and its undo have come.
 
 use chronicler_domain::{LogSequence, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::definition::effect::{EffectSpec, Request};
 use crate::definition::terms::Terms;
 
-/// Where one effect is.
+/// The state of an effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EffectState {
     /// Not answered yet.
@@ -31,7 +31,7 @@ pub enum EffectState {
     Awaited,
 }
 
-/// Where the undo of one effect is.
+/// The state of the undo of an effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UndoState {
     /// Not needed so far.

@@ -1,9 +1,9 @@
-//! Why something of a definition cannot be written or read.
+//! The error of what of a definition cannot be written or read.
 
 use chronicler_domain::InvalidId;
 use chronicler_store::codec::CodecError;
 
-/// Why something that a definition says cannot be written, or something that an instance knows cannot be read.
+/// A value of a definition cannot be written, or one that an instance knows cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DefinitionError {

@@ -4,7 +4,7 @@ use chronicler_store::codec::{CodecError, PayloadCodec, encode};
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallResult {
     /// The service did it; its reply, encoded with the default codec.
@@ -43,7 +43,7 @@ fn encoded<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     Ok(encode(PayloadCodec::default(), value)?.to_vec())
 }
 
-/// What cannot be written says nothing.
+/// A reply or reason that cannot be written says nothing.
 fn unwritten(error: CodecError) -> CallResult {
     CallResult::Unknown(error.to_string())
 }

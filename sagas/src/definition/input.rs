@@ -1,4 +1,4 @@
-//! What an instance is told, and what a decision may know beside it.
+//! The inputs of an instance, and the context of a decision.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::definition::answer::EffectAnswer;
 use crate::definition::payload::Payload;
 
-/// What a decision may know beside state and input.
+/// The context of a decision: all that it may know beside state and input.
 #[derive(Clone, Debug)]
 pub struct SagaContext {
     /// The instance's id.
@@ -22,7 +22,7 @@ pub struct SagaContext {
     pub now: Timestamp,
 }
 
-/// What an instance is told.
+/// An input: an instance is told this, and decides what to do about it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Input {
@@ -55,7 +55,7 @@ pub enum Input {
     },
 }
 
-/// What is said to an instance, under a name.
+/// A message to an instance, under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub(crate) name: String,

@@ -1,4 +1,4 @@
-//! What one writes: a saga, its routes and decisions, what it wants done, and the step language.
+//! Definitions, as one writes them: a saga, its routes and decisions, its effects, and the step language.
 
 pub(crate) mod answer;
 pub(crate) mod directive;

@@ -1,4 +1,4 @@
-//! What a saga decided to do next.
+//! The decision of a saga.
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::definition::requests::{call, child, request};
 use crate::definition::saga::Saga;
 use crate::definition::terms::{Orphan, Terms, Tries};
 
-/// What a saga decided to do next. All of it is committed together with the input, before any of it is done.
+/// A decision: everything that a saga does next. All of it is committed together with the input, before any of it is done.
 #[must_use = "a decision that is not returned is not taken"]
 pub struct Next<S: Saga> {
     pub(crate) directives: Vec<Directive<S::Event>>,

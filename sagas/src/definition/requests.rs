@@ -1,4 +1,4 @@
-//! What effects ask for, encoded.
+//! Requests of effects, encoded.
 
 use chronicler_domain::{Aggregate, AggregateId};
 use chronicler_store::codec::{PayloadCodec, encode, encode_certainly};

@@ -1,4 +1,4 @@
-//! Which events concern which instances.
+//! Routes: they say which events concern which instances.
 
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::definition::input::RoutedEvent;
 use crate::definition::saga::{CATEGORY_PREFIX, Saga};
 
-/// Where an event stands, for routing by more than its content.
+/// The place of an event, for routing by more than its content.
 #[derive(Clone, Debug)]
 pub struct EventOrigin {
     /// Whose data it is. Instances of another tenant cannot be reached.
@@ -28,11 +28,11 @@ pub struct EventOrigin {
     pub timestamp: Timestamp,
 }
 
-/// Where an event goes.
+/// The way of an event: the instances that it goes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route(pub(crate) Vec<(String, Delivery)>);
 
-/// What is to happen if the instance is there, or is not.
+/// The delivery of an event: what is to happen if the instance is there, or is not.
 ///
 /// The order of the variants is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

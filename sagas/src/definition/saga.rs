@@ -1,4 +1,4 @@
-//! What an application writes: which events concern a process, what it does next, what it remembers.
+//! The trait that an application writes: the routes of a process, its decisions, and what it remembers.
 
 use chronicler_domain::{Category, Event, InvalidId};
 use serde::Serialize;

@@ -1,11 +1,11 @@
-//! What governs one effect: how often it is tried, how long, beside how many others, and on which branch it lies.
+//! The terms of one effect: how often it is tried, how long, beside how many others, and on which branch it lies.
 
 use std::time::Duration;
 
 use chronicler_runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
-/// How often something is tried, and how long the waits between the attempts are.
+/// A number of attempts, and the waits between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
     pub(crate) budget: u32,
@@ -50,7 +50,7 @@ impl Tries {
     }
 }
 
-/// What becomes of a child saga that is under way when its parent is compensated.
+/// The fate of a child saga that is under way when its parent is compensated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Orphan {
     /// It is cancelled, and its end is waited for. One that has passed its pivot goes on to its end.
@@ -62,7 +62,7 @@ pub enum Orphan {
     Abandon,
 }
 
-/// What governs one effect beyond the options of the application. The fields are on disk.
+/// The terms of one effect, beyond the options of the application. The fields are on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// How often the effect is tried, instead of the options' number.

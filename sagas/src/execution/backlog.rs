@@ -1,4 +1,4 @@
-//! What sagas decided, durably, and nobody has begun to carry out yet.
+//! The backlog: durable decisions that nobody has begun to carry out yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How many attempts wait for services that take no requests.
+//! A count of the attempts that wait for services that take no requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! What became of attempts is taken in: outcomes that come together in one commit.
+//! Outcomes of attempts are taken in: those that come together in one commit.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Whether a saga type has taken in everything there is and waits for something to happen.
+//! Quiet: a saga type has taken in everything there is, and waits for something to happen.
 
 use std::sync::Arc;
 

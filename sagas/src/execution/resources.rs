@@ -1,4 +1,4 @@
-//! What only so many effects may use at a time.
+//! Resources, which only so many effects may use at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What an earlier life left open, or a quarantine held up, is taken up; and instances are woken whose timers are due.
+//! Instances are woken: those with work that an earlier life left open or a quarantine held up, and those whose timers are
+//! due.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Where an attempt goes: to an aggregate, a service, or the executor of a child.
+//! Targets of an attempt: an aggregate, a service, the executor of a child.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is carried out about an effect: it is done, or undone.
+//! Actions: an effect is done, or undone.
 
 use serde::{Deserialize, Serialize};
 

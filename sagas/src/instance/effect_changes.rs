@@ -1,4 +1,4 @@
-//! What becomes of effects, as the entries of a stream say.
+//! Changes of effects, as the entries of a stream say.
 
 use chronicler_domain::Timestamp;
 

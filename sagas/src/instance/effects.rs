@@ -48,7 +48,7 @@ pub(crate) struct Effects {
     keeps_all: bool,
 }
 
-/// What of it is written.
+/// The effects as they are written.
 #[derive(Deserialize)]
 #[serde(rename = "Effects")]
 struct StoredEffects {
@@ -74,7 +74,7 @@ impl From<StoredEffects> for Effects {
     }
 }
 
-/// How many effects stand how.
+/// Numbers of effects by how they stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
     pending: u32,

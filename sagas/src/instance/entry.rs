@@ -1,4 +1,4 @@
-//! What an instance's stream holds beside the saga's own events. The names and fields are on disk.
+//! Entries of the executor in an instance's stream, beside the saga's own events. The names and fields are on disk.
 
 use chronicler_domain::{Event, GlobalPosition, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub(crate) const REPORTED: &str = "$Reported";
 /// The type name of the entry that ends an instance.
 pub(crate) const ENDED: &str = "$Ended";
 
-/// What the executor remembers of an instance.
+/// An entry: the executor remembers this of an instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Entry {
     /// It began, under this version of its definition.

@@ -102,7 +102,7 @@ impl<E: Event> StreamReader<E> {
     }
 }
 
-/// What a commit says beside its events.
+/// The facts of a commit beside its events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitInfo {
     at: Timestamp,

@@ -1,4 +1,4 @@
-//! Which instance of a saga type one is.
+//! The id of an instance of a saga type.
 
 use chronicler_domain::{AggregateId, StreamId, Tenant};
 

@@ -1,4 +1,4 @@
-//! What is known of an open saga without waking it: a fact beside its stream.
+//! The fact of an open saga, beside its stream: it is known without waking the instance.
 
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};

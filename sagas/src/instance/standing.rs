@@ -1,4 +1,4 @@
-//! Where an instance is: for people, and for the list of the open ones. Neither walks over all of its effects.
+//! The standing of an instance: for people, and for the list of the open ones. Neither walks over all of its effects.
 
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::instance::open_fact::{OpenFact, OpenStatus};

@@ -1,4 +1,4 @@
-//! What an instance is: a fold over its stream. Pure, and the same whether it was just decided or recovered.
+//! The state of an instance: a fold over its stream. Pure, and the same whether it was just decided or recovered.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,7 +16,7 @@ use crate::instance::open_fact::OpenFact;
 use crate::instance::status::Ending;
 use crate::instance::timers::Timers;
 
-/// Which way an instance goes.
+/// The way that an instance goes, as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     #[default]
@@ -30,7 +30,7 @@ pub(crate) enum Phase {
     },
 }
 
-/// Which way an instance goes, and how far it has come on it.
+/// The course of an instance: the way that it goes, and how far it has come on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Course<'a> {
     Forward,
@@ -43,7 +43,7 @@ pub(crate) enum Course<'a> {
     Over(&'a Ending),
 }
 
-/// Everything that an instance is.
+/// The state of an instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct InstanceState<S> {
     pub(crate) tenant: Tenant,

@@ -1,4 +1,4 @@
-//! Where a saga instance is.
+//! The status of a saga instance, and its ending.
 
 use chronicler_domain::Timestamp;
 use serde::{Deserialize, Serialize};

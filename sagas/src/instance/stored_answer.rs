@@ -1,4 +1,4 @@
-//! How an answer lies in a stream and in snapshots.
+//! The form of an answer in streams and in snapshots.
 
 use chronicler_store::codec::CodecId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

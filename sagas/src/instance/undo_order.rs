@@ -1,11 +1,11 @@
-//! Which undos are next, kept up as effects change.
+//! The order of undos, kept up as effects change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::terms::Terms;
 
-/// Where effects stand: with those that were decided as one with them, and on which branches. Whatever may be undone
+/// The place of effects: with those that were decided as one with them, and on which branches. Whatever may be undone
 /// beside one of a place may be undone beside all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -22,7 +22,7 @@ struct Members {
     due: BTreeSet<u32>,
 }
 
-/// Which undos are next. A change costs the logarithm of how many there are, and the question as much as there are
+/// The order of undos: which are next. A change costs the logarithm of how many there are, and the question as much as there are
 /// places side by side.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UndoOrder {

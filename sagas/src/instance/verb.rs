@@ -1,4 +1,4 @@
-//! What an operator can have done with one instance.
+//! Verbs of operators, and the orders that they make with them.
 
 use chronicler_domain::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! How many effects were looked at: what tests hold the cost of an input by. Nothing outside of tests.
+//! A count of the effects that were looked at: tests hold the cost of an input by it. Nothing outside of tests.
 
 #[cfg(test)]
 thread_local! {

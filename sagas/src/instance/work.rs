@@ -1,4 +1,4 @@
-//! What is to be carried out after a transition: what the instance hands to its executor.
+//! Work that an instance hands to its executor after a transition.
 
 use chronicler_domain::{LogSequence, Metadata, Timestamp};
 
@@ -6,7 +6,7 @@ use crate::definition::effect::Request;
 use crate::definition::terms::Terms;
 use crate::instance::action::Action;
 
-/// What is to be carried out after a transition is durable.
+/// The work that is to be carried out after a transition is durable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
     pub(crate) tasks: Vec<Task>,

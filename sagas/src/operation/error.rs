@@ -1,9 +1,9 @@
-//! Why an instance did not do what a person wants.
+//! The error of an order that was not carried out.
 
 use crate::execution::asking::AskError;
 use crate::instance::transition::refusal::SagaRefusal;
 
-/// Why an instance did not do what a person wanted: a verb was refused, or could not be carried out.
+/// An order was not carried out: an instance refused it, or a fault came in between.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct OperateError {

@@ -16,7 +16,7 @@ use crate::instance::transition::command::Fork;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
 
-/// What an instance did, up to an effect, and what became of it.
+/// The course of an instance up to an effect, and what became of it.
 struct Course {
     /// Its events up to the commit that decided the effect.
     events: Vec<Recorded<RoutedEvent>>,
@@ -100,7 +100,8 @@ impl<S: Saga> SagaHandle<S> {
     }
 }
 
-/// Why an effect would be done twice, or not at all, by who goes on from before another: as it was then, and as it is now.
+/// The reason why an effect would be done twice, or not at all, by who goes on from before another: `then` it was so, and
+/// `now` it is so.
 fn done_twice(then: &EffectView, now: &EffectView, before: &str) -> Option<String> {
     let key = &then.spec.key;
     let is_done =
@@ -122,7 +123,8 @@ fn done_twice(then: &EffectView, now: &EffectView, before: &str) -> Option<Strin
     })
 }
 
-/// What another does not begin with: it is not a child of whoever began the first, and not paused or quarantined for it.
+/// True for what another does not begin with: it is not a child of whoever began the first, and not paused or quarantined
+/// for it.
 fn is_of_the_other(copied: &Recorded<RoutedEvent>) -> bool {
     matches!(
         copied,

@@ -1,4 +1,4 @@
-//! What happened to an instance, in words.
+//! The history of an instance, in words.
 
 use chronicler_domain::{GlobalPosition, Timestamp};
 use chronicler_store::EventRef;

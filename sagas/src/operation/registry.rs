@@ -26,7 +26,7 @@ use crate::instance::entry::OWN_PREFIX;
 use crate::operation::handle::SagaHandle;
 use crate::operation::sagas::Sagas;
 
-/// Where a saga type begins that is registered for the first time. The choice is journaled.
+/// The place in the log where a saga type begins that is registered for the first time. The choice is journaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartFrom {
     /// With what happens from now on: deploying a payment saga must not charge years of old orders.
@@ -36,7 +36,7 @@ pub enum StartFrom {
     Origin,
 }
 
-/// Why sagas did not start.
+/// Sagas did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SagaStartError {

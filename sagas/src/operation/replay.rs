@@ -23,7 +23,7 @@ use crate::instance::state::InstanceState;
 use crate::instance::transition::command::{Part, SagaCommand};
 use crate::instance::transition::step::{Step, cycle_of};
 
-/// What a replay found.
+/// The findings of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayReport {
     /// Instances that were looked at.
@@ -47,7 +47,7 @@ pub struct ReplayDifference {
     pub today: Vec<String>,
 }
 
-/// Why a log cannot be replayed.
+/// A log cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {

@@ -1,7 +1,7 @@
 //! Sagas whose type no running application defines: an operator can look at them, and end them, without their code.
 //!
-//! What the executor wrote about an instance says what there is to know of it: effects, timers, where it stands. What the
-//! saga wrote itself is passed over. A verb is one commit, decided on the stream as it is, as if the instance's own type
+//! The entries of the executor say what there is to know of an instance: effects, timers, where it stands. The events of the
+//! saga itself are passed over. A verb is one commit, decided on the stream as it is, as if the instance's own type
 //! had been asked; it is refused if anything else was written there since.
 
 use chronicler_domain::{Category, Context, StreamId};
@@ -46,7 +46,7 @@ impl Saga for Undefined {
     fn evolve((): &mut (), _: &ForeignEvent) {}
 }
 
-/// Whether a verb needs nothing of the saga's own code.
+/// True for a verb that needs nothing of the saga's own code.
 fn needs_no_code(verb: &SagaVerb) -> bool {
     matches!(
         verb,
@@ -97,7 +97,7 @@ async fn find(runtime: &Runtime, stream: &StreamId) -> Result<StoredInstance, Op
     })
 }
 
-/// Whether a stream is one of a saga, of whatever type.
+/// True for the stream of a saga, of whatever type.
 pub(crate) fn is_of_a_saga(stream: &StreamId) -> bool {
     stream.category().starts_with(CATEGORY_PREFIX)
 }

@@ -1,4 +1,4 @@
-//! How far a step saga goes in one decision.
+//! Steps are begun, as far as a step saga goes in one decision.
 
 use std::fmt::Display;
 

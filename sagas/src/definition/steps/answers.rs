@@ -1,4 +1,4 @@
-//! What the answer to an effect of a step means.
+//! Answers to the effects of steps, and where the saga goes by them.
 
 use chronicler_store::codec::CodecId;
 

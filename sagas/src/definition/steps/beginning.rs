@@ -1,4 +1,4 @@
-//! What an instance of a step saga began with, as it was written.
+//! The beginning of an instance of a step saga, as it was written.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::encoding::GIVEN;
 
 use crate::definition::error::DefinitionError;
 
-/// What an instance began with: the bytes, and what this release reads them as. An instance whose beginning the present
+/// The beginning of an instance: the bytes, and what this release reads them as. An instance whose beginning the present
 /// type cannot be read from is still folded, shown, and undone by what its stream holds.
 pub struct Beginning<T> {
     codec: u8,

@@ -9,7 +9,7 @@ use super::saga::StepSaga;
 use super::state::StepState;
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 
-/// How far a step of an instance has come, as its box is coloured.
+/// The colour of a step: how far it has come in an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Ahead,

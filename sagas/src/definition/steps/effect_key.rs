@@ -1,6 +1,6 @@
-//! What the effects and timers of a step are called.
+//! Keys of the effects and timers of a step.
 
-/// Which of a step's effects: of several at once, and after how many that were refused.
+/// The place of an effect among those of its step: of several at once, and after how many that were refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) item: Option<usize>,

@@ -1,4 +1,4 @@
-//! How what steps give is written and read.
+//! Encoding: outputs of steps are written and read.
 
 use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::definition::payload::Payload;
 /// A payload and how it is encoded.
 pub(super) type Encoded<'a> = (u8, &'a [u8]);
 
-/// How what steps give is written: a later release reads it, and it has no schema version.
+/// The codec of outputs: a later release reads them, and they have no schema version.
 pub(super) const GIVEN: PayloadCodec = PayloadCodec::ByName;
 
 /// A payload as the functions of a definition are given it.

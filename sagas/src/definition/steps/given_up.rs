@@ -1,4 +1,4 @@
-//! Why a saga of steps could not be carried through.
+//! The reason why a saga of steps could not be carried through.
 
 use chronicler_store::codec::{CodecId, decode};
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::StepKey;
 
-/// How a saga of steps came to be undone. The names are on disk.
+/// The kind of reason why a saga of steps came to be undone. The names are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
@@ -22,7 +22,7 @@ pub enum Cause {
     Cancelled,
 }
 
-/// Why a saga of steps could not be carried through: what its last words can depend on, see
+/// The reason why a saga of steps could not be carried through: its last words can depend on it, see
 /// [`if_undone`](super::Define::if_undone).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenUp {

@@ -1,4 +1,4 @@
-//! What a step is called, and what it gives.
+//! The key of a step: its name, and the type of what it gives.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,4 +1,4 @@
-//! What the step just written is, as a type: it says what can be said of it.
+//! The kind of the step just written, as a type: by it the compiler knows what can be said of the step.
 
 use std::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! Which steps have run, as a type.
+//! The list of the steps that have run, as a type.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

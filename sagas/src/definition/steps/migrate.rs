@@ -1,4 +1,4 @@
-//! How an instance of an earlier definition comes to the newest.
+//! Migration of an instance from an earlier definition to the newest.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,7 +14,7 @@ use crate::definition::error::DefinitionError;
 use crate::definition::input::SagaContext;
 use crate::definition::terms::Terms;
 
-/// What kind of step it is. The numbers go into the fingerprint.
+/// The kind of a step. The numbers go into the fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A command that can be taken back.
@@ -45,7 +45,7 @@ pub(super) enum Kind {
     Turns = 13,
 }
 
-/// What a step does when it is its turn.
+/// The plan of a step, when it is its turn.
 pub(super) enum Plan {
     /// It is done already, and gave this.
     Settled(Vec<u8>),
@@ -61,7 +61,7 @@ pub(super) enum Plan {
     Many(Vec<Request>),
 }
 
-/// What a function of a definition can go by.
+/// The situation in which a function of a definition is asked.
 pub(super) struct Situation<'a, T> {
     pub(super) state: &'a StepState<T>,
     pub(super) context: &'a SagaContext,

@@ -1,4 +1,4 @@
-//! What steps gave and were answered, as the copies of an instance's state share it.
+//! Outputs of steps and replies to their effects, as the copies of an instance's state share them.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl Output {
     }
 }
 
-/// What steps gave, encoded, by their ids. A copy shares all of it.
+/// Outputs of steps, encoded, by their ids. A copy shares all of them.
 #[derive(Clone, Default)]
 pub struct Outputs(Arc<BTreeMap<String, Arc<Output>>>);
 

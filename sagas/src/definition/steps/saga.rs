@@ -71,7 +71,7 @@ pub trait StepSaga: Send + Sync + 'static {
 /// Writes the steps of an earlier definition.
 pub type OlderDefinition<S> = fn(Define<S, Nil, Compensable>) -> Definition<S>;
 
-/// What an event says to an instance that has begun.
+/// The meaning of an event for an instance that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Heard {
@@ -87,7 +87,7 @@ pub enum Heard {
     },
 }
 
-/// What a step is told that waits for it.
+/// A message to the step that waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
     pub(super) step: String,

@@ -1,4 +1,4 @@
-//! What can be said of the step just written.
+//! More that can be said of the step just written.
 
 use std::time::Duration;
 

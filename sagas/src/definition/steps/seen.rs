@@ -1,4 +1,4 @@
-//! What a step may know.
+//! The knowledge of a step.
 
 use std::fmt::{self, Debug};
 
@@ -11,7 +11,7 @@ use super::saga::StepSaga;
 use crate::definition::error::DefinitionError;
 use crate::definition::input::SagaContext;
 
-/// What a step may know: what the saga began with, and what the steps before it gave.
+/// The knowledge of a step: what the saga began with, and what the steps before it gave.
 pub struct Seen<'a, S: StepSaga, L: StepList> {
     start: &'a S::Start,
     context: &'a SagaContext,
@@ -19,7 +19,7 @@ pub struct Seen<'a, S: StepSaga, L: StepList> {
     values: L::Values,
 }
 
-/// How a call that is to be taken back ended.
+/// The end of a call that is to be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt<'a, T> {
     /// The service did it.

@@ -1,4 +1,4 @@
-//! What an instance of a step saga remembers.
+//! The events and the state of an instance of a step saga.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::encoding::GIVEN;
 use super::given_up::{Cause, GivenUp};
 use super::outputs::{Lists, Outputs, Replies};
 
-/// What an instance of a step saga remembers. The names and fields are on disk.
+/// An event of an instance of a step saga. The names and fields are on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound(serialize = "", deserialize = "T: DeserializeOwned"))]
 pub enum StepEvent<T> {
@@ -138,7 +138,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Event for StepEven
     }
 }
 
-/// How an instance began, before what it began with was written by name.
+/// The event of a beginning before it was written by name.
 #[derive(Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
 struct FirstBegun<T> {

@@ -1,4 +1,4 @@
-//! Where a step's command or call goes.
+//! Targets of steps: aggregates, services, other sagas.
 
 use std::any::TypeId;
 use std::fmt::{self, Debug};

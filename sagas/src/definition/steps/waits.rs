@@ -1,4 +1,4 @@
-//! What steps wait for, and for how long.
+//! Waits of steps: for messages, and for no longer than their limits.
 
 use super::course::Course;
 use super::effect_key::{EffectKey, Place, look_of, timer_of};

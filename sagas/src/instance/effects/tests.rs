@@ -1,4 +1,4 @@
-//! What is forgotten, and which undos are next.
+//! Effects that are forgotten, and undos that are next.
 
 use super::*;
 use crate::definition::effect::{EffectSpec, Request, Undo};

@@ -1,4 +1,4 @@
-//! What is asked of an instance.
+//! Commands to an instance.
 
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 
@@ -12,7 +12,7 @@ use crate::instance::fold::Recorded;
 use crate::instance::status::Ending;
 use crate::instance::verb::{Order, SagaVerb};
 
-/// What is asked of an instance.
+/// A command to an instance.
 #[derive(Clone)]
 pub(crate) enum SagaCommand {
     /// The event at one position of the log, as far as it was routed here.
@@ -128,7 +128,7 @@ pub(crate) struct Part {
     pub(crate) event: RoutedEvent,
 }
 
-/// What of one instance another begins with.
+/// The part of one instance that another begins with.
 #[derive(Clone, Debug)]
 pub(crate) struct Fork {
     pub(crate) from: String,

@@ -1,4 +1,4 @@
-//! What an input costs, in effects that are looked at: no more when the instance has many.
+//! The cost of an input, in effects that are looked at: no more when the instance has many.
 
 use std::time::Duration;
 

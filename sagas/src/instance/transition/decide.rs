@@ -153,7 +153,7 @@ impl<S: Saga> Step<'_, S> {
     }
 }
 
-/// Whether an event can be written, and read back as what it is.
+/// Checks that an event can be written, and read back as what it is.
 fn can_be_recorded<E: Event>(event: &E) -> Result<(), Fault> {
     let encoded = encode_event(PayloadCodec::default(), event)?;
     read_back(event, &encoded)?;
@@ -164,7 +164,7 @@ fn can_be_recorded<E: Event>(event: &E) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Where an instance would be in the middle of a decision, as far as the rules for decisions ask.
+/// The instance in the middle of a decision, as far as the rules for decisions ask.
 struct Sketch {
     is_forward: bool,
     pivoted: bool,

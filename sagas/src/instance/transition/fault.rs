@@ -1,10 +1,10 @@
-//! What is wrong with a saga's own code, or with what it decided. Its words are journaled when the instance is quarantined.
+//! Faults of a saga's own code, or of its decision. Their words are journaled when the instance is quarantined.
 
 use chronicler_store::codec::CodecError;
 
 use crate::instance::entry::OWN_PREFIX;
 
-/// What is wrong with a saga's own code, or with what it decided on an input.
+/// A fault of a saga's own code, or of its decision on an input.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("its code panicked on {input}: {panic}")]

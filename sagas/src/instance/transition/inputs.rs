@@ -1,4 +1,4 @@
-//! What an instance is told: events, answers, failures, timers.
+//! Inputs are taken: events, answers, failures, timers.
 
 use chronicler_domain::{GlobalPosition, Timestamp};
 

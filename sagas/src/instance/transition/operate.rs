@@ -1,4 +1,4 @@
-//! What an order changes in one instance: each change comes after an entry that says who wanted it and why.
+//! Orders are carried out in one instance: each change comes after an entry that says who wanted it and why.
 
 use chronicler_domain::Timestamp;
 use chronicler_store::codec::CodecId;

@@ -1,6 +1,6 @@
-//! Why an instance refuses what is asked of it.
+//! Refusals of an instance.
 
-/// Why an instance refuses what is asked of it.
+/// An instance refuses a command, for this reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SagaRefusal {
     #[error("no saga of this id was ever started")]
