@@ -7,6 +7,7 @@ mod advance;
 mod answers;
 mod beginning;
 mod build;
+mod calls;
 mod course;
 mod definition;
 mod diagram;

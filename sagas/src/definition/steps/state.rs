@@ -277,37 +277,50 @@ impl<T> StepState<T> {
             StepEvent::Probed { key } => {
                 self.probed.insert(key.clone());
             }
-            StepEvent::GaveUp {
-                step,
-                item,
-                cause,
-                rejection,
-                reason,
-            } => {
-                self.lists.clear();
-                self.given_up.get_or_insert_with(|| GivenUp {
-                    step: step.clone(),
-                    item: item.map(|item| item as usize),
-                    cause: *cause,
-                    rejection: rejection.clone(),
-                    reason: reason.clone(),
-                });
-            }
-            StepEvent::Migrated {
-                fingerprint,
-                steps,
-                outputs,
-                skipped,
-            } => {
-                self.fingerprint = *fingerprint;
-                self.steps = steps.as_slice().into();
-                self.outputs = outputs.clone().into();
-                self.lists.clear();
-                self.skipped.clone_from(skipped);
-                self.entered.clear();
-                self.escalated.clear();
-            }
+            StepEvent::GaveUp { .. } => self.give_up(event),
+            StepEvent::Migrated { .. } => self.migrate(event),
         }
+    }
+
+    /// The first reason counts.
+    fn give_up(&mut self, event: &StepEvent<T>) {
+        let StepEvent::GaveUp {
+            step,
+            item,
+            cause,
+            rejection,
+            reason,
+        } = event
+        else {
+            return;
+        };
+        self.lists.clear();
+        self.given_up.get_or_insert_with(|| GivenUp {
+            step: step.clone(),
+            item: item.map(|item| item as usize),
+            cause: *cause,
+            rejection: rejection.clone(),
+            reason: reason.clone(),
+        });
+    }
+
+    fn migrate(&mut self, event: &StepEvent<T>) {
+        let StepEvent::Migrated {
+            fingerprint,
+            steps,
+            outputs,
+            skipped,
+        } = event
+        else {
+            return;
+        };
+        self.fingerprint = *fingerprint;
+        self.steps = steps.as_slice().into();
+        self.outputs = outputs.clone().into();
+        self.lists.clear();
+        self.skipped.clone_from(skipped);
+        self.entered.clear();
+        self.escalated.clear();
     }
 }
 

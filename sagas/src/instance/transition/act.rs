@@ -6,7 +6,7 @@ use chronicler_store::NewEvent;
 use super::step::Step;
 use crate::definition::answer::Answer;
 use crate::definition::directive::{Directive, When};
-use crate::definition::effect::Request;
+use crate::definition::effect::{EffectSpec, Request};
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::Input;
 use crate::definition::saga::Saga;
@@ -29,18 +29,7 @@ impl<S: Saga> Step<'_, S> {
             Directive::ContinueAsNew => self.enter(Entry::ContinuedAsNew {
                 saga_version: S::VERSION,
             }),
-            Directive::Effect(spec) => {
-                let index = self.state.effects.decided();
-                let is_done = spec.request == Request::Nothing;
-                self.enter(Entry::Decided(spec));
-                // Only something to take back: there is nobody to ask.
-                if is_done {
-                    let (effect, answer) = (index, Answer::nothing());
-                    self.enter(Entry::Answered { effect, answer });
-                } else {
-                    self.due.push(Action::of(index));
-                }
-            }
+            Directive::Effect(spec) => self.add_effect(spec),
             Directive::Pivoting => {
                 if let Some(effect) = self.last_effect() {
                     self.enter(Entry::Pivoting { effect });
@@ -70,20 +59,7 @@ impl<S: Saga> Step<'_, S> {
                     self.enter(Entry::UndoDecided { effect, undo });
                 }
             }
-            Directive::Arm { key, when } => {
-                let due = match when {
-                    When::After(after) => {
-                        self.dated.remove(&key);
-                        self.now.plus(after)
-                    }
-                    When::At(at) => {
-                        self.dated.insert(key.clone());
-                        at
-                    }
-                };
-                self.drop_fired(&key);
-                self.enter(Entry::Armed { key, due });
-            }
+            Directive::Arm { key, when } => self.arm(key, when),
             Directive::Disarm { key } => {
                 self.drop_fired(&key);
                 if self.state.timers.contains_key(&key) {
@@ -104,6 +80,34 @@ impl<S: Saga> Step<'_, S> {
             Directive::Complete => self.end(Ending::Completed),
             Directive::Fail { reason } => self.end(Ending::Failed { reason }),
         }
+    }
+
+    fn add_effect(&mut self, spec: Box<EffectSpec>) {
+        let effect = self.state.effects.decided();
+        let is_done = spec.request == Request::Nothing;
+        self.enter(Entry::Decided(spec));
+        // Only something to take back: there is nobody to ask.
+        if is_done {
+            let answer = Answer::nothing();
+            self.enter(Entry::Answered { effect, answer });
+        } else {
+            self.due.push(Action::of(effect));
+        }
+    }
+
+    fn arm(&mut self, key: String, when: When) {
+        let due = match when {
+            When::After(after) => {
+                self.dated.remove(&key);
+                self.now.plus(after)
+            }
+            When::At(at) => {
+                self.dated.insert(key.clone());
+                at
+            }
+        };
+        self.drop_fired(&key);
+        self.enter(Entry::Armed { key, due });
     }
 
     /// A timer that came due and waits to be taken in is disarmed or moved before its turn: it is not taken in any more.

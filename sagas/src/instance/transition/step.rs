@@ -168,24 +168,32 @@ impl<'a, S: Saga> Step<'a, S> {
                 action,
                 attempt,
                 next,
-            } => {
-                let wanted = self.state.pending(action);
-                if wanted != Some((attempt, next)) || self.state.paused.is_some() {
-                    return Err(SagaRefusal::NotWanted);
-                }
-                // From here on it is under way: a compensation waits for it again, whatever the time of its own input.
-                self.enter(Entry::Retrying {
-                    action,
-                    attempt,
-                    next: self.now,
-                    reason: "the next attempt begins".to_owned(),
-                });
-                return Ok(());
-            }
+            } => return self.begin_attempt(action, attempt, next),
             // A child whose end was told while nobody listened says so again.
             SagaCommand::Resume => self.ask_children(),
         }
         self.move_on();
+        Ok(())
+    }
+
+    /// An attempt that had to wait begins, if it is still wanted: it is the one that waits, and nobody paused the instance.
+    fn begin_attempt(
+        &mut self,
+        action: Action,
+        attempt: u32,
+        next: Timestamp,
+    ) -> Result<(), SagaRefusal> {
+        let wanted = self.state.pending(action);
+        if wanted != Some((attempt, next)) || self.state.paused.is_some() {
+            return Err(SagaRefusal::NotWanted);
+        }
+        // From here on it is under way: a compensation waits for it again, whatever the time of its own input.
+        self.enter(Entry::Retrying {
+            action,
+            attempt,
+            next: self.now,
+            reason: "the next attempt begins".to_owned(),
+        });
         Ok(())
     }
 
