@@ -14,7 +14,7 @@ use super::app::{BEGUN_BY_EVENTS, name_of, replayed, stream};
 use super::desk::Desk;
 use super::journal::{Answer, Effect, Journal};
 use super::seed;
-use super::thing::{Act, How, ThingEvent, addressed};
+use super::thing::{Act, How, ThingEvent, actor, addressed};
 
 /// An event on its way to an instance.
 #[derive(Debug)]
@@ -163,6 +163,8 @@ impl Log {
         let mut acts = self.acts.clone();
         acts.extend(desk.ledger());
         let mut decided = BTreeSet::new();
+        let undos = self.journals.values().flat_map(|journal| &journal.undos);
+        let undos: BTreeSet<_> = undos.collect();
         for (stream, journal) in &self.journals {
             assert_eq!(journal.endings.len(), 1, "{stream} ends once: {journal:#?}");
             if forked.contains(stream) {
@@ -183,14 +185,15 @@ impl Log {
             }
         }
         for (act, (done, undone)) in &acts {
-            let is_decided = decided.contains(act);
+            let is_decided = decided.contains(act) || undos.contains(act);
             assert!(is_decided || *done == 0, "nobody decided {act:?}");
             assert!(undone <= done, "{act:?} was undone and never done");
         }
-        let is_of_a_fork = |act: &Act| forked.iter().any(|one| act.saga.ends_with(one.id()));
+        let actors = forked.iter().map(|one| actor(name_of(one), one.id()));
+        let actors: BTreeSet<_> = actors.collect();
         for (act, keys) in desk.keys_of() {
             assert!(
-                keys <= 1 || is_of_a_fork(&act),
+                keys <= 1 || actors.contains(&act.saga),
                 "{act:?} was asked for under {keys} keys"
             );
         }
@@ -206,7 +209,11 @@ impl Log {
         };
         let took_in: Vec<_> = consumed.iter().map(find).collect();
         let once: BTreeSet<_> = consumed.iter().collect();
-        assert_eq!(once.len(), consumed.len(), "{stream} took one twice: {took_in:#?}");
+        assert_eq!(
+            once.len(),
+            consumed.len(),
+            "{stream} took one twice: {took_in:#?}"
+        );
         if !seed::was_late(name_of(stream)) {
             let expected = self.expected(stream, journal);
             let expected: Vec<_> = expected.iter().map(|one| one.position).collect();

@@ -2,7 +2,7 @@
 
 use chronicler::domain::GlobalPosition;
 use chronicler::prelude::*;
-use chronicler::sagas::{EffectSpec, Ending, Request};
+use chronicler::sagas::{EffectSpec, Ending, Request, Undo};
 use chronicler::store::EventRef;
 use chronicler::store::codec::{CodecId, EventDecoder, PayloadCodec, decode};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ enum Entry {
     Consumed { position: GlobalPosition },
     #[serde(rename = "$Decided")]
     Decided(Box<EffectSpec>),
+    #[serde(rename = "$UndoDecided")]
+    UndoDecided { effect: u32, undo: Box<Undo> },
     #[serde(rename = "$Answered")]
     Answered { effect: u32, answer: Answer },
     #[serde(rename = "$Settled")]
@@ -49,10 +51,11 @@ enum Entry {
 
 impl Event for Entry {}
 
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "$Started",
     "$Consumed",
     "$Decided",
+    "$UndoDecided",
     "$Answered",
     "$Settled",
     "$Skipped",
@@ -84,6 +87,8 @@ pub(crate) struct Journal {
     /// What a reactive saga itself wrote down of the inputs that it took.
     pub(crate) took: Vec<String>,
     pub(crate) effects: Vec<Effect>,
+    /// What is done to take something back, where that is an act, too.
+    pub(crate) undos: Vec<Act>,
     /// It has decided how it ends, and waits for what is under way.
     pub(crate) is_concluded: bool,
     pub(crate) endings: Vec<Ending>,
@@ -109,11 +114,15 @@ impl Journal {
         match entry {
             Entry::Started { .. } => self.started_at = Some(position.get()),
             Entry::Consumed { position } => self.consumed.push(position.get()),
-            Entry::Decided(spec) => self.effects.push(Effect {
-                act: act_of(&spec.request),
-                key: spec.key,
-                ..Effect::default()
-            }),
+            Entry::Decided(spec) => {
+                self.undos.extend(spec.undo.iter().filter_map(undone_by));
+                self.effects.push(Effect {
+                    act: act_of(&spec.request),
+                    key: spec.key,
+                    ..Effect::default()
+                });
+            }
+            Entry::UndoDecided { undo, .. } => self.undos.extend(undone_by(&undo)),
             Entry::Answered { effect, answer } => self.effect(effect).answer = Some(answer),
             Entry::Settled { effect, .. } => self.effect(effect).is_a_persons = true,
             Entry::Skipped { effect } => self.effect(effect).is_skipped = true,
@@ -130,6 +139,10 @@ impl Journal {
     fn effect(&mut self, index: u32) -> &mut Effect {
         &mut self.effects[index as usize]
     }
+}
+
+fn undone_by(undo: &Undo) -> Option<Act> {
+    act_of(&undo.if_done)
 }
 
 /// What a request does; nothing if it is a child or a question.

@@ -11,7 +11,7 @@ use chronicler::sagas::{Orphan, Tries, step_keys};
 
 use super::desk::Asked;
 use super::seed;
-use super::thing::{Act, Thing, ThingCommand, ThingEvent, Willing, route};
+use super::thing::{Act, Thing, ThingCommand, ThingEvent, Willing, actor, route};
 
 step_keys! {
     First = "first" -> u64;
@@ -34,7 +34,7 @@ step_keys! {
 /// What a step does, named by its instance, its step and the alternative.
 fn act<S: StepSaga, L: StepList>(seen: &Seen<'_, S, L>, what: &str) -> Act {
     Act {
-        saga: format!("{}/{}", S::NAME, seen.id()),
+        saga: actor(S::NAME, seen.id()),
         what: format!("{what}.{}", seen.tried()),
         is_taken_back: true,
     }
@@ -93,11 +93,11 @@ fn seals<S: StepSaga, L: StepList>(seen: &Seen<'_, S, L>, what: &str) -> To<Thin
 
 /// How many there are in a list of an instance.
 fn count<S: StepSaga, L: StepList>(seen: &Seen<'_, S, L>, of: &str, at_most: u64) -> u64 {
-    seed::chance((of, S::NAME, seen.id())).below(at_most + 1)
+    seed::chance((of, actor(S::NAME, seen.id()))).below(at_most + 1)
 }
 
 fn holds<S: StepSaga, L: StepList>(seen: &Seen<'_, S, L>, what: &str) -> bool {
-    seed::chance((what, S::NAME, seen.id())).one_in(2)
+    seed::chance((what, actor(S::NAME, seen.id()))).one_in(2)
 }
 
 fn several<S: StepSaga, L: StepList>(seen: &Seen<'_, S, L>, of: &str) -> Vec<To<Thing>> {

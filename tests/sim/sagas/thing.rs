@@ -11,7 +11,7 @@ pub(crate) const THINGS: u64 = 3;
 /// One thing that one saga wants done, named by its decision: what is done twice under one name was done twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Act {
-    /// The saga and its instance.
+    /// The saga and its instance, see [`actor`].
     pub(crate) saga: String,
     pub(crate) what: String,
     /// Whether it is to be taken back when the saga is compensated.
@@ -23,6 +23,14 @@ impl Act {
     pub(crate) fn target(&self) -> String {
         format!("x{}", seed::chance(("target", self)).below(THINGS))
     }
+}
+
+/// What the id of an instance ends with that was forked from another.
+pub(crate) const FORK: &str = "~f";
+
+/// Whose acts an instance does: its own, or those of the one that it was forked from.
+pub(crate) fn actor(saga: &str, id: &str) -> String {
+    format!("{saga}/{}", id.strip_suffix(FORK).unwrap_or(id))
 }
 
 /// How an event goes to an instance.

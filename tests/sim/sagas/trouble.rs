@@ -11,11 +11,11 @@ use chronicler::store::memory::ReadFault;
 use chronicler_testkit::AppendFault;
 use futures::FutureExt;
 
-use super::app::{BEGUN_BY_EVENTS, ended, stream};
+use super::app::{BEGUN_BY_EVENTS, ended, name_of, stream};
 use super::journal::act_of;
 use super::life::{Heard, UnderWay, World, asked};
 use super::seed;
-use super::thing::{Addressee, How, THINGS, Thing, ThingCommand};
+use super::thing::{Addressee, FORK, How, THINGS, Thing, ThingCommand};
 use crate::turns::turn_until;
 
 /// Who operates.
@@ -23,7 +23,7 @@ pub(crate) const ANN: &str = "ann";
 
 impl World {
     pub(crate) async fn step(&mut self, app: &App, under_way: &mut UnderWay) {
-        match self.chance.below(24) {
+        match self.chance.below(25) {
             0..=8 => self.tell(app, under_way),
             9 => {
                 let balks = self.chance.one_in(3);
@@ -63,6 +63,7 @@ impl World {
             16 => self.retry_parked(app, under_way),
             17 => self.release_one(app, under_way),
             18 => self.ask_for_an_end(app, under_way),
+            19 => self.fork(app, under_way).await,
             _ => self.operate(app, under_way).await,
         }
     }
@@ -188,8 +189,44 @@ impl World {
             },
         };
         let said = format!("{} {stream}", verb.name());
+        self.order(app, under_way, stream, verb, said);
+    }
+
+    /// An operator has an instance that has ended go on as another.
+    async fn fork(&mut self, app: &App, under_way: &mut UnderWay) {
+        if self.endings.is_empty() {
+            return;
+        }
+        let at = self.chance.below(self.endings.len() as u64) as usize;
+        let from = self.endings.keys().nth(at).unwrap().clone();
+        let shown = turn_until(app.sagas().show(&from).boxed_local()).await;
+        let Some(Ok(Some(shown))) = shown else {
+            return;
+        };
+        if shown.effects.is_empty() || from.id().ends_with(FORK) {
+            return;
+        }
+        let at = self.chance.below(shown.effects.len() as u64) as usize;
+        let before = shown.effects[at].spec.key.clone();
+        let id = format!("{}{FORK}", from.id());
+        self.forked.insert(stream(name_of(&from), &id));
+        self.forked.insert(from.clone());
+        let said = format!("fork {from} before {before}");
+        let verb = SagaVerb::Fork { before, id };
+        self.order(app, under_way, from, verb, said);
+    }
+
+    fn order(
+        &mut self,
+        app: &App,
+        under_way: &mut UnderWay,
+        stream: StreamId,
+        verb: SagaVerb,
+        said: String,
+    ) {
         let (app, polls) = (app.clone(), self.polls());
-        let done = async move { app.sagas().operate(&stream, verb.by(ANN, "a reason")).await };
+        let order = verb.by(ANN, "a reason");
+        let done = async move { app.sagas().operate(&stream, order).await };
         under_way.push(asked(done, polls, move |answer| {
             let answer = answer.map(|status| status.map(|status| status.word()));
             Heard::Answer(format!("{said}: {answer:?}"))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::desk::Asked;
 use super::seed;
 use super::shapes::Kid;
-use super::thing::{Act, Thing, ThingCommand, ThingEvent, route};
+use super::thing::{Act, Thing, ThingCommand, ThingEvent, actor, route};
 use crate::chance::Chance;
 
 /// Inputs after which an instance comes to an end.
@@ -86,7 +86,7 @@ fn is_undone_by_its_outcome(act: &Act) -> bool {
 
 impl<const N: usize> Wild<N> {
     fn act(id: &str, what: &str) -> Act {
-        let saga = format!("{}/{id}", Self::NAME);
+        let saga = actor(Self::NAME, id);
         let what = what.to_owned();
         let is_taken_back = !seed::chance(("for good", &saga, &what)).one_in(4);
         Act {
