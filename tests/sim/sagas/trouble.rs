@@ -80,7 +80,7 @@ impl World {
 
     fn instance(&mut self) -> (&'static str, String) {
         let saga = BEGUN_BY_EVENTS[self.chance.below(BEGUN_BY_EVENTS.len() as u64) as usize];
-        let id = self.chance.below(2 + self.told / 4);
+        let id = self.chance.below(2 + self.told / 6);
         (saga, format!("i{id}"))
     }
 
