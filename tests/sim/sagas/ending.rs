@@ -1,7 +1,6 @@
 //! The last life: the trouble is over, an operator sees to whatever waits for a person, and everything comes to an end.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chronicler::App;
 use chronicler::domain::StreamId;
@@ -15,7 +14,7 @@ use futures::FutureExt;
 use super::app::{ended, start, stream};
 use super::checks::Log;
 use super::journal::act_of;
-use super::life::World;
+use super::life::{World, waits};
 use super::thing::{THINGS, Thing, ThingCommand};
 use super::trouble::{ANN, release};
 use crate::turns::turn_until;
@@ -24,8 +23,6 @@ use crate::turns::turn_until;
 const ROUNDS: usize = 40;
 /// Lines of its history that are told of an instance that hangs.
 const LINES_TOLD: usize = 30;
-/// Seconds within which nothing is under way any more.
-const SETTLES_WITHIN: u64 = 3_000;
 
 impl World {
     pub(crate) async fn end(&mut self) {
@@ -65,12 +62,12 @@ impl World {
 
     /// The open instances; nothing of what they do is under way.
     async fn open(&self, app: &App) -> Vec<OpenSaga> {
-        for _ in 0..SETTLES_WITHIN {
+        for wait in waits() {
             if turn_until(app.settled().boxed_local()).await.is_some() {
                 let open = app.sagas().list();
                 return self.patiently("a list", open).await.unwrap();
             }
-            self.clock.advance(Duration::from_secs(1));
+            self.clock.advance(wait);
             self.desk.catch_up();
         }
         let open = self.patiently("a list", app.sagas().list()).await;

@@ -22,8 +22,8 @@ use crate::turns::turn_until;
 
 const LIVES_MAX: u64 = 4;
 const STEPS_MAX: u64 = 40;
-/// Seconds that something may take that only has to wait for its next attempt.
-const PATIENCE: u64 = 4_000;
+/// How often time goes by for something that only has to wait for its next attempt: an hour and a half of it.
+const WAITS_MAX: u32 = 100;
 
 /// What came of something that was asked.
 pub(crate) enum Heard {
@@ -146,14 +146,19 @@ impl World {
     /// Waits for something that ends by itself as time goes by.
     pub(crate) async fn patiently<T>(&self, what: &str, wanted: impl Future<Output = T>) -> T {
         let mut wanted = std::pin::pin!(wanted);
-        for _ in 0..PATIENCE {
+        for wait in waits() {
             if let Some(value) = turn_until(wanted.as_mut()).await {
                 return value;
             }
-            self.clock.advance(Duration::from_secs(1));
+            self.clock.advance(wait);
         }
         panic!("{what} does not end");
     }
+}
+
+/// Ever longer waits, up to a minute.
+pub(crate) fn waits() -> impl Iterator<Item = Duration> {
+    (0..WAITS_MAX).map(|wait| Duration::from_secs(1 << wait.min(6)))
 }
 
 /// Something that was asked and that whoever asked does not wait for to the end, if `polls` says after how many looks.
