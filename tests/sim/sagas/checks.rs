@@ -232,14 +232,18 @@ impl Log {
         }
     }
 
-    /// Given its inputs once more, every saga decides what it decided, unless its code was broken then.
+    /// Given its inputs once more, every saga decides what it decided, unless its code was broken then. An errand begins
+    /// by another definition today than it may have begun by.
     pub(crate) async fn check_replays(&self, store: &Arc<MemoryStore>) {
         for name in ["wild", "tame", "errand", "tour", "kid"] {
             let replayed = replayed(name, store.as_ref()).await.unwrap();
-            let is_broken = |line: &String| line.starts_with("Quarantined");
+            let is_changed = |line: &String| {
+                let is_another_beginning = name == "errand" && line.starts_with("Begun");
+                line.starts_with("Quarantined") || is_another_beginning
+            };
             let differences = replayed.differences.iter();
             let found: Vec<_> = differences
-                .filter(|difference| !difference.recorded.iter().any(is_broken))
+                .filter(|difference| !difference.recorded.iter().any(is_changed))
                 .collect();
             assert!(
                 found.is_empty(),

@@ -41,6 +41,10 @@ impl World {
         }
         let mut tries = BTreeMap::new();
         self.until_all_wait(&app, &mut tries).await;
+        for saga in self.open(&app).await {
+            self.operate_on(&app, &saga.stream, SagaVerb::Migrate).await;
+        }
+        self.until_all_wait(&app, &mut tries).await;
         let log = Log::read(&self.store).await;
         log.check_what_waits(&self.open(&app).await, &self.forked);
         self.end_all(&app, &mut tries).await;

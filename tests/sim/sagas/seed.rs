@@ -57,6 +57,11 @@ pub(crate) fn chance(about: impl Hash) -> Chance {
     Chance::new(hasher.finish())
 }
 
+/// Whether the code of this life has the later of two definitions. There are four lives at most, and the last.
+pub(crate) fn is_renewed() -> bool {
+    RELEASE.get().number > chance("renewed").below(5)
+}
+
 /// Whether the code of this life is broken at a place.
 pub(crate) fn is_broken(place: &str, about: impl Hash) -> bool {
     let release = RELEASE.get();

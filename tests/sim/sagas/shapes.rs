@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use chronicler::prelude::*;
 use chronicler::sagas::steps::{
-    Attempt, Compensable, Define, Definition, Heard, Nil, Seen, StepList, StepSaga, Steps, To,
-    ToService, to, to_child, to_service,
+    Attempt, Compensable, Define, Definition, Heard, Nil, OlderDefinition, Perhaps, Ran, Seen,
+    Sent, StepList, StepSaga, Steps, To, ToService, to, to_child, to_service,
 };
 use chronicler::sagas::{Orphan, Tries, step_keys};
 
 use super::desk::Asked;
 use super::seed;
-use super::thing::{Act, Thing, ThingCommand, ThingEvent, Willing, actor, route};
+use super::thing::{Act, Refused, Thing, ThingCommand, ThingEvent, Willing, actor, route};
 
 step_keys! {
     First = "first" -> u64;
@@ -19,7 +19,8 @@ step_keys! {
     Turns = "turns" -> Vec<u64>;
     Nod = "nod" -> u64;
     Sealed = "sealed" -> u64;
-    Sent = "sent" -> ();
+    Extra = "extra" -> u64;
+    Posted = "sent" -> ();
     Words = "words" -> ();
     Many = "many" -> Vec<u64>;
     Calls = "calls" -> Vec<u64>;
@@ -146,36 +147,69 @@ impl StepSaga for Errand {
     }
 
     fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
-        steps
-            .step(
-                First,
-                |seen| does(seen, "first"),
-                |seen, _| undoes(seen, "first"),
-            )
-            .or_else(|seen, _| seen.tried() < 2)
-            .external::<Paid, String>(
-                Paid,
-                |seen| calls(seen, "paid"),
-                |seen, attempt| calls_back(seen, "paid", attempt),
-            )
-            .tries(Tries::times(2))
-            .patience(Duration::from_secs(10))
-            .within(Duration::from_secs(300))
-            .probe(|seen| to_service("desk", &Asked::Look(act(seen, "paid"))))
-            .only_if(|seen| holds(seen, "paid"))
-            .each_in_turn(
-                Turns,
-                |seen| several(seen, "turns"),
-                |seen, at, _| undoes(seen, &format!("turns {at}")),
-            )
-            .wait_for(Nod)
-            .within(Duration::from_secs(1_200))
-            .only_if(|seen| holds(seen, "nod"))
-            .pivot(Sealed, |seen| seals(seen, "sealed"))
-            .then(Sent, |seen| last::<Willing, _, _>(seen, "sent"))
-            .if_undone(Words, |seen, _| last::<Willing, _, _>(seen, "words"))
-            .build()
+        match seed::is_renewed() {
+            true => second(steps),
+            false => first(steps),
+        }
     }
+
+    fn older() -> Vec<OlderDefinition<Self>> {
+        match seed::is_renewed() {
+            true => vec![first],
+            false => Vec::new(),
+        }
+    }
+}
+
+fn first(steps: Define<Errand, Nil, Compensable>) -> Definition<Errand> {
+    nodded(until_turns(steps))
+}
+
+/// With one more step, which an instance that is migrated while it waits still takes.
+fn second(steps: Define<Errand, Nil, Compensable>) -> Definition<Errand> {
+    nodded(until_turns(steps).step(
+        Extra,
+        |seen| does(seen, "extra"),
+        |seen, _| undoes(seen, "extra"),
+    ))
+}
+
+fn until_turns(
+    steps: Define<Errand, Nil, Compensable>,
+) -> Define<Errand, Ran<Turns, Perhaps<Paid, Ran<First, Nil>>>, Compensable, Sent<Refused>> {
+    steps
+        .step(
+            First,
+            |seen| does(seen, "first"),
+            |seen, _| undoes(seen, "first"),
+        )
+        .or_else(|seen, _| seen.tried() < 2)
+        .external::<Paid, String>(
+            Paid,
+            |seen| calls(seen, "paid"),
+            |seen, attempt| calls_back(seen, "paid", attempt),
+        )
+        .tries(Tries::times(2))
+        .patience(Duration::from_secs(10))
+        .within(Duration::from_secs(300))
+        .probe(|seen| to_service("desk", &Asked::Look(act(seen, "paid"))))
+        .only_if(|seen| holds(seen, "paid"))
+        .each_in_turn(
+            Turns,
+            |seen| several(seen, "turns"),
+            |seen, at, _| undoes(seen, &format!("turns {at}")),
+        )
+}
+
+fn nodded<L: StepList, T>(steps: Define<Errand, L, Compensable, T>) -> Definition<Errand> {
+    steps
+        .wait_for(Nod)
+        .within(Duration::from_secs(1_200))
+        .only_if(|seen| holds(seen, "nod"))
+        .pivot(Sealed, |seen| seals(seen, "sealed"))
+        .then(Posted, |seen| last::<Willing, _, _>(seen, "sent"))
+        .if_undone(Words, |seen, _| last::<Willing, _, _>(seen, "words"))
+        .build()
 }
 
 /// Branches, lists, and a child.

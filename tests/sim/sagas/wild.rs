@@ -19,6 +19,8 @@ const INPUTS_MAX: u64 = 24;
 const COMMAND: &str = "do ";
 /// A timer whose key is longer than the log takes.
 const KEY_TOO_LONG: usize = 1_100;
+/// A text that no commit has room for.
+const TOO_LONG: usize = 17 << 20;
 
 /// A saga of this number. One of number 0 begins others as its children.
 pub(crate) struct Wild<const N: usize>;
@@ -134,9 +136,10 @@ impl<const N: usize> Wild<N> {
             }
             17 => next.escalate("have a look"),
             18 => next.deescalate(),
-            19 if seed::is_broken("key", (id, known.count)) => {
+            19 | 20 if seed::is_broken("key", (id, known.count)) => {
                 next.timer("k".repeat(KEY_TOO_LONG), Duration::from_secs(60))
             }
+            21 if seed::is_broken("size", (id, known.count)) => next.escalate("x".repeat(TOO_LONG)),
             _ => next,
         }
     }
