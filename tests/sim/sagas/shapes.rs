@@ -306,7 +306,10 @@ impl StepSaga for Kid {
                 |seen| calls(seen, "asked"),
                 |seen, attempt| calls_back(seen, "asked", attempt),
             )
-            .within(Duration::from_secs(200))
+            // Of what takes longer than it may, the service is asked, and it may still be answered.
+            .patience(Duration::from_secs(300))
+            .within(Duration::from_secs(60))
+            .probe(|seen| to_service("desk", &Asked::Look(act(seen, "asked"))))
             .step(
                 Small,
                 |seen| does(seen, "small"),

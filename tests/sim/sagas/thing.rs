@@ -103,6 +103,9 @@ impl Aggregate for Thing {
                 seed::pass("decide", &act);
                 ThingEvent::Did(act)
             }
+            ThingCommand::Undo(act) if seed::chance(("kept", &act)).one_in(20) => {
+                return Err(Refused(act.what));
+            }
             ThingCommand::Undo(act) => {
                 seed::pass("decide", &act);
                 ThingEvent::Undid(act)

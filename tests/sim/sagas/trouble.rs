@@ -31,7 +31,7 @@ impl World {
                 turn_until(balk.boxed_local()).await;
             }
             10 | 11 => {
-                let most = if self.chance.one_in(4) {
+                let most = if self.chance.one_in(2) {
                     600_000
                 } else {
                     8_000
