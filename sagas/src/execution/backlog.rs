@@ -123,3 +123,36 @@ impl Backlog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chronicler_domain::Timestamp;
+    use futures::stream::FuturesUnordered;
+    use futures::{FutureExt, StreamExt};
+
+    use super::*;
+
+    #[test]
+    fn v2_inputs_that_wait_for_room_get_it_in_the_order_in_which_they_came() {
+        let backlog = Backlog::new();
+        backlog.open();
+        let work = Work {
+            armed: Some(Timestamp::EPOCH),
+            ..Work::default()
+        };
+        let stream = StreamId::of("saga:order", "a").unwrap();
+        backlog.push(&stream, &work, LogSequence::new(1));
+        let wait = |number| {
+            let below = backlog.below(1);
+            async move {
+                below.await;
+                number
+            }
+        };
+        let mut waiting: FuturesUnordered<_> = (0..20).map(wait).collect();
+        assert_eq!(waiting.next().now_or_never(), None);
+        assert!(backlog.next().now_or_never().is_some());
+        let let_in = waiting.collect::<Vec<_>>().now_or_never();
+        assert_eq!(let_in, Some((0..20).collect()));
+    }
+}

@@ -188,6 +188,9 @@ impl Drop for Trial {
 
 #[cfg(test)]
 mod tests {
+    use futures::stream::FuturesUnordered;
+    use futures::{FutureExt, StreamExt};
+
     use super::*;
 
     /// Instants so many seconds after some first one.
@@ -231,5 +234,24 @@ mod tests {
         assert_eq!(circuit.pass(at(1)), Pass::Trial);
         drop(circuit.trial());
         assert_eq!(circuit.pass(at(1)), Pass::Trial);
+    }
+
+    #[test]
+    fn v2_attempts_that_wait_go_on_in_the_order_in_which_they_came() {
+        let at = seconds();
+        let circuit = Circuits::new(CircuitOptions::default()).of("bank");
+        circuit.trip(at(0));
+        let wait = |number| {
+            let changed = circuit.changed();
+            async move {
+                changed.await;
+                number
+            }
+        };
+        let mut waiting: FuturesUnordered<_> = (0..20).map(wait).collect();
+        assert_eq!(waiting.next().now_or_never(), None);
+        circuit.ended(true, at(1));
+        let gone_on = waiting.collect::<Vec<_>>().now_or_never();
+        assert_eq!(gone_on, Some((0..20).collect()));
     }
 }

@@ -1,6 +1,7 @@
 //! What only the store in memory does: held answers, injected faults, crashes and survivors.
 
 use chronicler_domain::{LogSequence, StreamId, StreamVersion, Timestamp};
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use uuid::Uuid;
 
@@ -209,4 +210,23 @@ fn what_was_held_when_the_process_died_is_lost_and_its_waiters_are_told() {
         assert!(matches!(error, Err(AppendError::Lost)), "{error:?}");
     }
     assert_eq!(versions(&store.faults().survivor()), [] as [u64; 0]);
+}
+
+#[test]
+fn v2_who_follows_is_told_in_the_order_in_which_they_came() {
+    let store = MemoryStore::new();
+    let follow = |number| {
+        let mut head = store.watch_head();
+        async move {
+            head.changed().await.unwrap();
+            assert_eq!(head.borrow().sequence, LogSequence::new(1));
+            number
+        }
+    };
+    let mut followers: FuturesUnordered<_> = (0..20).map(follow).collect();
+    assert_eq!(followers.next().now_or_never(), None);
+    let appended = store.append(append(1, Expected::NoStream)).now_or_never();
+    assert!(appended.unwrap().is_ok());
+    let told = followers.collect::<Vec<_>>().now_or_never();
+    assert_eq!(told, Some((0..20).collect()));
 }
