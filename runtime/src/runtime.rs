@@ -292,6 +292,15 @@ impl Runtime {
         self.core.quarantine.release(store, clock, stream).await
     }
 
+    /// Waits until everything has ended that could still commit: at the end of [`stop`](Self::stop), or
+    /// [abandoned](Self::abandon).
+    ///
+    /// # Cancel safety
+    /// Nothing changes when the wait is dropped.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.core.ended.clone().cancelled_owned()
+    }
+
     /// Ends everything in the middle of its work, at once and from any thread, as when the last clone is dropped. For
     /// who holds a store that is to be closed without [`stop`](Self::stop). Idempotent.
     pub fn abandon(&self) {

@@ -14,9 +14,11 @@ use chronicler_store::codec::{
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 
+use crate::definition::effect_view::EffectState;
 use crate::definition::saga::{Saga, category};
 use crate::definition::terms::Orphan;
 use crate::execution::backlog::Backlog;
+use crate::execution::endings::Endings;
 use crate::instance::action::Action;
 use crate::instance::fold::{CommitInfo, StreamReader};
 use crate::instance::open_fact::{OpenFact, waits_for};
@@ -35,6 +37,8 @@ pub(crate) struct SagaEntity<S: Saga> {
     causation_depth_max: u16,
     /// Where what was decided goes when it is durable.
     backlog: Backlog,
+    /// Who waits for the end of an instance.
+    endings: Endings,
 }
 
 impl<S: Saga> SagaEntity<S> {
@@ -48,6 +52,7 @@ impl<S: Saga> SagaEntity<S> {
             reader: StreamReader::new(),
             causation_depth_max,
             backlog: Backlog::new(),
+            endings: Endings::default(),
         })
     }
 
@@ -61,11 +66,16 @@ impl<S: Saga> SagaEntity<S> {
             reader: StreamReader::of_entries(),
             causation_depth_max: u16::MAX,
             backlog: Backlog::new(),
+            endings: Endings::default(),
         }
     }
 
     pub(crate) fn backlog(&self) -> &Backlog {
         &self.backlog
+    }
+
+    pub(crate) fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     pub(crate) fn saga(&self) -> &S {
@@ -155,7 +165,12 @@ impl<S: Saga> SagaEntity<S> {
         };
         let task = |action: Action| {
             let view = state.effect(action.effect)?;
-            let (attempt, not_before) = state.pending(action)?;
+            let is_awaited = view.state == EffectState::Awaited && state.ended.is_none();
+            let has_begun = !action.is_undo() && is_awaited && view.terms.resource.is_some();
+            let (attempt, not_before) = match has_begun {
+                true => (0, Timestamp::EPOCH),
+                false => state.pending(action)?,
+            };
             let request = state.request(action)?.clone();
             let unknown = again.then_some(LogSequence::ZERO.next());
             let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
@@ -168,6 +183,7 @@ impl<S: Saga> SagaEntity<S> {
                 action,
                 undo_round,
                 attempt,
+                has_begun,
                 not_before,
                 request,
                 decided_at,
@@ -178,6 +194,7 @@ impl<S: Saga> SagaEntity<S> {
             tasks: due.into_iter().filter_map(task).collect(),
             armed: state.timers.first(),
             takes_up: false,
+            ended: None,
         }
     }
 
@@ -274,7 +291,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
             correlation_id = %ctx.correlation_id(),
         );
         let _entered = span.entered();
-        let first_timer = state.timers.first();
+        let (first_timer, had_ended) = (state.timers.first(), state.ended.is_some());
         // After a recovery it is not known; after a step it is as the step left it.
         let open = match state.listed.take() {
             Some(open) => open,
@@ -313,6 +330,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let mut reply = self.work(state, due, sends_again, ctx);
         // A timer that was armed before was noticed then.
         reply.armed = reply.armed.filter(|first| first_timer != Some(*first));
+        reply.ended = state.ended.clone().filter(|_| !had_ended);
         reply.takes_up = takes_up && state.takes_up();
         reached(CrashPlace::SagaCommit);
         Ok(Draft {
@@ -324,6 +342,9 @@ impl<S: Saga> Entity for SagaEntity<S> {
 
     fn committed(&self, stream: &StreamId, work: &Work, sequence: LogSequence) {
         reached(CrashPlace::SagaCommitted);
+        if let Some(ending) = &work.ended {
+            self.endings.tell(stream, ending);
+        }
         self.backlog.push(stream, work, sequence);
     }
 

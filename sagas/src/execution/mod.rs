@@ -5,6 +5,7 @@ pub(crate) mod attempt;
 pub(crate) mod backlog;
 pub(crate) mod child;
 pub(crate) mod circuit;
+pub(crate) mod endings;
 pub(crate) mod entity;
 pub(crate) mod executor;
 pub(crate) mod held;

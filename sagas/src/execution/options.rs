@@ -16,8 +16,9 @@ pub struct SagaOptions {
     pub effects: RestartPolicy,
     /// The same for undos. Default: 10 attempts, 100 ms to 30 s apart; then the undo is stuck.
     pub undos: RestartPolicy,
-    /// How a call is tried again whose outcome is unknown, under the same key. Default: 3 attempts, 50 ms to 1 s
-    /// apart; then the saga is told that it is unknown.
+    /// How a call is tried again whose outcome is unknown, under the same key. Default: 12 attempts, 500 ms to 60 s apart,
+    /// which are some five minutes: longer than a service that is deployed or fails over is away. Then the saga is told
+    /// that it is unknown, unless its own time-out comes first.
     pub unknown_calls: RestartPolicy,
     /// How long one call may take before its outcome is unknown. Default 30 s.
     pub call_timeout: Duration,
@@ -47,7 +48,7 @@ impl Default for SagaOptions {
         Self {
             effects: tries(10, 100, 30_000),
             undos: tries(10, 100, 30_000),
-            unknown_calls: tries(3, 50, 1_000),
+            unknown_calls: tries(12, 500, 60_000),
             call_timeout: Duration::from_secs(30),
             circuit: CircuitOptions::default(),
             deliveries_max: 1_024,

@@ -20,9 +20,6 @@ pub(crate) const CONSUMED: &str = "$Consumed";
 /// The type name of the entry that tells a parent.
 pub(crate) const REPORTED: &str = "$Reported";
 
-/// The type name of the entry that ends an instance.
-pub(crate) const ENDED: &str = "$Ended";
-
 /// An entry: the executor remembers this of an instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Entry {

@@ -5,6 +5,7 @@ use chronicler_domain::{LogSequence, Metadata, Timestamp};
 use crate::definition::effect::Request;
 use crate::definition::terms::Terms;
 use crate::instance::action::Action;
+use crate::instance::status::Ending;
 
 /// The work that is to be carried out after a transition is durable.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct Work {
     pub(crate) armed: Option<Timestamp>,
     /// Inputs that waited are to be taken up.
     pub(crate) takes_up: bool,
+    /// How the transition ended the instance, if it did: nothing is carried out for that.
+    pub(crate) ended: Option<Ending>,
 }
 
 impl Work {
@@ -27,6 +30,8 @@ pub(crate) struct Task {
     pub(crate) action: Action,
     pub(crate) undo_round: u32,
     pub(crate) attempt: u32,
+    /// A child that was begun: it is not begun again, and uses what it needs until it ends.
+    pub(crate) has_begun: bool,
     pub(crate) not_before: Timestamp,
     pub(crate) request: Request,
     pub(crate) terms: Terms,

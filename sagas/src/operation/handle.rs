@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, Category, StreamId, Tenant, Timestamp};
-use chronicler_runtime::{DispatchError, Entity, FollowerHandle, Selection, SubscriptionOptions};
+use chronicler_runtime::{DispatchError, Entity, FollowerHandle, Selection};
 use chronicler_store::codec::EventDecoder;
-use chronicler_store::{Filter, ReadError, StreamQuery};
+use chronicler_store::{ReadError, StreamQuery};
 use futures::StreamExt;
 
 use crate::definition::answer::Answer;
@@ -13,10 +13,8 @@ use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
 use crate::execution::asking::PERSON_ATTEMPTS;
 use crate::execution::executor::Executor;
-use crate::instance::entry::{ENDED, Entry};
 use crate::instance::id::InstanceId;
 use crate::instance::open_fact::waits_for;
-use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
 use crate::instance::transition::command::{Fork, SagaCommand};
 use crate::instance::transition::refusal::SagaRefusal;
@@ -122,35 +120,8 @@ impl<S: Saga> SagaHandle<S> {
     /// # Cancel safety
     /// Nothing changes when the wait is dropped.
     pub async fn ended(&self, tenant: &Tenant, id: &AggregateId) -> Result<Ending, DispatchError> {
-        let handle = &self.executor.handle;
-        let stream = self.stream(tenant, id);
-        let filter = Filter {
-            stream: Some(stream),
-            ..Filter::default()
-        };
-        // What is committed after this look at the end of the log is followed, what was before is in the state.
-        let after = self.executor.runtime.store().watch_head().borrow().position;
-        let mut following = self
-            .executor
-            .runtime
-            .subscribe(SubscriptionOptions { after, filter });
-        let look = |state: &InstanceState<S::State>, _| state.ended.clone();
-        if let Some(ending) = handle.query(tenant, id, look).await?.state {
-            return Ok(ending);
-        }
-        let decoder = EventDecoder::new();
-        loop {
-            for commit in following.next().await?.commits {
-                for event in commit.events().filter(|event| event.event_type() == ENDED) {
-                    let entries: Vec<Entry> = decoder.decode(&event)?.into_iter().collect();
-                    for entry in entries {
-                        if let Entry::Ended(ending) = entry {
-                            return Ok(ending);
-                        }
-                    }
-                }
-            }
-        }
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.executor.ending(&InstanceId { tenant, id }).await
     }
 
     /// Lists the open instances, without waking any of them.

@@ -18,6 +18,7 @@ mod cycles;
 mod decisions;
 mod inputs;
 mod letters;
+mod occupied;
 mod operators;
 mod parked;
 mod recovery;

@@ -60,7 +60,7 @@ impl<S: StepSaga, L: StepList, P, T: Sends> Define<S, L, P, T> {
 
 impl<S: StepSaga, L: StepList, P, T: Occupies> Define<S, L, P, T> {
     /// At most so many effects that need this resource are under way at a time in this process, those of the step just
-    /// written among them; the others wait. Who names the resource first says how many, at least 1.
+    /// written among them; the others wait. Of several limits the one that was decided last holds; it is at least 1.
     pub fn at_most(self, count: u32, resource: impl Into<String>) -> Self {
         let resource = (resource.into(), count.max(1));
         self.terms(|terms| terms.resource = Some(resource))

@@ -1,0 +1,135 @@
+//! Who waits for instances to end.
+
+use std::collections::HashMap;
+
+use chronicler_domain::StreamId;
+use chronicler_runtime::{DispatchError, Entity};
+use chronicler_store::ReadError;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::definition::saga::Saga;
+use crate::execution::executor::Executor;
+use crate::instance::id::InstanceId;
+use crate::instance::state::InstanceState;
+use crate::instance::status::Ending;
+
+/// The waits for the ends of one saga type, by stream. The commit that ends an instance tells them, so that no wait reads
+/// the log.
+#[derive(Default)]
+pub(crate) struct Endings(Mutex<HashMap<String, watch::Sender<Option<Ending>>>>);
+
+/// One wait. It is told of an end that becomes durable after it began.
+pub(crate) struct EndingWait<'a> {
+    endings: &'a Endings,
+    key: String,
+    told: watch::Receiver<Option<Ending>>,
+}
+
+impl Endings {
+    /// Begins to wait. Whoever waits looks at the instance afterwards: it may have ended before.
+    pub(crate) fn wait(&self, stream: &StreamId) -> EndingWait<'_> {
+        let key = stream.key().to_owned();
+        let mut waits = self.0.lock();
+        let told = waits
+            .entry(key.clone())
+            .or_insert_with(|| watch::Sender::new(None))
+            .subscribe();
+        EndingWait {
+            endings: self,
+            key,
+            told,
+        }
+    }
+
+    /// Tells all that wait for this instance. Called on the log's own thread: it does not block.
+    pub(crate) fn tell(&self, stream: &StreamId, ending: &Ending) {
+        if let Some(waits) = self.0.lock().remove(stream.key()) {
+            waits.send_replace(Some(ending.clone()));
+        }
+    }
+}
+
+impl EndingWait<'_> {
+    /// Waits until the instance ends; for ever if it does not.
+    ///
+    /// # Cancel safety
+    /// Nothing changes when the wait is dropped.
+    pub(crate) async fn ending(&mut self) -> Ending {
+        loop {
+            let told = self.told.borrow_and_update().clone();
+            if let Some(ending) = told {
+                return ending;
+            }
+            if self.told.changed().await.is_err() {
+                // The sender goes only after it has told: this is for the compiler.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl<S: Saga> Executor<S> {
+    /// Waits for the end of an instance; at once if it has ended. `ReadError::Closed` when the runtime stops first.
+    pub(crate) async fn ending(&self, instance: &InstanceId) -> Result<Ending, DispatchError> {
+        let entity = self.handle.entity();
+        let stream = StreamId::new(&instance.tenant, entity.category(), &instance.id);
+        // An end that is committed after this is told, and what was before is in the state.
+        let mut wait = entity.endings().wait(&stream);
+        let look = |state: &InstanceState<S::State>, _| state.ended.clone();
+        let found = self.handle.query(&instance.tenant, &instance.id, look);
+        if let Some(ending) = found.await?.state {
+            return Ok(ending);
+        }
+        tokio::select! {
+            biased;
+            ending = wait.ending() => Ok(ending),
+            () = self.runtime.stopped() => Err(ReadError::Closed.into()),
+        }
+    }
+}
+
+impl Drop for EndingWait<'_> {
+    fn drop(&mut self) {
+        if self.told.borrow().is_some() {
+            // What stands under its key now belongs to others.
+            return;
+        }
+        let mut waits = self.endings.0.lock();
+        let is_last = |sender: &watch::Sender<_>| sender.receiver_count() <= 1;
+        if waits.get(&self.key).is_some_and(is_last) {
+            waits.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use chronicler_domain::StreamId;
+    use futures::FutureExt;
+
+    use super::Endings;
+    use crate::instance::status::Ending;
+
+    #[tokio::test]
+    async fn all_who_wait_are_told_and_who_gives_up_leaves_nothing() {
+        let endings = Endings::default();
+        let stream = |id: &str| StreamId::of("saga", id).unwrap();
+        let (one, other) = (stream("one"), stream("other"));
+        let (mut first, mut second) = (endings.wait(&one), endings.wait(&one));
+        let mut third = endings.wait(&other);
+        assert!(first.ending().now_or_never().is_none());
+        endings.tell(&one, &Ending::Completed);
+        assert_eq!(first.ending().await, Ending::Completed);
+        // Waited for again under the same key: those who were told take nothing with them.
+        let mut again = endings.wait(&one);
+        drop(first);
+        endings.tell(&one, &Ending::Completed);
+        assert_eq!(again.ending().await, Ending::Completed);
+        assert_eq!(second.ending().await, Ending::Completed);
+        assert!(third.ending().now_or_never().is_none());
+        drop(third);
+        assert!(endings.0.lock().is_empty());
+    }
+}
