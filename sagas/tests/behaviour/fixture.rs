@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chronicler_domain::{AggregateId, Tenant};
 use chronicler_runtime::{ManualClock, Runtime, RuntimeBuilder, SendOptions, StopOptions};
-use chronicler_sagas::{Ending, Saga, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom};
+use chronicler_sagas::{
+    Ending, Saga, SagaOptions, SagaStatus, SagaView, Sagas, SagasBuilder, StartFrom,
+};
 use chronicler_store::{EventLog, FactKind, FactQuery, MemoryStore};
 
 use crate::process::Fulfil;
@@ -54,6 +56,7 @@ async fn start(
     clock: ManualClock,
 ) -> Fixture {
     let sagas = sagas
+        .options(impatient())
         .saga(Fulfil, StartFrom::Now)
         .service("gateway", Arc::new(gateway.clone()));
     assert!(sagas.problems().is_empty(), "{:?}", sagas.problems());
@@ -70,6 +73,14 @@ async fn start(
         runtime,
         sagas,
     }
+}
+
+/// A call of which nobody knows is asked three times, and not for minutes.
+pub(crate) fn impatient() -> SagaOptions {
+    let mut options = SagaOptions::default();
+    options.unknown_calls.budget = 3;
+    options.unknown_calls.backoff_max = Duration::from_secs(1);
+    options
 }
 
 /// Lets every task run until nothing moves any more: the current-thread executor is fair.

@@ -64,7 +64,7 @@ async fn end(f: &Fixture) -> String {
 }
 
 #[tokio::test]
-async fn d1_children_that_share_a_resource_are_alive_so_many_at_a_time_also_after_a_restart() {
+async fn m92_children_that_share_a_resource_are_alive_so_many_at_a_time_also_after_a_restart() {
     let f = fixture_with(Brood).await;
     f.order("p", OrderCommand::Touch).await;
     let first = end(&f).await;

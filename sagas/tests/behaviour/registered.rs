@@ -11,7 +11,7 @@ use chronicler_store::memory::CrashPoint;
 use chronicler_store::{FactKind, MemoryStore};
 
 use crate::errand::{Clerk, Errand};
-use crate::fixture::{Fixture, compensated, id, settle};
+use crate::fixture::{Fixture, compensated, id, impatient, settle};
 use crate::process::Fulfil;
 use crate::shop::{Gateway, Order, OrderCommand, Script, Stock};
 
@@ -51,7 +51,8 @@ impl Registered {
         gateway: Gateway,
         clock: ManualClock,
     ) -> Fixture {
-        let sagas = self.sagas.saga(Fulfil, StartFrom::Now);
+        let sagas = self.sagas.options(impatient());
+        let sagas = sagas.saga(Fulfil, StartFrom::Now);
         assert!(sagas.problems().is_empty(), "{:?}", sagas.problems());
         let mut options = RuntimeOptions::default();
         options.inbox_max = self.inbox_max;
