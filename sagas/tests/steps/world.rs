@@ -9,8 +9,8 @@ use chronicler_runtime::{
 };
 use chronicler_sagas::steps::{StepSaga, StepState, Steps};
 use chronicler_sagas::{
-    Ending, Route, Routes, SagaHandle, SagaStatus, SagaVerb, SagaView, Sagas, SagasBuilder,
-    StartFrom,
+    Ending, Route, Routes, SagaHandle, SagaOptions, SagaStatus, SagaVerb, SagaView, Sagas,
+    SagasBuilder, StartFrom,
 };
 use chronicler_store::codec::decode;
 use chronicler_store::{AllQuery, EventLog, EventRef, MemoryStore, Start};
@@ -50,7 +50,12 @@ impl<S: StepSaga> World<S> {
     }
 
     pub(crate) async fn over(store: MemoryStore, service: Service, clock: ManualClock) -> Self {
-        Self::with(SagasBuilder::default(), store, service, clock).await
+        // A call of which nobody knows is asked three times, and not for minutes.
+        let mut options = SagaOptions::default();
+        options.unknown_calls.budget = 3;
+        options.unknown_calls.backoff_max = Duration::from_secs(1);
+        let sagas = SagasBuilder::default().options(options);
+        Self::with(sagas, store, service, clock).await
     }
 
     /// The same with other sagas beside it.
