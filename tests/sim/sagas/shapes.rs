@@ -174,9 +174,12 @@ fn second(steps: Define<Errand, Nil, Compensable>) -> Definition<Errand> {
     ))
 }
 
+/// The steps up to the turns.
+type UntilTurns = Ran<Turns, Perhaps<Paid, Ran<First, Nil>>>;
+
 fn until_turns(
     steps: Define<Errand, Nil, Compensable>,
-) -> Define<Errand, Ran<Turns, Perhaps<Paid, Ran<First, Nil>>>, Compensable, Sent<Refused>> {
+) -> Define<Errand, UntilTurns, Compensable, Sent<Refused>> {
     steps
         .step(
             First,
