@@ -179,8 +179,8 @@ impl<S: Saga> Next<S> {
     }
 
     /// At most so many effects that need this resource are under way at a time in this process, the effect just added
-    /// being one of them; the others wait. Of several limits the one that was decided last holds; it is at least 1. A child
-    /// is under way until it ends, also over a restart.
+    /// being one of them; the others wait. Of several limits the one that was decided last holds; it is at least 1. For a
+    /// child it limits nothing: its beginning is over at once, and what it then does has no place.
     pub fn at_most(self, count: u32, resource: impl Into<String>) -> Self {
         let resource = (resource.into(), count.max(1));
         self.terms(|terms| terms.resource = Some(resource))

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use chronicler_domain::{LogSequence, StreamId, Timestamp};
 use chronicler_runtime::{Entity, SendOptions};
 use chronicler_store::test_points::{CrashPlace, reached};
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
@@ -17,7 +15,6 @@ use crate::definition::saga::Saga;
 use crate::definition::terms::Tries;
 use crate::execution::circuit::{Circuit, Pass, Trial};
 use crate::execution::executor::Executor;
-use crate::execution::outcomes::AttemptOutcome;
 use crate::execution::resources::Place;
 use crate::execution::targets::AttemptResult;
 use crate::execution::turns::Turn;
@@ -66,27 +63,9 @@ impl Attempt<'_> {
     }
 }
 
-/// What an attempt leaves.
-#[derive(Default)]
-pub(super) struct CarriedOut {
-    /// What its instance is told; `None` if the attempt was not wanted any more when its time had come.
-    pub(super) outcome: Option<AttemptOutcome>,
-    /// The child that was begun has its place until this ends.
-    pub(super) occupied: Option<BoxFuture<'static, ()>>,
-}
-
-impl CarriedOut {
-    fn told(command: SagaCommand, options: SendOptions, turn: Turn) -> Self {
-        Self {
-            outcome: Some((command, options, turn)),
-            occupied: None,
-        }
-    }
-}
-
 /// An attempt that may go. What it holds it gives back when it has ended.
 struct Passage {
-    room: Option<Place>,
+    _room: Option<Place>,
     trial: Option<Trial>,
     had_to_wait: bool,
 }
@@ -99,17 +78,14 @@ impl Passage {
 }
 
 impl<S: Saga> Executor<S> {
-    /// One attempt at one effect.
-    pub(super) async fn carry_out(
+    /// One attempt at one effect; `None` if it is not wanted any more when its time has come.
+    pub(crate) async fn carry_out(
         &self,
         instance: &InstanceId,
         task: Task,
         sequence: LogSequence,
-    ) -> CarriedOut {
+    ) -> Option<(SagaCommand, SendOptions, Turn)> {
         let attempt = self.attempt(instance, task, sequence);
-        if attempt.task.has_begun {
-            return self.occupied_again(&attempt);
-        }
         if !attempt.is_held() {
             let left = self.left_before(&attempt.task);
             self.runtime.clock().sleep(left).await;
@@ -117,53 +93,21 @@ impl<S: Saga> Executor<S> {
         let (turn, had_to_queue) = self.turns.take(instance, &attempt.task).await;
         let passage = match self.passage(&attempt).await {
             Ok(passage) => passage,
-            Err(reason) => return CarriedOut::told(attempt.held(reason), attempt.options, turn),
+            Err(reason) => return Some((attempt.held(reason), attempt.options, turn)),
         };
         // What began at once is wanted: it was decided just then. Anything may have happened during a wait.
         let is_first = attempt.task.attempt == 0 && !attempt.is_held();
         let went_at_once = is_first && !had_to_queue && !passage.had_to_wait;
         if !went_at_once && !self.is_still_wanted(&attempt).await {
-            return CarriedOut::default();
+            return None;
         }
         reached(CrashPlace::Dispatch);
         let result = self.go(&attempt).await;
         reached(CrashPlace::Dispatched);
         let now_all_wait = self.tell_circuit(&attempt, &result);
         let goes_for_all = passage.is_trial() || now_all_wait;
-        let occupied = match (&result, passage.room) {
-            (AttemptResult::Begun, Some(room)) => self.occupied(&attempt, room),
-            _ => None,
-        };
         let command = self.command_of(&attempt, result, goes_for_all);
-        CarriedOut {
-            occupied,
-            ..CarriedOut::told(command, attempt.options, turn)
-        }
-    }
-
-    /// The place of a child that was begun in another life, or is looked at once more.
-    fn occupied_again(&self, attempt: &Attempt<'_>) -> CarriedOut {
-        let Some((name, count)) = &attempt.task.terms.resource else {
-            return CarriedOut::default();
-        };
-        let room = self
-            .shared
-            .resources
-            .occupy(name, *count, attempt.decided_at);
-        CarriedOut {
-            outcome: None,
-            occupied: self.occupied(attempt, room),
-        }
-    }
-
-    /// The place that a child has from its beginning to its end.
-    fn occupied(&self, attempt: &Attempt<'_>, room: Place) -> Option<BoxFuture<'static, ()>> {
-        let (host, child) = self.child_of(attempt.instance, &attempt.task).ok()?;
-        let until_it_ends = async move {
-            host.until_ended(&child).await;
-            drop(room);
-        };
-        Some(until_it_ends.boxed())
+        Some((command, attempt.options, turn))
     }
 
     fn attempt<'a>(
@@ -354,7 +298,7 @@ impl<S: Saga> Executor<S> {
                 None => None,
             };
             let passage = |trial| Passage {
-                room,
+                _room: room,
                 trial,
                 had_to_wait,
             };

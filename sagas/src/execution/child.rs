@@ -26,9 +26,6 @@ pub(crate) trait ChildHost: Send + Sync {
         options: SendOptions,
     ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>>;
 
-    /// Waits until a child has ended, or the runtime has stopped.
-    fn until_ended<'a>(&'a self, child: &'a InstanceId) -> BoxFuture<'a, ()>;
-
     /// Has a child undo what it did, if it can be.
     fn end_child(
         &self,

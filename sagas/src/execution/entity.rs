@@ -14,7 +14,6 @@ use chronicler_store::codec::{
 use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 
-use crate::definition::effect_view::EffectState;
 use crate::definition::saga::{Saga, category};
 use crate::definition::terms::Orphan;
 use crate::execution::backlog::Backlog;
@@ -165,12 +164,7 @@ impl<S: Saga> SagaEntity<S> {
         };
         let task = |action: Action| {
             let view = state.effect(action.effect)?;
-            let is_awaited = view.state == EffectState::Awaited && state.ended.is_none();
-            let has_begun = !action.is_undo() && is_awaited && view.terms.resource.is_some();
-            let (attempt, not_before) = match has_begun {
-                true => (0, Timestamp::EPOCH),
-                false => state.pending(action)?,
-            };
+            let (attempt, not_before) = state.pending(action)?;
             let request = state.request(action)?.clone();
             let unknown = again.then_some(LogSequence::ZERO.next());
             let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
@@ -183,7 +177,6 @@ impl<S: Saga> SagaEntity<S> {
                 action,
                 undo_round,
                 attempt,
-                has_begun,
                 not_before,
                 request,
                 decided_at,

@@ -8,7 +8,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Mutex;
-use tokio::task::{JoinError, JoinSet};
 
 use crate::definition::external::ExternalService;
 use crate::definition::routes::Routes;
@@ -85,8 +84,7 @@ impl<S: Saga> Executor<S> {
     /// The worker: takes up what was left open, then whatever is decided.
     pub(crate) async fn run(self: Arc<Self>, context: WorkerContext) -> Result<(), WorkerError> {
         let stopping = context.stopping();
-        // Tasks of their own, so that all processors have a part in it.
-        let mut under_way = JoinSet::new();
+        let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         // Not counted among what is under way: it waits for that.
         let mut resuming = Arc::clone(&self).resume().boxed().fuse();
         let mut released = self.runtime.releases();
@@ -102,13 +100,7 @@ impl<S: Saga> Executor<S> {
                 biased;
                 () = stopping.cancelled() => break,
                 () = self.held.changed(), if !room => {}
-                Some(ended) = under_way.join_next(), if !under_way.is_empty() => {
-                    pass_on(ended);
-                    // What else has ended costs no further look at everything.
-                    while let Some(ended) = under_way.try_join_next() {
-                        pass_on(ended);
-                    }
-                }
+                Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 () = &mut resuming => {}
                 Some(()) = resumed.next(), if !resumed.is_empty() => {}
                 released = released.recv(), if resumed.len() < RESUMED_AT_A_TIME => {
@@ -121,12 +113,11 @@ impl<S: Saga> Executor<S> {
                     if let Some(due) = decided.work.armed {
                         self.runtime.timers().notice(due);
                     }
-                    under_way.spawn(Arc::clone(&self).drive(decided));
+                    under_way.push(Arc::clone(&self).drive(decided).boxed());
                 }
             }
         }
-        // What is under way ends where it is. That is in the streams, and so is what waits.
-        under_way.shutdown().await;
+        // What waits is in the streams, too.
         self.backlog().close();
         Ok(())
     }
@@ -137,7 +128,7 @@ impl<S: Saga> Executor<S> {
             instance,
             work,
             sequence,
-            under_way: until_the_end,
+            under_way: _until_the_end,
         } = decided;
         let takes_up = async {
             if work.takes_up
@@ -146,22 +137,9 @@ impl<S: Saga> Executor<S> {
                 tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "inputs still wait");
             }
         };
-        let carried_out = self.carry_out_all(&instance, work.tasks, sequence);
-        let ((), mut occupied) = futures::join!(takes_up, carried_out);
-        if !occupied.is_empty() {
-            // Children go on as long as they like: that is no work of this one.
-            drop(until_the_end);
-            let _held = self.held.hold();
-            while let Some(()) = occupied.next().await {}
-        }
-    }
-}
-
-/// A panic is one of the worker, whose next life takes up what is open.
-fn pass_on(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && let Ok(panic) = error.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
+        futures::join!(
+            takes_up,
+            self.carry_out_all(&instance, work.tasks, sequence)
+        );
     }
 }

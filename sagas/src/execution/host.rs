@@ -1,9 +1,6 @@
 //! An executor as the host of children: other sagas have it begin its instances, and end them.
 
-use std::time::Duration;
-
 use chronicler_runtime::{DispatchError, SendOptions};
-use chronicler_store::ReadError;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -16,9 +13,6 @@ use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
-
-/// How long a child that cannot be looked at is left alone.
-const LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
 
 impl<S: Saga> Executor<S> {
     async fn ask_child(
@@ -54,19 +48,6 @@ impl<S: Saga> ChildHost for Executor<S> {
     ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>> {
         let command = SagaCommand::Begin { parent, start };
         self.ask_child(child, command, options).boxed()
-    }
-
-    fn until_ended<'a>(&'a self, child: &'a InstanceId) -> BoxFuture<'a, ()> {
-        async move {
-            loop {
-                match self.ending(child).await {
-                    Ok(_) | Err(DispatchError::Read(ReadError::Closed)) => return,
-                    // In quarantine, for one.
-                    Err(_) => self.runtime.clock().sleep(LOOKED_AT_EVERY).await,
-                }
-            }
-        }
-        .boxed()
     }
 
     fn end_child(

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use chronicler_domain::LogSequence;
 use chronicler_runtime::SendOptions;
 use futures::FutureExt;
-use futures::future::{BoxFuture, Fuse, FusedFuture};
+use futures::future::{Fuse, FusedFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::definition::answer::Answer;
@@ -23,22 +23,20 @@ const OUTCOMES_MAX: usize = 512;
 const OUTCOMES_BYTES_MAX: usize = 1 << 20;
 
 /// What became of an attempt, and the turn that it had.
-pub(super) type AttemptOutcome = (SagaCommand, SendOptions, Turn);
+type AttemptOutcome = (SagaCommand, SendOptions, Turn);
 
 impl<S: Saga> Executor<S> {
-    /// Carries out what one decision asks for, and has the instance take in what became of it. Left are the children that
-    /// have a place until they end.
+    /// Carries out what one decision asks for, and has the instance take in what became of it.
     pub(super) async fn carry_out_all(
         &self,
         instance: &InstanceId,
         tasks: Vec<Task>,
         sequence: LogSequence,
-    ) -> FuturesUnordered<BoxFuture<'static, ()>> {
+    ) {
         let begin = |task: Task| self.carry_out(instance, task, sequence);
         let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
         let mut come = VecDeque::new();
         let mut taking = Fuse::terminated();
-        let mut occupied = FuturesUnordered::new();
         // While outcomes are committed others come: those are then committed as one.
         loop {
             if taking.is_terminated() && !come.is_empty() {
@@ -48,13 +46,8 @@ impl<S: Saga> Executor<S> {
             tokio::select! {
                 biased;
                 () = &mut taking, if !taking.is_terminated() => {}
-                Some(carried) = under_way.next(), if !under_way.is_empty() => {
-                    come.extend(carried.outcome);
-                    occupied.extend(carried.occupied);
-                }
-                // Others of the same decision may wait for the place that a child gives back.
-                Some(()) = occupied.next(), if !under_way.is_empty() && !occupied.is_empty() => {}
-                else => return occupied,
+                Some(done) = under_way.next(), if !under_way.is_empty() => come.extend(done),
+                else => return,
             }
         }
     }

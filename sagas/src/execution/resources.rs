@@ -32,8 +32,6 @@ pub(crate) struct Place {
     rooms: Arc<Rooms>,
     resource: Arc<Resource>,
     permit: Option<OwnedSemaphorePermit>,
-    /// Taken although there was no room.
-    is_over: bool,
 }
 
 impl Resources {
@@ -48,7 +46,19 @@ impl Resources {
         count: u32,
         decided_at: LogSequence,
     ) -> (Place, bool) {
-        let mut place = self.place(name, count, decided_at);
+        let resource = {
+            let mut all = self.0.lock();
+            let found = all.entry(name.to_owned());
+            Arc::clone(found.or_insert_with(|| Arc::new(Resource::new(count, decided_at))))
+        };
+        resource.limit_to(count, decided_at);
+        // Who waits is counted as well: a dropped wait forgets the resource as the end of a use does.
+        let mut place = Place {
+            name: name.to_owned(),
+            rooms: Arc::clone(&self.0),
+            resource,
+            permit: None,
+        };
         let room = Arc::clone(&place.resource.room);
         match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => {
@@ -60,36 +70,6 @@ impl Resources {
                 place.permit = room.acquire_owned().await.ok();
                 (place, true)
             }
-        }
-    }
-
-    /// A place for what uses it already, over the limit if need be: until there is room again, all others wait.
-    pub(crate) fn occupy(&self, name: &str, count: u32, decided_at: LogSequence) -> Place {
-        let mut place = self.place(name, count, decided_at);
-        // Under the lock of the limit, as all that goes over it or comes back.
-        let resource = Arc::clone(&place.resource);
-        let mut limit = resource.limit.lock();
-        place.permit = Arc::clone(&resource.room).try_acquire_owned().ok();
-        place.is_over = place.permit.is_none();
-        limit.excess += u32::from(place.is_over);
-        drop(limit);
-        place
-    }
-
-    /// Whoever waits for a place is counted by it as well: a dropped wait forgets the resource as the end of a use does.
-    fn place(&self, name: &str, count: u32, decided_at: LogSequence) -> Place {
-        let resource = {
-            let mut all = self.0.lock();
-            let found = all.entry(name.to_owned());
-            Arc::clone(found.or_insert_with(|| Arc::new(Resource::new(count, decided_at))))
-        };
-        resource.limit_to(count, decided_at);
-        Place {
-            name: name.to_owned(),
-            rooms: Arc::clone(&self.0),
-            resource,
-            permit: None,
-            is_over: false,
         }
     }
 
@@ -145,14 +125,6 @@ impl Drop for Place {
                 permit.forget();
             }
         }
-        if self.is_over {
-            let mut limit = self.resource.limit.lock();
-            match limit.excess.checked_sub(1) {
-                Some(excess) => limit.excess = excess,
-                // Somebody else's place was kept back for it.
-                None => self.resource.room.add_permits(1),
-            }
-        }
         let mut all = self.rooms.lock();
         let is_last = |resource: &Arc<Resource>| Arc::strong_count(resource) == 2;
         if all.get(&self.name).is_some_and(is_last) {
@@ -188,23 +160,6 @@ mod tests {
         assert!(take(1, 3).is_none(), "the third still has the only place");
         drop(third);
         assert!(take(1, 3).is_some());
-    }
-
-    #[test]
-    fn what_uses_it_already_has_a_place_over_the_limit_and_all_others_wait() {
-        let all = Resources::default();
-        let take = || all.take("slot", 1, at(1)).now_or_never();
-        let first = take().unwrap();
-        let over = all.occupy("slot", 1, at(1));
-        drop(first);
-        assert!(take().is_none(), "there is one place, and it is taken");
-        drop(over);
-        let again = take().unwrap();
-        let over = all.occupy("slot", 1, at(1));
-        drop(over);
-        assert!(take().is_none());
-        drop(again);
-        assert!(take().is_some());
     }
 
     #[test]

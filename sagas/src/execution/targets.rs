@@ -1,7 +1,7 @@
 //! Targets of an attempt: an aggregate, a service, the executor of a child.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use crate::definition::external::CallResult;
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::execution::asking::QUICK_ATTEMPTS;
-use crate::execution::child::{ChildAnswer, ChildHost};
+use crate::execution::child::ChildAnswer;
 use crate::execution::executor::Executor;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
@@ -116,28 +116,6 @@ impl<S: Saga> Executor<S> {
         })
     }
 
-    /// The child that an effect begins, and who hosts it.
-    pub(super) fn child_of(
-        &self,
-        instance: &InstanceId,
-        task: &Task,
-    ) -> Result<(Arc<dyn ChildHost>, InstanceId), String> {
-        let Request::Start { saga, id, .. } = &task.request else {
-            return Err("it is no child".to_owned());
-        };
-        if !self.children.contains(saga) {
-            return Err(format!(
-                "saga {} does not say in its routes that {saga} can be its child",
-                S::NAME
-            ));
-        }
-        let found = self.shared.hosts.read().get(saga).and_then(Weak::upgrade);
-        let host = found.ok_or_else(|| format!("no saga {saga:?} is registered"))?;
-        let id = AggregateId::new(id).map_err(|error| error.to_string())?;
-        let tenant = instance.tenant.clone();
-        Ok((host, InstanceId { tenant, id }))
-    }
-
     /// Begins a child, or has it end.
     pub(super) async fn child(
         &self,
@@ -146,12 +124,37 @@ impl<S: Saga> Executor<S> {
         parent: Parent,
         options: &SendOptions,
     ) -> AttemptResult {
-        let Request::Start { codec, start, .. } = &task.request else {
+        let Request::Start {
+            saga,
+            id,
+            codec,
+            start,
+        } = &task.request
+        else {
             return AttemptResult::Failed("it is no child".to_owned());
         };
-        let (host, child) = match self.child_of(instance, task) {
-            Ok(found) => found,
-            Err(reason) => return AttemptResult::Failed(reason),
+        if !self.children.contains(saga) {
+            return AttemptResult::Failed(format!(
+                "saga {} does not say in its routes that {saga} can be its child",
+                S::NAME
+            ));
+        }
+        let found = self
+            .shared
+            .hosts
+            .read()
+            .get(saga)
+            .and_then(|host| host.upgrade());
+        let Some(host) = found else {
+            return AttemptResult::Failed(format!("no saga {saga:?} is registered"));
+        };
+        let id = match AggregateId::new(id) {
+            Ok(id) => id,
+            Err(error) => return AttemptResult::Failed(error.to_string()),
+        };
+        let child = InstanceId {
+            tenant: instance.tenant.clone(),
+            id,
         };
         let began = match task.is_to_end {
             true => host.end_child(child, parent).await,

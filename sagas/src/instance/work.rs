@@ -30,8 +30,6 @@ pub(crate) struct Task {
     pub(crate) action: Action,
     pub(crate) undo_round: u32,
     pub(crate) attempt: u32,
-    /// A child that was begun: it is not begun again, and uses what it needs until it ends.
-    pub(crate) has_begun: bool,
     pub(crate) not_before: Timestamp,
     pub(crate) request: Request,
     pub(crate) terms: Terms,

@@ -64,11 +64,16 @@ impl<S: Saga> SagaHandle<S> {
         end.effects = Effects::kept_all();
         let query = StreamQuery::new(stream);
         let mut commits = self.executor.runtime.store().read_stream(query);
-        let reader = StreamReader::<S::Event>::new();
+        let (reader, entries) = (
+            StreamReader::<S::Event>::new(),
+            StreamReader::<S::Event>::of_entries(),
+        );
         let (mut events, mut until) = (Vec::new(), None);
         while let Some(batch) = commits.next().await {
             for commit in batch.map_err(OperateError::failed)? {
                 let (mut decides, is_copied) = (false, until.is_none());
+                // What is not copied need not be readable.
+                let reader = if is_copied { &reader } else { &entries };
                 let info = CommitInfo::of(&commit);
                 end.fold_commit(&info);
                 for event in commit.events() {

@@ -18,7 +18,6 @@ mod cycles;
 mod decisions;
 mod inputs;
 mod letters;
-mod occupied;
 mod operators;
 mod parked;
 mod recovery;

@@ -165,6 +165,15 @@ impl Log {
         let mut decided = BTreeSet::new();
         let undos = self.journals.values().flat_map(|journal| &journal.undos);
         let undos: BTreeSet<_> = undos.collect();
+        for (stream, all) in &self.addressed {
+            // What came before a saga was registered concerns none of its instances.
+            let begins = all.iter().any(|one| one.how != How::Resume);
+            let is_due = begins && !seed::was_late(name_of(stream));
+            assert!(
+                !is_due || self.journals.contains_key(stream),
+                "{stream} never began: {all:#?}"
+            );
+        }
         for (stream, journal) in &self.journals {
             assert_eq!(journal.endings.len(), 1, "{stream} ends once: {journal:#?}");
             if forked.contains(stream) {

@@ -48,17 +48,16 @@ pub trait AStep {}
 )]
 pub trait Sends: AStep {}
 
-/// A step whose attempts can occupy a resource: a child does until it ends.
+/// A step whose attempts can occupy a resource. A child's beginning cannot: it would be free while the child goes on.
 #[diagnostic::on_unimplemented(
     message = "the step just before this occupies nothing that could be shared",
-    note = "say it right after a command, call or child"
+    note = "say it right behind a command or call; a child shares what its own steps need"
 )]
 pub trait Occupies: Sends {}
 
 impl<R> Occupies for Sent<R> {}
 impl<R> Occupies for Called<R> {}
 impl<R> Occupies for CalledEach<R> {}
-impl Occupies for Begun {}
 impl Occupies for Decisive {}
 impl Occupies for Certainly {}
 

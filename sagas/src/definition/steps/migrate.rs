@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chronicler_store::codec::{CodecError, CodecId, PayloadCodec, decode, encode};
+use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::de::DeserializeOwned;
 
 use super::key::StepKey;
@@ -43,10 +43,11 @@ impl Migration {
     ///
     /// # Errors
     /// When it is not of this type.
-    pub fn output<T: DeserializeOwned>(&self, step: &str) -> Result<Option<T>, CodecError> {
+    pub fn output<T: DeserializeOwned>(&self, step: &str) -> Result<Option<T>, String> {
         let output = self.outputs.get(step);
         let decoded = output.map(|(codec, payload)| decode(CodecId::new(*codec), payload));
-        decoded.transpose()
+        // A text, as `StepSaga::migrate` gives it.
+        decoded.transpose().map_err(|error| error.to_string())
     }
 
     /// A step is called otherwise now.
