@@ -36,6 +36,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(100 * 365 * 86_400);
 const SNAPSHOT_EVENTS: u64 = 20;
 /// After how many events the rows of the ledger are written.
 const LEDGER_FLUSH_EVENTS: u64 = 64;
+/// How long to wait before the gateway is asked again, when nobody knows what became of a call.
+const UNKNOWN_WAIT: Duration = Duration::from_millis(100);
 /// How long the gateway may take.
 const GATEWAY_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -66,6 +68,9 @@ impl Driver {
         options.snapshots = SnapshotPolicy::EveryEvents(SNAPSHOT_EVENTS);
         let mut saga_options = SagaOptions::default();
         saga_options.call_timeout = GATEWAY_PATIENCE;
+        saga_options.unknown_calls.budget = 3;
+        saga_options.unknown_calls.backoff_min = UNKNOWN_WAIT;
+        saga_options.unknown_calls.backoff_max = UNKNOWN_WAIT;
         let flush = FlushPolicy::default().events(LEDGER_FLUSH_EVENTS);
         let table_options = ProjectionOptions::default().flush(flush);
         let segment_bytes = request.optional_number("segment_bytes")?;

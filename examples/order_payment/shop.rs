@@ -17,6 +17,8 @@ use chronicler::sagas::steps::Steps;
 use crate::sagas::{Checkout, Marketplace, ReturnHandling};
 use crate::views::{Money, Orders, StockByProduct};
 
+/// How long to wait before the gateway is asked again, when nobody knows what became of a call.
+const UNKNOWN_WAIT: Duration = Duration::from_millis(100);
 /// How long the shop waits for an answer of the gateway.
 const GATEWAY_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -45,6 +47,10 @@ impl Shop {
         let book = Arc::new(Book::open(&data.join("gateway.jsonl"))?);
         let mut options = SagaOptions::default();
         options.call_timeout = GATEWAY_PATIENCE;
+        // The moods of this gateway last. A real one is asked for minutes, which is the default.
+        options.unknown_calls.budget = 3;
+        options.unknown_calls.backoff_min = UNKNOWN_WAIT;
+        options.unknown_calls.backoff_max = UNKNOWN_WAIT;
         options.paused = mode == Mode::IsLookedAt;
         let bar = spinner();
         let app = App::open(data.join("chronicler"))
