@@ -16,9 +16,9 @@ use crate::words::{Said, Start, Told};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may take to give back what it held for its trouble.
 const GIVES_BACK: Duration = Duration::from_secs(20);
-/// What it may hold more than before: the allocator does not give all memory back, and caches differ.
+/// What it may hold more than before: it has more instances then, and caches differ.
 const MORE: Held = Held {
-    memory: 64 << 10,
+    memory: 128 << 10,
     threads: 2,
     descriptors: 4,
 };
