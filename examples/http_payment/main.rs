@@ -67,6 +67,8 @@ async fn run(Arguments { orders, seed }: &Arguments) -> Done {
     // It is looked for more often than is polite, so that nobody waits for this example.
     options.circuit.trial_after = Duration::from_millis(50);
     options.circuit.trial_longest = Duration::from_millis(200);
+    options.unknown_calls.backoff_min = Duration::from_millis(20);
+    options.unknown_calls.backoff_max = Duration::from_millis(100);
     let app = App::in_memory()
         .aggregate::<Order>()
         .saga(Steps::<Payment>::of())
