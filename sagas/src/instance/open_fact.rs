@@ -35,7 +35,7 @@ struct FirstOpenFact {
 }
 
 /// Where an open saga is, in a word. The order of the variants is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OpenStatus {
     /// It waits for an event, a signal or a timer.
