@@ -6,7 +6,7 @@ use chronicler_domain::StreamId;
 use chronicler_runtime::{DispatchError, Entity};
 use chronicler_store::ReadError;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use crate::definition::saga::Saga;
 use crate::execution::executor::Executor;
@@ -14,27 +14,24 @@ use crate::instance::id::InstanceId;
 use crate::instance::state::InstanceState;
 use crate::instance::status::Ending;
 
-/// The waits for the ends of one saga type, by stream. The commit that ends an instance tells them, so that no wait reads
-/// the log.
+/// The waits for the ends of one saga type, by stream. The commit that ends an instance tells them, in the order in which
+/// they came, so that no wait reads the log.
 #[derive(Default)]
-pub(crate) struct Endings(Mutex<HashMap<String, watch::Sender<Option<Ending>>>>);
+pub(crate) struct Endings(Mutex<HashMap<String, Vec<oneshot::Sender<Ending>>>>);
 
 /// One wait. It is told of an end that becomes durable after it began.
 pub(crate) struct EndingWait<'a> {
     endings: &'a Endings,
     key: String,
-    told: watch::Receiver<Option<Ending>>,
+    told: oneshot::Receiver<Ending>,
 }
 
 impl Endings {
     /// Begins to wait. Whoever waits looks at the instance afterwards: it may have ended before.
     pub(crate) fn wait(&self, stream: &StreamId) -> EndingWait<'_> {
         let key = stream.key().to_owned();
-        let mut waits = self.0.lock();
-        let told = waits
-            .entry(key.clone())
-            .or_insert_with(|| watch::Sender::new(None))
-            .subscribe();
+        let (tell, told) = oneshot::channel();
+        self.0.lock().entry(key.clone()).or_default().push(tell);
         EndingWait {
             endings: self,
             key,
@@ -44,8 +41,10 @@ impl Endings {
 
     /// Tells all that wait for this instance. Called on the log's own thread: it does not block.
     pub(crate) fn tell(&self, stream: &StreamId, ending: &Ending) {
-        if let Some(waits) = self.0.lock().remove(stream.key()) {
-            waits.send_replace(Some(ending.clone()));
+        let waits = self.0.lock().remove(stream.key());
+        for tell in waits.into_iter().flatten() {
+            // Who gave up in this moment needs no answer.
+            drop(tell.send(ending.clone()));
         }
     }
 }
@@ -56,15 +55,10 @@ impl EndingWait<'_> {
     /// # Cancel safety
     /// Nothing changes when the wait is dropped.
     pub(crate) async fn ending(&mut self) -> Ending {
-        loop {
-            let told = self.told.borrow_and_update().clone();
-            if let Some(ending) = told {
-                return ending;
-            }
-            if self.told.changed().await.is_err() {
-                // The sender goes only after it has told: this is for the compiler.
-                std::future::pending::<()>().await;
-            }
+        match (&mut self.told).await {
+            Ok(ending) => ending,
+            // A sender is dropped unused only after its wait is over.
+            Err(_) => std::future::pending().await,
         }
     }
 }
@@ -91,14 +85,13 @@ impl<S: Saga> Executor<S> {
 
 impl Drop for EndingWait<'_> {
     fn drop(&mut self) {
-        if self.told.borrow().is_some() {
-            // What stands under its key now belongs to others.
-            return;
-        }
-        let mut waits = self.endings.0.lock();
-        let is_last = |sender: &watch::Sender<_>| sender.receiver_count() <= 1;
-        if waits.get(&self.key).is_some_and(is_last) {
-            waits.remove(&self.key);
+        self.told.close();
+        let mut all = self.endings.0.lock();
+        if let Some(waits) = all.get_mut(&self.key) {
+            waits.retain(|tell| !tell.is_closed());
+            if waits.is_empty() {
+                all.remove(&self.key);
+            }
         }
     }
 }
