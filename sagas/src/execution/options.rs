@@ -58,3 +58,19 @@ impl Default for SagaOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chronicler_runtime::Backoff;
+
+    use super::*;
+
+    #[test]
+    fn a_call_of_which_nobody_knows_is_asked_for_some_five_minutes() {
+        let policy = SagaOptions::default().unknown_calls;
+        let backoff = Backoff::new(policy.backoff_min, policy.backoff_max);
+        let waits = (1..policy.budget).map(|attempt| backoff.longest(attempt));
+        // Chance makes each wait shorter by up to half.
+        assert_eq!(waits.sum::<Duration>(), Duration::from_millis(303_500));
+    }
+}
