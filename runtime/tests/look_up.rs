@@ -330,11 +330,8 @@ async fn r7_a_store_that_gives_commits_back_and_never_tells_of_room_is_not_asked
     let new = CommandId::from_uuid(world.runtime.new_id()).unwrap();
     let mut sent = Box::pin(world.send(new));
     // The clock is paused: this takes no time.
-    let enough = tokio::time::sleep(Duration::from_millis(200));
-    tokio::select! {
-        _ = &mut sent => panic!("there is no room"),
-        () = enough => {}
-    }
+    let waited = tokio::time::timeout(Duration::from_millis(200), &mut sent).await;
+    assert!(waited.is_err(), "there is no room");
     let refusals = world.refusals.load(Ordering::Relaxed);
     assert!((2..50).contains(&refusals), "{refusals} in 200 ms");
     world.gate.send_replace(Now::Open);

@@ -67,6 +67,15 @@ fn simulate(world: fn(u64) -> History, seeds: Range<u64>, twice: Range<u64>) {
     println!("seeds {seeds:?}: {lives} lives, {answers} answers, {commits} commits");
 }
 
+/// A life has a runtime of its own: what it spawned ends with it, as it does with a process.
+fn runtime_of_a_life() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
 fn counts(history: History) -> [u64; 3] {
     let (answers, commits) = (history.answers.len(), history.commits.len());
     [history.lives, answers as u64, commits as u64]

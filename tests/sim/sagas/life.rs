@@ -79,14 +79,8 @@ impl World {
         self.history
     }
 
-    /// A life has a runtime of its own: what it spawned ends with it, as it does with a process.
     fn in_a_runtime<'a>(&'a mut self, life: impl FnOnce(&'a mut Self) -> LocalBoxFuture<'a, ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(life(self));
+        crate::runtime_of_a_life().block_on(life(self));
     }
 
     async fn live(&mut self) {
