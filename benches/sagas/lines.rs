@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shop::{Count, Counter};
 
-/// An aggregate whose event is that an order of so many lines has come.
+/// A desk takes orders. Each event is one order, with its number of lines.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Desk;
 

@@ -141,7 +141,7 @@ impl Index {
             return;
         };
         let bytes = learned.iter().map(Run::bytes).sum();
-        // It makes room before it takes its own: what is asked for now is asked for again sooner than what is old.
+        // Older places make room for these: a place that was just looked up is looked up again sooner than an old one.
         if !self.make_room(bytes) {
             return;
         }

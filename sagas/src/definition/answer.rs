@@ -11,16 +11,16 @@ use crate::definition::payload::Payload;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer<T = Payload, R = T> {
-    /// It was done, with this reply.
+    /// The effect was done, and gave this reply.
     Done(T),
-    /// It was refused for good, for this reason.
+    /// The target refused the effect for good, for this reason.
     Rejected(R),
-    /// Whether it was done cannot be known; what is known about it. Only calls that leave the process end like this.
+    /// Nobody can know whether the effect was done. The text says what is known. Only calls to services end like this.
     Unknown(String),
 }
 
 impl<T, R> Answer<T, R> {
-    /// Whether it was done.
+    /// Tells whether the effect was done.
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Done(_))
     }
@@ -51,7 +51,7 @@ impl Answer {
         Payload::of(reason).map_or_else(Self::unknown, Self::Rejected)
     }
 
-    /// What it is cannot be written.
+    /// The answer to an effect whose reply or reason cannot be encoded.
     fn unknown(error: CodecError) -> Self {
         Self::Unknown(error.to_string())
     }
@@ -97,7 +97,7 @@ impl EffectAnswer {
         &self.answer
     }
 
-    /// Whether it was done.
+    /// Tells whether the effect was done.
     pub fn is_done(&self) -> bool {
         matches!(self.answer, Answer::Done(_))
     }

@@ -11,7 +11,7 @@ use crate::definition::terms::Terms;
 #[derive(Debug, PartialEq)]
 pub(crate) enum Directive<E> {
     Record(E),
-    /// What it knew is forgotten; what it records next is the first that it knows.
+    /// The instance forgets its state. The next event that it records is the first of a new one.
     ContinueAsNew,
     Effect(Box<EffectSpec>),
     /// The effect just added is the pivot, if it is done.
