@@ -145,11 +145,12 @@ pub enum DispatchError {
         /// [`remembered_ahead_max`](crate::RuntimeOptions::remembered_ahead_max).
         ahead_max: std::time::Duration,
     },
-    /// Another command was carried out under this id, or was refused by the domain; that is durable. This one was not
-    /// decided. Two commands are told apart by what they say, so that a command whose type changed between two sendings
-    /// can be the same one to whoever sent it.
+    /// A command that says something else was carried out under this id, or was refused by the domain; that is durable.
+    /// This sending was not decided and never will be. Two commands are told apart by what they say: where the command's
+    /// type changed between two sendings (a field with a default, a variant that was renamed), the first one can be this
+    /// very command to whoever sent it, so that its outcome is `Unknown`.
     #[error(
-        "command id {id} was used for another command to {stream}, which was decided; this one was not: give each command its own id"
+        "command id {id} was used for a command to {stream} that says something else, which was decided; this sending was not: give each command its own id, or look at the state if the command's type has changed since"
     )]
     IdReused {
         /// The instance.
@@ -241,6 +242,8 @@ impl DispatchError {
             Self::ActorLost { .. }
             | Self::CommandTooOld { .. }
             | Self::FirstUnsettled { .. }
+            // What lies under the id may be this command, as an earlier release of its type said it.
+            | Self::IdReused { .. }
             | Self::MemoryUnreadable { .. }
             | Self::RefusedUnseen { .. } => Outcome::Unknown,
             // Refused before it was decided, or decided in vain.
@@ -252,7 +255,6 @@ impl DispatchError {
             | Self::Recovery { .. }
             | Self::Quarantined { .. }
             | Self::IdFromFuture { .. }
-            | Self::IdReused { .. }
             | Self::Stopped
             | Self::Read(_) => Outcome::NotApplied,
         }

@@ -15,8 +15,9 @@ use serde::ser::{
 
 /// The fingerprint of a command.
 ///
-/// - Maps, sets and lists count by what is in them, in any order: serde does not tell a set from a list. So two
-///   commands that differ only in the order of a list count as the same.
+/// - Maps, sets and lists count by what is in them, in any order. Serde does not tell a set from a list, and a set lies in
+///   another order each time: with the order counted, a command with a set would be refused when it is sent again. So two
+///   commands that differ only in the order of a list count as the same. Tuples and arrays count in their order.
 /// - Fields count by name, in any order, and one that is `None` counts as absent: a field that a later release adds
 ///   as `None` changes nothing.
 /// - Variants count by name; integers by value, whatever their width.

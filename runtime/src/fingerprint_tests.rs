@@ -76,6 +76,20 @@ fn d4_a_change_of_anything_in_it_is_another_command() {
 }
 
 #[test]
+fn d4_the_order_of_a_list_does_not_count_and_that_of_a_tuple_and_an_array_does() {
+    #[derive(Serialize)]
+    enum Playlist {
+        Reorder(Vec<&'static str>),
+        Swap([&'static str; 2]),
+    }
+    let reorder = |songs: &[&'static str]| of(&Playlist::Reorder(songs.to_vec()));
+    assert_eq!(reorder(&["a", "b"]), reorder(&["b", "a"]));
+    assert_ne!(reorder(&["a", "b"]), reorder(&["a", "a"]));
+    let swap = |songs| of(&Playlist::Swap(songs));
+    assert_ne!(swap(["a", "b"]), swap(["b", "a"]));
+}
+
+#[test]
 fn d4_a_command_of_a_later_release_with_a_new_optional_field_is_the_same() {
     #[derive(Serialize)]
     enum Then {

@@ -268,12 +268,7 @@ impl<E: Entity> Turn<E> {
             Searched::Through(searched) => (memory.find(id).cloned(), searched),
         };
         if let Some(found) = found {
-            if command.differs_from(found.command_hash) {
-                let stream = instance.stream.clone();
-                refuse_when_durable(&instance, *command, DispatchError::IdReused { stream, id });
-            } else {
-                repeat(&instance, found, *command);
-            }
+            answer_from_memory(&instance, found, *command);
             return None;
         }
         if let Identity::Caller { issued_at } = identity {
@@ -371,8 +366,14 @@ impl<F: FnOnce(AppendResult)> Drop for Answered<F> {
     }
 }
 
-/// Answers with a remembered outcome, as soon as it is durable.
-fn repeat<E: Entity>(instance: &Arc<Instance<E>>, found: Remembered, command: CommandEnvelope<E>) {
+/// Answers a command whose id is remembered, as soon as what is remembered is durable: with that outcome, or that another
+/// command has the id.
+fn answer_from_memory<E: Entity>(
+    instance: &Arc<Instance<E>>,
+    found: Remembered,
+    command: CommandEnvelope<E>,
+) {
+    let is_another = command.differs_from(found.command_hash);
     let CommandEnvelope {
         ctx,
         answer,
@@ -382,9 +383,13 @@ fn repeat<E: Entity>(instance: &Arc<Instance<E>>, found: Remembered, command: Co
     let (asked, id) = (Arc::clone(instance), ctx.command_id());
     instance.in_flight.after_all(Box::new(move |durable| {
         // What failed may be something else that waited: where its own commit lies says whether it is durable.
-        let answered = match (found.place.get().copied(), durable) {
-            (Some(place), _) => answer_again(&asked, &found, place, id),
-            (None, durable) => Err(DispatchError::FirstUnsettled {
+        let answered = match found.place.get().copied() {
+            Some(_) if is_another => {
+                let stream = asked.stream.clone();
+                Err(DispatchError::IdReused { stream, id }.into())
+            }
+            Some(place) => answer_again(&asked, &found, place, id),
+            None => Err(DispatchError::FirstUnsettled {
                 stream: asked.stream.clone(),
                 id,
                 source: Box::new(durable.err().unwrap_or(AppendError::Lost)),
@@ -552,21 +557,4 @@ fn lost(stream: chronicler_domain::StreamId, source: AppendError) -> DispatchErr
         stream,
         source: Box::new(source),
     }
-}
-
-/// Refuses a command for something that was decided before, once that is durable: no answer tells of what is not.
-fn refuse_when_durable<E: Entity>(
-    instance: &Arc<Instance<E>>,
-    command: CommandEnvelope<E>,
-    error: DispatchError,
-) {
-    let CommandEnvelope {
-        answer, admitted, ..
-    } = command;
-    let stream = instance.stream.clone();
-    instance.in_flight.after_all(Box::new(move |durable| {
-        let error = durable.map_or_else(|source| lost(stream, source), |_| error);
-        contain::answer(answer, Err(error.into()));
-        drop(admitted);
-    }));
 }
