@@ -9,6 +9,7 @@ use chronicler_store::codec::CodecId;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::actor::{Away, Returned};
 use crate::contain::contain;
 use crate::dedup::{Remembered, Run, Span};
 use crate::dispatch::Admitted;
@@ -24,7 +25,9 @@ pub(crate) type Answer<E> =
 pub(crate) enum Envelope<E: Entity> {
     Command(Box<CommandEnvelope<E>>),
     /// The same once more, after a look into the log.
-    Again(Box<CommandEnvelope<E>>),
+    Again(Box<Returned<E>>),
+    /// One that could not be looked for is refused, and whoever waited for that comes next.
+    GivenUp(Away<E>),
     /// What that look found out about the ids that lie there.
     Learned(Box<(Span, Vec<Run>)>),
     Query(Query<E>),
@@ -164,6 +167,21 @@ impl<E: Entity> Inbox<E> {
         } else {
             Pushed::Wake
         }
+    }
+
+    /// Queues commands before all others, in their order, and says whether the actor must be told. Gives them back when the
+    /// instance has ended.
+    pub(crate) fn push_first(
+        &mut self,
+        commands: Vec<Box<CommandEnvelope<E>>>,
+    ) -> Result<bool, Vec<Box<CommandEnvelope<E>>>> {
+        if self.retired {
+            return Err(commands);
+        }
+        for command in commands.into_iter().rev() {
+            self.queue.push_front(Envelope::Command(command));
+        }
+        Ok(!std::mem::replace(&mut self.scheduled, true))
     }
 
     /// The next envelope; `None` ends the actor's turn.

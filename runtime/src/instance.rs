@@ -30,7 +30,7 @@ pub(crate) struct Instance<E: Entity> {
     pub(crate) entity: Contained<E>,
     pub(crate) core: Arc<Core>,
     pub(crate) in_flight: InFlight,
-    pub(crate) look_ups: Mutex<LookUps<E>>,
+    pub(crate) look_ups: LookUps<E>,
     /// The actor keeps more than it is meant to, until nothing is in flight any more.
     pub(crate) untidy: AtomicBool,
     inbox: Mutex<Inbox<E>>,
@@ -59,7 +59,7 @@ impl<E: Entity> Instance<E> {
             entity: Contained::new(entity),
             core,
             in_flight: InFlight::default(),
-            look_ups: Mutex::default(),
+            look_ups: LookUps::default(),
             untidy: AtomicBool::new(false),
             inbox: Mutex::default(),
             woken: Notify::new(),
@@ -103,6 +103,20 @@ impl<E: Entity> Instance<E> {
     pub(crate) fn push_back(self: &Arc<Self>, envelope: Envelope<E>) {
         // Retired it cannot be, and full it is for new commands only.
         drop(self.ask(envelope));
+    }
+
+    /// Queues commands before all others.
+    pub(crate) fn push_first(&self, commands: Vec<Box<CommandEnvelope<E>>>) {
+        let pushed = self.inbox.lock().push_first(commands);
+        match pushed {
+            Ok(true) => self.wake(),
+            Ok(false) => {}
+            Err(back) => {
+                for command in back {
+                    refuse_unseen(command, DispatchError::Stopped);
+                }
+            }
+        }
     }
 
     pub(crate) fn next(&self) -> Option<Envelope<E>> {
@@ -161,7 +175,7 @@ impl<E: Entity> Instance<E> {
 
     /// Whether something of it is under way outside its actor.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.len() > 0 || self.look_ups.lock().are_under_way()
+        self.in_flight.len() > 0 || self.look_ups.are_under_way()
     }
 
     /// Whether more of its kind are alive than are kept warm.
@@ -287,12 +301,13 @@ impl<E: Entity> Envelope<E> {
     pub(crate) fn fail(self, error: DispatchError) {
         match self {
             // Whoever no longer waits need not be told.
-            Self::Command(command) | Self::Again(command) => refuse_unseen(command, error),
+            Self::Command(command) => refuse_unseen(command, error),
+            Self::Again(returned) => refuse_unseen(returned.command, error),
             Self::Query(query) => let_go(query(Err(error))),
             Self::Passivate(answer) => {
                 let _nobody_waits = answer.map(|answer| answer.send(false));
             }
-            Self::MakeRoom(_) | Self::Learned(..) | Self::Crash => {}
+            Self::MakeRoom(_) | Self::Learned(..) | Self::GivenUp(_) | Self::Crash => {}
         }
     }
 }

@@ -14,13 +14,13 @@ use chronicler_domain::{
     Aggregate, CommandId, Context, Decided, Decision, Event, StreamId, StreamVersion, Tenant,
 };
 use chronicler_runtime::{
-    Deadline, DispatchError, Receipt, Runtime, RuntimeBuilder, RuntimeOptions, SendError,
-    SendOptions,
+    Deadline, DispatchError, ManualClock, Receipt, Runtime, RuntimeBuilder, RuntimeOptions,
+    SendError, SendOptions, SnapshotPolicy,
 };
 use chronicler_store::{
-    AllQuery, Append, CommitStream, Completion, EventLog, FactEntry, FactKind, FactQuery, Head,
-    Health, HeldBack, MemoryStore, Outcome, ReadError, Snapshot, SnapshotStore, StoreError,
-    StreamHead, StreamQuery, ViewCheckpoint, ViewName, ViewRow, ViewStore,
+    AllQuery, Append, CommitStream, Completion, Direction, EventLog, FactEntry, FactKind,
+    FactQuery, Head, Health, HeldBack, MemoryStore, Outcome, ReadError, Snapshot, SnapshotStore,
+    StoreError, StreamHead, StreamQuery, ViewCheckpoint, ViewName, ViewRow, ViewStore,
 };
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, StreamExt, stream};
@@ -35,6 +35,8 @@ const STALL: Duration = Duration::from_secs(10);
 enum Now {
     Open,
     Shut,
+    /// It lets one reader in, and is shut then.
+    Once,
     Broken,
     Panicking,
     /// It gives every commit back, and never says when there is room.
@@ -46,6 +48,29 @@ struct Gate {
     store: MemoryStore,
     gate: watch::Sender<Now>,
     refusals: Arc<AtomicU32>,
+}
+
+impl Gate {
+    fn gated(&self, read: impl FnOnce() -> CommitStream + Send + 'static) -> CommitStream {
+        let gate = self.gate.clone();
+        let opened = async move {
+            let mut watched = gate.subscribe();
+            let now = watched.wait_for(|now| *now != Now::Shut).await;
+            match now.map(|now| *now) {
+                Ok(Now::Open) => read(),
+                Ok(Now::Once) => {
+                    gate.send_replace(Now::Shut);
+                    read()
+                }
+                Ok(Now::Panicking) => panic!("the store has a fault"),
+                _ => stream::iter([Err(ReadError::Index {
+                    reason: "it is broken".into(),
+                })])
+                .boxed(),
+            }
+        };
+        stream::once(opened).flatten().boxed()
+    }
 }
 
 impl EventLog for Gate {
@@ -80,22 +105,16 @@ impl EventLog for Gate {
         self.store.stream_head(stream)
     }
     fn read_stream(&self, query: StreamQuery) -> CommitStream {
-        self.store.read_stream(query)
+        let store = self.store.clone();
+        match query.direction {
+            Direction::Forward => store.read_stream(query),
+            // Nobody but those who look for a command reads backward.
+            Direction::Backward => self.gated(move || store.read_stream(query)),
+        }
     }
     fn read_all(&self, query: AllQuery) -> CommitStream {
-        let (store, mut gate) = (self.store.clone(), self.gate.subscribe());
-        let opened = async move {
-            let now = gate.wait_for(|now| *now != Now::Shut).await;
-            match now.map(|now| *now) {
-                Ok(Now::Open) => store.read_all(query),
-                Ok(Now::Panicking) => panic!("the store has a fault"),
-                _ => stream::iter([Err(ReadError::Index {
-                    reason: "it is broken".into(),
-                })])
-                .boxed(),
-            }
-        };
-        stream::once(opened).flatten().boxed()
+        let store = self.store.clone();
+        self.gated(move || store.read_all(query))
     }
     fn fact(
         &self,
@@ -204,7 +223,10 @@ struct World {
     runtime: Runtime,
     gate: watch::Sender<Now>,
     refusals: Arc<AtomicU32>,
+    clock: ManualClock,
     ids: Vec<CommandId>,
+    /// One that was made with them, and is not sent.
+    unsent: CommandId,
 }
 
 impl World {
@@ -214,6 +236,7 @@ impl World {
         options.remembered_max = 1;
         options.recoveries_max = 1;
         options.recovery_stall = STALL;
+        options.snapshots = SnapshotPolicy::OnPassivation;
         let (store, gate) = (MemoryStore::new(), watch::Sender::new(Now::Open));
         let refusals = Arc::default();
         let gated = Gate {
@@ -221,7 +244,9 @@ impl World {
             refusals: Arc::clone(&refusals),
             gate: gate.clone(),
         };
+        let clock = ManualClock::default();
         let runtime = RuntimeBuilder::new(Arc::new(gated))
+            .clock(Arc::new(clock.clone()))
             .aggregate::<Counter>()
             .options(options)
             .build()
@@ -229,7 +254,10 @@ impl World {
             .unwrap();
         let new = || CommandId::from_uuid(runtime.new_id()).unwrap();
         let ids: Vec<_> = (0..40).map(|_| new()).collect();
+        let unsent = new();
         let world = Self {
+            unsent,
+            clock,
             runtime,
             gate,
             refusals,
@@ -241,20 +269,33 @@ impl World {
         world
     }
 
-    async fn send(&self, id: CommandId) -> Sent {
-        self.send_to("one", id).await
+    /// Has it forget where the forty commands lie.
+    async fn passivate(&self) {
+        let (tenant, name) = (Tenant::default(), "one".try_into().unwrap());
+        let counters = self.runtime.aggregate::<Counter>().unwrap();
+        assert!(counters.passivate(&tenant, &name).await);
     }
 
-    async fn send_to(&self, name: &str, id: CommandId) -> Sent {
+    async fn send(&self, id: CommandId) -> Sent {
+        self.send_to("one", id, Deadline::None).await
+    }
+
+    async fn send_to(&self, name: &str, id: CommandId, deadline: Deadline) -> Sent {
         let options = SendOptions {
             command_id: Some(id),
-            deadline: Deadline::None,
+            deadline,
             ..SendOptions::default()
         };
         let (tenant, name) = (Tenant::default(), name.try_into().unwrap());
         self.runtime
             .send::<Counter>(&tenant, &name, Add, options)
             .await
+    }
+
+    async fn total(&self) -> i64 {
+        let (tenant, name) = (Tenant::default(), "one".try_into().unwrap());
+        let state = self.runtime.state::<Counter>(&tenant, &name).await;
+        state.unwrap().state.0
     }
 
     /// Sends the first command again, which cannot be looked up, and gives what is said of the reason.
@@ -318,9 +359,77 @@ async fn d8_a_look_into_a_log_that_does_not_answer_stops_no_recovery() {
     tokio::select! {
         biased;
         reason = &mut stalled => panic!("no recovery until the look was given up: {reason}"),
-        sent = world.send_to("two", new) => assert!(!sent.unwrap().duplicate),
+        sent = world.send_to("two", new, Deadline::None) => assert!(!sent.unwrap().duplicate),
     }
     stalled.await;
+}
+
+async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Polls once: it is queued then.
+macro_rules! begin {
+    ($sent:expr) => {{
+        let mut sent = Box::pin($sent);
+        assert!((&mut sent).now_or_never().is_none());
+        settle().await;
+        sent
+    }};
+}
+
+#[tokio::test]
+async fn d1_a_repetition_that_comes_while_its_first_sending_is_looked_for_denies_nothing() {
+    for between_two_passes in [true, false] {
+        let world = World::new().await;
+        world.passivate().await;
+        world.gate.send_replace(Now::Shut);
+        let known = begin!(world.send(world.ids[3]));
+        // This one is looked for in the second pass.
+        let first = begin!(world.send(world.unsent));
+        if between_two_passes {
+            // After the first one the memory knows that the id is not there.
+            world.gate.send_replace(Now::Once);
+            settle().await;
+        }
+        let within = Deadline::Within(Duration::from_secs(1));
+        let mut late = Box::pin(world.send_to("one", world.unsent, within));
+        assert!((&mut late).now_or_never().is_none());
+        world.clock.advance(Duration::from_secs(2));
+        settle().await;
+        let error = late.await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+        let second = begin!(world.send(world.unsent));
+        world.gate.send_replace(Now::Open);
+        assert!(known.await.unwrap().duplicate);
+        assert!(!first.await.unwrap().duplicate);
+        assert!(second.await.unwrap().duplicate);
+        assert!(world.send(world.unsent).await.unwrap().duplicate);
+    }
+}
+
+#[tokio::test]
+async fn d1_a_repetition_whose_first_sending_cannot_be_looked_for_is_next() {
+    let world = World::new().await;
+    world.passivate().await;
+    world.gate.send_replace(Now::Shut);
+    let first = begin!(world.send(world.unsent));
+    let second = begin!(world.send(world.unsent));
+    let third = begin!(world.send(world.unsent));
+    world.gate.send_replace(Now::Broken);
+    let error = first.await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    world.gate.send_replace(Now::Open);
+    let (second, third) = (second.await, third.await);
+    let carried_out = [&second, &third]
+        .into_iter()
+        .flatten()
+        .filter(|receipt| !receipt.duplicate);
+    assert!(carried_out.count() <= 1);
+    world.send(world.unsent).await.unwrap();
+    assert_eq!(world.total().await, 41);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,8 @@ use chronicler_store::{
 };
 use uuid::Uuid;
 
-use super::look_up::{Asking, look_up};
+use super::asking::{Asking, Away};
+use super::look_up::look_up;
 use super::turn::{Live, Turn};
 use crate::backoff::Backoff;
 use crate::contain;
@@ -284,16 +285,29 @@ impl<E: Entity> Turn<E> {
             }
         }
         let spans = memory.sought(id, identity, searched);
-        if !spans.is_empty() && is_late {
+        let through = memory.indexed_through();
+        // The one that was away comes first, though others wait for it.
+        let is_first = self.returned.is_some();
+        let waits = !spans.is_empty() || (!is_first && instance.look_ups.is_away(id));
+        if waits && is_late {
             let error = late(&command, Outcome::Unknown);
             refuse(command, error);
             return None;
         }
+        if waits && !is_first {
+            // An earlier sending that is looked for can still be carried out: what this one is told holds after it.
+            command = match instance.look_ups.follow(id, command) {
+                Ok(()) => return None,
+                Err(command) => command,
+            };
+        }
         if !spans.is_empty() {
+            let away = self.returned.take();
             let asking = Asking {
                 command,
                 spans,
-                through: memory.indexed_through(),
+                through,
+                away: away.unwrap_or_else(|| Away::begin(&instance, id)),
             };
             look_up(&instance, asking);
             return None;

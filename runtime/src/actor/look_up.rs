@@ -12,56 +12,22 @@ use chronicler_store::{
 use futures::{FutureExt, StreamExt};
 use uuid::Uuid;
 
+use super::asking::Asking;
 use super::reading::Permit;
 use crate::dedup::{Entry, OpenRun, Remembered, Run, Span};
 use crate::dispatch::Core;
 use crate::entity::Entity;
-use crate::error::DispatchError;
-use crate::inbox::{CommandEnvelope, Envelope, Searched};
-use crate::instance::{Instance, refuse};
+use crate::inbox::{Envelope, Searched};
+use crate::instance::Instance;
 
 /// The longest span whose ids are kept in memory after it was read: 2 MiB of them.
 const LEARNED_MAX: usize = 262_144;
 /// How many of them make one run, so that no run takes long to be read again.
 const LEARNED_RUN: usize = 16_384;
 
-/// A command that waits to be told whether it was carried out before.
-pub(crate) struct Asking<E: Entity> {
-    pub(crate) command: Box<CommandEnvelope<E>>,
-    /// Where its outcome can lie.
-    pub(crate) spans: Vec<Span>,
-    /// Once those are searched, everything up to here is.
-    pub(crate) through: LogSequence,
-}
-
-/// The commands of one instance that wait for a look into the log. One task looks for all that wait, one pass after the
-/// other, so that however many come the log is read once.
-pub(crate) struct LookUps<E: Entity> {
-    waiting: Vec<Asking<E>>,
-    running: bool,
-}
-
-impl<E: Entity> Default for LookUps<E> {
-    fn default() -> Self {
-        Self {
-            waiting: Vec::new(),
-            running: false,
-        }
-    }
-}
-
-impl<E: Entity> LookUps<E> {
-    /// Says whether any command waits. The instance must not end while one does: the command comes back to its inbox.
-    pub(crate) fn are_under_way(&self) -> bool {
-        self.running
-    }
-}
-
 /// Looks through the log for a command, which comes back to the inbox with the answer.
-pub(crate) fn look_up<E: Entity>(instance: &Arc<Instance<E>>, asking: Asking<E>) {
-    let mut look_ups = instance.look_ups.lock();
-    look_ups.waiting.push(asking);
-    if !std::mem::replace(&mut look_ups.running, true) {
+pub(super) fn look_up<E: Entity>(instance: &Arc<Instance<E>>, asking: Asking<E>) {
+    if instance.look_ups.ask(asking) {
         let looking = Arc::clone(instance);
         instance
             .core
@@ -71,17 +37,9 @@ pub(crate) fn look_up<E: Entity>(instance: &Arc<Instance<E>>, asking: Asking<E>)
 }
 
 async fn run<E: Entity>(instance: &Arc<Instance<E>>) {
-    loop {
-        let asking = {
-            let mut look_ups = instance.look_ups.lock();
-            if look_ups.waiting.is_empty() {
-                look_ups.running = false;
-                look_ups.waiting = Vec::new();
-                return;
-            }
-            std::mem::take(&mut look_ups.waiting)
-        };
-        let wanted: HashSet<Uuid> = asking.iter().map(|asking| asking.id()).collect();
+    let look_ups = &instance.look_ups;
+    while let Some(asking) = look_ups.next_pass() {
+        let wanted: HashSet<Uuid> = asking.iter().map(Asking::id).collect();
         let spans: HashSet<Span> = asking
             .iter()
             .flat_map(|asking| asking.spans.iter().copied())
@@ -101,32 +59,18 @@ async fn run<E: Entity>(instance: &Arc<Instance<E>>) {
                         Some(outcome) => Searched::Found(Box::new(outcome.clone())),
                         None => Searched::Through(asking.through),
                     };
-                    let command = Box::new(CommandEnvelope {
-                        searched,
-                        ..*asking.command
-                    });
-                    instance.push_back(Envelope::Again(command));
+                    look_ups.answered();
+                    instance.push_back(Envelope::Again(Box::new(asking.back(searched))));
                 }
             }
-            Err(source) => asking
-                .into_iter()
-                .for_each(|asking| asking.fail(instance, &source)),
+            Err(source) => {
+                for asking in asking {
+                    look_ups.answered();
+                    let away = asking.fail(instance, &source);
+                    instance.push_back(Envelope::GivenUp(away));
+                }
+            }
         }
-    }
-}
-
-impl<E: Entity> Asking<E> {
-    fn id(&self) -> Uuid {
-        self.command.ctx.command_id()
-    }
-
-    fn fail(self, instance: &Instance<E>, source: &ReadError) {
-        let error = DispatchError::MemoryUnreadable {
-            stream: instance.stream.clone(),
-            id: self.id(),
-            source: source.clone(),
-        };
-        refuse(self.command, error);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The actor of one instance, as the actor library sees it. What it does is in the files of its phases.
 
+mod asking;
 mod decide;
 mod look_up;
 mod reading;
@@ -14,7 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
 
 use crate::entity::Entity;
 use crate::instance::Instance;
-pub(crate) use look_up::LookUps;
+pub(crate) use asking::{Away, LookUps, Returned};
 use turn::Turn;
 
 /// What an actor is told, once: everything after that waits in the instance's inbox.

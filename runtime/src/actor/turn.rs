@@ -9,11 +9,12 @@ use chronicler_store::HeldBack;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::asking::{Away, Returned};
 use crate::contain::let_go;
 use crate::dedup::Memory;
 use crate::entity::Entity;
 use crate::error::DispatchError;
-use crate::inbox::{Envelope, Query};
+use crate::inbox::{CommandEnvelope, Envelope, Query};
 use crate::instance::{Instance, refuse_unseen};
 use crate::snapshots::SnapshotFacts;
 
@@ -28,6 +29,8 @@ pub(super) struct Turn<E: Entity> {
     /// A commit that was decided and that the log has no room for at present. Nothing else is decided before it is handed
     /// in.
     pub(super) held: Option<Box<HeldBack>>,
+    /// The command that is being worked on was away. Later sendings wait until it is decided or refused.
+    pub(super) returned: Option<Away<E>>,
 }
 
 /// An instance, recovered: the state as decided so far, which may be ahead of what is durable.
@@ -54,6 +57,7 @@ impl<E: Entity> Turn<E> {
             instance,
             live: None,
             held: None,
+            returned: None,
         }
     }
 
@@ -69,12 +73,14 @@ impl<E: Entity> Turn<E> {
                 return ControlFlow::Continue(());
             };
             match envelope {
-                Envelope::Command(command) | Envelope::Again(command) => {
-                    let span = command.caller.clone();
-                    match self.recovered().instrument(span).await {
-                        Ok(()) => self.decide(command).await,
-                        Err(error) => refuse_unseen(command, error),
-                    }
+                Envelope::Command(command) => self.carry_out(command).await,
+                Envelope::GivenUp(away) => drop(away),
+                Envelope::Again(returned) => {
+                    let Returned { command, away } = *returned;
+                    self.returned = Some(away);
+                    // On the heap: it is rare.
+                    Box::pin(self.carry_out(command)).await;
+                    self.returned = None;
                 }
                 Envelope::Query(query) => match self.recovered().await {
                     Ok(()) => self.look(query),
@@ -107,6 +113,14 @@ impl<E: Entity> Turn<E> {
             if taken.is_multiple_of(ENVELOPES_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    async fn carry_out(&mut self, command: Box<CommandEnvelope<E>>) {
+        let span = command.caller.clone();
+        match self.recovered().instrument(span).await {
+            Ok(()) => self.decide(command).await,
+            Err(error) => refuse_unseen(command, error),
         }
     }
 
