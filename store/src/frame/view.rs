@@ -35,6 +35,11 @@ impl RecordedCommit {
         })
     }
 
+    /// Keeps the frame in other memory, which has the same bytes.
+    pub(crate) fn move_to(&mut self, bytes: Bytes) {
+        self.bytes = bytes;
+    }
+
     /// What was found when it was checked.
     pub(crate) fn frame(&self) -> &CheckedFrame {
         &self.frame

@@ -248,7 +248,8 @@ impl EventLog for JournalLog {
             return Box::pin(stream::empty());
         }
         let (shared, until) = (self.shared.clone(), self.shared.durable());
-        stream_batches(query.heartbeats, move || {
+        let budget = Arc::clone(&self.shared.read_budget);
+        stream_batches(query.heartbeats, budget, move || {
             let head = match sought {
                 HeadSought::Known(head) => head,
                 HeadSought::AskIndex => indexed_head(&shared, &query.stream)?,
@@ -272,7 +273,7 @@ impl EventLog for JournalLog {
         if self.shared.is_closed() {
             return closed();
         }
-        read_all(query, self.shared.view(), &self.shared.tail)
+        read_all(query, &self.shared)
     }
 
     fn fact(

@@ -15,7 +15,7 @@ use super::head_watch::HeadWatch;
 use super::marker::LogEnd;
 use super::memory::{FactTable, HeadTable, Tail};
 use super::options::JournalOptions;
-use super::read::LogView;
+use super::read::{LogView, ReadBudget};
 use super::segment::Catalogue;
 use super::write::{FollowerSignal, Queue, index_failed};
 use crate::error::ReadError;
@@ -30,7 +30,8 @@ pub(crate) struct Shared {
     pub store_id: Uuid,
     pub options: JournalOptions,
     pub catalogue: Catalogue,
-    pub tail: Tail,
+    pub tail: Arc<Tail>,
+    pub read_budget: Arc<ReadBudget>,
     pub heads: HeadTable,
     pub facts: FactTable,
     pub queue: Queue,
@@ -70,7 +71,8 @@ impl Shared {
             queue: Queue::new(options.queue_commits_max, options.queue_bytes_max),
             options,
             catalogue: beginning.catalogue,
-            tail: Tail::default(),
+            tail: Arc::default(),
+            read_budget: Arc::default(),
             heads: beginning.heads,
             facts: beginning.facts,
             follower: FollowerSignal::default(),

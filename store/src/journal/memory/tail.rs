@@ -78,15 +78,36 @@ impl Tail {
         Some(RecordedCommit::parse(&chunk.bytes.slice(at..), log_offset))
     }
 
-    /// The chunks from the one on that holds the first frame for which `before` is false. `None` if such a
-    /// frame can lie before what is here.
-    pub(crate) fn from(&self, before: impl Fn(&FrameHeader) -> bool) -> Option<Vec<Arc<Chunk>>> {
+    /// Where the frame before the first one begins for which `before` is false. `None` if such a frame can lie before what
+    /// is here.
+    pub(crate) fn offset_of(&self, before: impl Fn(&FrameHeader) -> bool) -> Option<u64> {
         let tail = self.0.read();
         let first_is_before =
             |chunk: &Arc<Chunk>| chunk.header(0).is_some_and(|header| before(&header));
         let after = tail.chunks.partition_point(first_is_before);
-        let from = after.checked_sub(1)?;
-        Some(tail.chunks.iter().skip(from).cloned().collect())
+        let chunk = Arc::clone(tail.chunks.get(after.checked_sub(1)?)?);
+        drop(tail);
+        Some(chunk.offset(chunk.first_not(before).saturating_sub(1)))
+    }
+
+    /// The chunks from the one on that holds the frame at this log offset, about `bytes_max` bytes of them. None if it is
+    /// not here.
+    pub(crate) fn chunks_at(&self, log_offset: u64, bytes_max: usize) -> Vec<Arc<Chunk>> {
+        let tail = self.0.read();
+        let after = tail
+            .chunks
+            .partition_point(|chunk| chunk.base_offset <= log_offset);
+        let Some(from) = after.checked_sub(1) else {
+            return Vec::new();
+        };
+        let mut left = bytes_max;
+        let chunks = tail.chunks.iter().skip(from).take_while(|chunk| {
+            let wanted = left > 0;
+            left = left.saturating_sub(chunk.bytes.len());
+            wanted
+        });
+        let chunks = chunks.filter(|chunk| chunk.end() > log_offset);
+        chunks.cloned().collect()
     }
 }
 
@@ -95,6 +116,18 @@ impl Chunk {
     pub(crate) fn header(&self, index: usize) -> Option<FrameHeader> {
         let at = *self.starts.get(index)? as usize;
         FrameHeader::read(self.bytes.get(at..)?)
+    }
+
+    /// The place of the frame that begins at or after this log offset.
+    pub(crate) fn index_at(&self, log_offset: u64) -> usize {
+        let base = self.base_offset;
+        self.starts
+            .partition_point(|at| base + u64::from(*at) < log_offset)
+    }
+
+    /// The log offset where its last frame ends.
+    fn end(&self) -> u64 {
+        self.base_offset + self.bytes.len() as u64
     }
 
     /// The place of the first frame for which `before` is false.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
 use futures::{StreamExt, stream};
 
-use super::batches::Batches;
 use super::blocking::stream_batches;
 use super::frames::FrameReader;
+use super::recent::{Recent, RecentScan};
 use super::scan::{BackwardScan, ForwardScan};
 use crate::frame::RecordedCommit;
 use crate::journal::disk::Storage;
 use crate::journal::marker::LogEnd;
-use crate::journal::memory::{Chunk, Tail};
 use crate::journal::segment::{Segment, Segments};
+use crate::journal::shared::Shared;
 use crate::query::{AllQuery, CommitStream, Direction, Start};
 
 /// Where everything is that a read of the whole log needs, as of its beginning.
@@ -24,25 +24,22 @@ pub(crate) struct LogView {
     pub end: LogEnd,
 }
 
-/// Reads the log up to the end that `view` names.
-pub(crate) fn read_all(query: AllQuery, view: LogView, tail: &Tail) -> CommitStream {
+/// Reads the log up to its durable end.
+pub(crate) fn read_all(query: AllQuery, shared: &Shared) -> CommitStream {
+    let (view, budget) = (shared.view(), Arc::clone(&shared.read_budget));
     if query.commits_max == 0 || view.end.sequence == LogSequence::ZERO {
         return Box::pin(stream::empty());
     }
     if query.direction == Direction::Backward {
-        return stream_batches(false, move || Ok(Some(BackwardScan::new(query, view))));
+        return stream_batches(false, budget, move || {
+            Ok(Some(BackwardScan::new(query, view)))
+        });
     }
-    let before = |header: &crate::frame::FrameHeader| {
-        is_before(
-            query.start,
-            header.sequence,
-            header.first_position,
-            header.timestamp,
-        )
-    };
-    match tail.from(before) {
-        Some(chunks) => from_memory(query, chunks, view),
-        None => stream_batches(false, move || Ok(Some(ForwardScan::new(query, view)))),
+    match RecentScan::new(&query, shared) {
+        Some(scan) => read_recent(scan, query, view),
+        None => stream_batches(false, budget, move || {
+            Ok(Some(ForwardScan::new(query, view)))
+        }),
     }
 }
 
@@ -70,67 +67,41 @@ pub(super) fn ends_before(start: Start, commit: &RecordedCommit) -> bool {
     }
 }
 
-fn from_memory(query: AllQuery, chunks: Vec<Arc<Chunk>>, view: LogView) -> CommitStream {
-    struct Cursor {
-        query: AllQuery,
-        view: LogView,
-        chunks: std::vec::IntoIter<Arc<Chunk>>,
-        chunk: Option<(Arc<Chunk>, usize)>,
-        batches: Batches,
+/// Reads what is in memory, and from the segments what has left it before the consumer came so far.
+fn read_recent(scan: RecentScan, query: AllQuery, view: LogView) -> CommitStream {
+    enum Reading {
+        Memory(Box<(RecentScan, AllQuery, LogView)>),
+        Segments(CommitStream),
     }
-    let mut chunks = chunks.into_iter();
-    let chunk = chunks.next().map(|chunk| {
-        let first = chunk.first_not(|header| {
-            let (sequence, first) = (header.sequence, header.first_position);
-            is_before(query.start, sequence, first, header.timestamp)
-        });
-        (chunk, first.saturating_sub(1))
-    });
-    let cursor = Cursor {
-        batches: Batches::new(query.commits_max),
-        query,
-        view,
-        chunks,
-        chunk,
-    };
-    let next = |mut cursor: Cursor| async move {
-        while let Some((chunk, index)) = cursor.chunk.take() {
-            let Some(parsed) = chunk.commit(index) else {
-                cursor.chunk = cursor.chunks.next().map(|chunk| (chunk, 0));
-                continue;
-            };
-            let commit = match parsed {
-                Ok(commit) => commit,
-                // The bytes were right when they were written: this machine has faulty memory.
-                Err(_) => {
-                    let offset = chunk.offset(index);
-                    let view = &cursor.view;
-                    let (storage, segments) = (view.storage.clone(), view.segments.clone());
-                    let reader = FrameReader::new(storage, segments, view.end.offset);
-                    let reason = "the copy of the frame in memory is damaged".to_owned();
-                    return Some((Err(reader.damaged(offset, reason)), cursor));
+    let next = |mut reading: Reading| async move {
+        loop {
+            reading = match reading {
+                Reading::Memory(mut memory) => {
+                    let (scan, query, view) = &mut *memory;
+                    match scan.read(query, view) {
+                        Recent::Batch(batch) => return Some((batch, Reading::Memory(memory))),
+                        Recent::End => return None,
+                        Recent::Gone => Reading::Segments(read_on(*memory)),
+                    }
                 }
-            };
-            if is_behind(&cursor.query, &cursor.view.end, &commit) {
-                cursor.chunk = None;
-                cursor.chunks = Vec::new().into_iter();
-                break;
-            }
-            cursor.chunk = Some((chunk, index + 1));
-            if ends_before(cursor.query.start, &commit) || !wanted(&cursor.query, &commit) {
-                continue;
-            }
-            if let Some(batch) = cursor.batches.push(commit) {
-                if cursor.batches.is_done() {
-                    cursor.chunk = None;
+                Reading::Segments(mut segments) => {
+                    let batch = segments.next().await?;
+                    return Some((batch, Reading::Segments(segments)));
                 }
-                return Some((Ok(batch), cursor));
             }
         }
-        let rest = cursor.batches.take();
-        (!rest.is_empty()).then_some((Ok(rest), cursor))
     };
-    Box::pin(stream::unfold(cursor, next).fuse())
+    let memory = Reading::Memory(Box::new((scan, query, view)));
+    Box::pin(stream::unfold(memory, next).fuse())
+}
+
+/// Goes on in the segments where a scan in memory has come to.
+fn read_on((scan, mut query, view): (RecentScan, AllQuery, LogView)) -> CommitStream {
+    query.commits_max = scan.batches.left();
+    let at = scan.offset;
+    stream_batches(false, scan.budget, move || {
+        Ok(Some(ForwardScan::at(at, query, view)))
+    })
 }
 
 /// Whether a commit that lies within the bounds of a query is wanted.

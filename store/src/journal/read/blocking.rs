@@ -1,8 +1,9 @@
 //! The one place where reads block: on tokio's threads for blocking work, never on its workers.
 //!
 //! No thread waits for a consumer. What is read is read in turns ([`Turn`]), each on a thread of its own choosing and
-//! bounded in bytes and time; between two turns a reader is a value that costs its memory and nothing else. So readers
-//! may be slow, in any number, and one that nobody reads any more ends after what it is asking the disk for.
+//! bounded in bytes and time; between two turns a reader is a value that keeps no file, no window and, unless its consumer
+//! is quick, no batch that nobody asked for. So readers may be slow, in any number, and one that nobody reads any more
+//! ends after what it is asking the disk for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use futures::{StreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::batches::Batch;
+use super::budget::{ReadBudget, Share};
 use crate::error::ReadError;
 use crate::frame::RecordedCommit;
 use crate::query::CommitStream;
@@ -22,9 +25,16 @@ use crate::query::CommitStream;
 /// time is shown at once, and others have their turn. Far above the time for a whole batch from a quick disk.
 const TURN_TIME: Duration = Duration::from_millis(100);
 
+/// Whoever takes up a batch within this time has the next one read ahead. Reading ahead saves at most the time of a
+/// turn, which is far less than this from a quick disk: a slower consumer would not notice it, and the batch would lie
+/// in memory.
+const QUICK_TIME: Duration = Duration::from_millis(100);
+
 /// How long a reader may read on.
 #[derive(Debug)]
 pub(crate) struct Turn {
+    /// About how many bytes of frames the batch may have.
+    pub(super) bytes_max: usize,
     until: Instant,
     /// Nobody waits for what is found any more.
     unwanted: Arc<AtomicBool>,
@@ -35,8 +45,9 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn new(time: Duration, unwanted: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(bytes_max: usize, time: Duration, unwanted: Arc<AtomicBool>) -> Self {
         Self {
+            bytes_max,
             until: Instant::now() + time,
             unwanted,
             loads: None,
@@ -61,22 +72,22 @@ impl Turn {
 #[derive(Debug)]
 pub(crate) struct Found {
     /// May be empty: the reader has worked, and there is nothing to give yet.
-    pub commits: Vec<RecordedCommit>,
+    pub batch: Batch,
     /// Whether this was all.
     pub is_last: bool,
 }
 
 impl Found {
-    pub(super) fn more(commits: Vec<RecordedCommit>) -> Self {
+    pub(super) fn more(batch: Batch) -> Self {
         Self {
-            commits,
+            batch,
             is_last: false,
         }
     }
 
-    pub(super) fn last(commits: Vec<RecordedCommit>) -> Self {
+    pub(super) fn last(batch: Batch) -> Self {
         Self {
-            commits,
+            batch,
             is_last: true,
         }
     }
@@ -85,7 +96,7 @@ impl Found {
 /// Reads in turns.
 pub(crate) trait TurnReader: Send + 'static {
     /// Reads on until a batch is full, the turn is over, or there is no more. Blocks. Not called again after an error
-    /// or the last batch. Keeps no file open between turns: there may be more readers than descriptors.
+    /// or the last batch. Keeps neither a file nor a window between turns: there may be more readers than descriptors.
     fn read(&mut self, turn: &mut Turn) -> Result<Found, ReadError>;
 }
 
@@ -116,24 +127,40 @@ pub(crate) fn spawn<T: Send + 'static>(
 }
 
 /// A stream of what a reader finds. `begin` makes it, blocking, within the first turn; `None` finds nothing. The next
-/// batch is read while one is consumed, and no further. With `heartbeats` a turn that found nothing is given as an empty
-/// batch.
+/// batch is read while one is consumed if the consumer has been quick and `budget` has room, and no further. With
+/// `heartbeats` a turn that found nothing is given as an empty batch.
 pub(crate) fn stream_batches<R: TurnReader>(
     heartbeats: bool,
+    budget: Arc<ReadBudget>,
     begin: impl FnOnce() -> Result<Option<R>, ReadError> + Send + 'static,
 ) -> CommitStream {
-    let reading = stream::unfold(Reading::NotBegun(begin), next).fuse();
+    let reader = Reader {
+        budget,
+        given: None,
+        reading: Reading::NotBegun(begin),
+    };
+    let reading = stream::unfold(reader, Reader::next).fuse();
     Box::pin(reading.filter(move |batch| {
         let is_shown = heartbeats || !batch.as_ref().is_ok_and(Vec::is_empty);
         std::future::ready(is_shown)
     }))
 }
 
+/// A stream of batches.
+struct Reader<R, B> {
+    budget: Arc<ReadBudget>,
+    /// The share of the batch that is being consumed, and when it was given.
+    given: Option<(Share, Instant)>,
+    reading: Reading<R, B>,
+}
+
 /// How far a stream of batches has come.
 enum Reading<R, B> {
     NotBegun(B),
+    /// Between two turns.
+    Resting(R),
     /// A turn is under way, or done and not looked at.
-    Turning(Turning<R>),
+    Turning(Turning<R>, Share),
     Ended,
 }
 
@@ -154,51 +181,80 @@ impl<R> Drop for Turning<R> {
 
 impl<R: TurnReader> Turning<R> {
     fn start(
+        bytes_max: usize,
         begin: impl FnOnce() -> Result<Option<R>, ReadError> + Send + 'static,
     ) -> Result<Self, ReadError> {
         let unwanted = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&unwanted);
         let turn = move || match begin()? {
             Some(mut reader) => {
-                let found = reader.read(&mut Turn::new(TURN_TIME, told))?;
+                let found = reader.read(&mut Turn::new(bytes_max, TURN_TIME, told))?;
                 let reader = (!found.is_last).then_some(reader);
                 Ok((found, reader))
             }
-            None => Ok((Found::last(Vec::new()), None)),
+            None => Ok((Found::last(Batch::default()), None)),
         };
         let turned = spawn(turn)?;
         Ok(Self { turned, unwanted })
     }
 }
 
-async fn next<R, B>(
-    reading: Reading<R, B>,
-) -> Option<(Result<Vec<RecordedCommit>, ReadError>, Reading<R, B>)>
+impl<R, B> Reader<R, B>
 where
     R: TurnReader,
     B: FnOnce() -> Result<Option<R>, ReadError> + Send + 'static,
 {
-    let turning = match reading {
-        Reading::NotBegun(begin) => Turning::start(begin),
-        Reading::Turning(turning) => Ok(turning),
-        Reading::Ended => return None,
-    };
-    let turned = match turning {
-        // A panic must not look like the end.
-        Ok(mut turning) => (&mut turning.turned)
-            .await
-            .unwrap_or_else(|error| Err(ended(error))),
-        Err(error) => Err(error),
-    };
-    match turned {
-        Ok((found, None)) if found.commits.is_empty() => None,
-        Ok((found, None)) => Some((Ok(found.commits), Reading::Ended)),
-        Ok((found, Some(reader))) => Some(match Turning::start(move || Ok(Some(reader))) {
-            Ok(turning) => (Ok(found.commits), Reading::Turning(turning)),
-            Err(error) => (Err(error), Reading::Ended),
-        }),
-        Err(error) => Some((Err(error), Reading::Ended)),
+    async fn next(mut self) -> Option<(Result<Vec<RecordedCommit>, ReadError>, Self)> {
+        // Whoever asks for more is done with what it had.
+        let given = self.given.take();
+        let is_quick = given.is_some_and(|(_, at)| at.elapsed() <= QUICK_TIME);
+        let (turning, mut share) = match std::mem::replace(&mut self.reading, Reading::Ended) {
+            Reading::NotBegun(begin) => {
+                let share = self.budget.share();
+                (Turning::start(share.bytes(), begin), share)
+            }
+            Reading::Resting(reader) => {
+                let share = self.budget.share();
+                (turn_on(reader, &share), share)
+            }
+            Reading::Turning(turning, share) => (Ok(turning), share),
+            Reading::Ended => return None,
+        };
+        let turned = match turning {
+            // A panic must not look like the end.
+            Ok(mut turning) => (&mut turning.turned)
+                .await
+                .unwrap_or_else(|error| Err(ended(error))),
+            Err(error) => Err(error),
+        };
+        let (Batch { commits, kept }, reader) = match turned {
+            Ok((found, reader)) => (found.batch, reader),
+            Err(error) => return Some((Err(error), self)),
+        };
+        share.settle(kept);
+        self.given = Some((share, Instant::now()));
+        match reader {
+            None if commits.is_empty() => return None,
+            None => {}
+            Some(reader) => match self.rest_or_read_ahead(reader, is_quick) {
+                Ok(reading) => self.reading = reading,
+                Err(error) => return Some((Err(error), self)),
+            },
+        }
+        Some((Ok(commits), self))
     }
+
+    fn rest_or_read_ahead(&self, reader: R, is_quick: bool) -> Result<Reading<R, B>, ReadError> {
+        let share = is_quick.then(|| self.budget.share_ahead()).flatten();
+        Ok(match share {
+            Some(share) => Reading::Turning(turn_on(reader, &share)?, share),
+            None => Reading::Resting(reader),
+        })
+    }
+}
+
+fn turn_on<R: TurnReader>(reader: R, share: &Share) -> Result<Turning<R>, ReadError> {
+    Turning::start(share.bytes(), move || Ok(Some(reader)))
 }
 
 /// A blocking task that did not end by itself: a panic, or a runtime that shuts down.

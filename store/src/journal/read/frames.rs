@@ -1,12 +1,14 @@
 //! Frames from segment files, through a window that grows while reading goes on in one direction.
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chronicler_domain::{GlobalPosition, LogSequence};
 
+use super::batches::Window;
 use crate::error::ReadError;
 use crate::frame::{CheckedFrame, FrameError, HEADER_BYTES, RecordedCommit};
 use crate::journal::disk::{OpenMode, Storage, StorageFile};
@@ -30,9 +32,15 @@ pub(crate) struct FrameReader {
     open: Option<OpenSegment>,
     window: Bytes,
     window_at: u64,
+    /// What the window keeps in memory.
+    window_capacity: usize,
+    /// Where the last window lay, whether or not it is still here; empty if reading begins anew.
+    window_was: Range<u64>,
     window_bytes: u64,
     /// What a window has after a jump.
     window_bytes_min: u64,
+    /// What a window has at most, but for a longer frame.
+    window_bytes_max: u64,
     /// How often the disk was asked for a window.
     loads: u64,
     /// The last good frame, for the words of an error.
@@ -57,8 +65,11 @@ impl FrameReader {
             open: None,
             window: Bytes::new(),
             window_at: 0,
+            window_capacity: 0,
+            window_was: 0..0,
             window_bytes: WINDOW_BYTES_MIN,
             window_bytes_min: WINDOW_BYTES_MIN,
+            window_bytes_max: WINDOW_BYTES_MAX,
             loads: 0,
             last_good: Default::default(),
         }
@@ -75,14 +86,34 @@ impl FrameReader {
     /// Reads from other segments from now on.
     pub(crate) fn turn_to(&mut self, segments: Segments, end: u64) {
         (self.segments, self.end, self.open) = (segments, end, None);
-        self.window.truncate(0);
+        self.empty_window();
     }
 
-    /// Closes its file until it reads on. What it has read it keeps.
+    /// Closes its file and empties its window until it reads on: there may be any number of readers that rest.
     pub(super) fn rest(&mut self) {
         if let Some(open) = &mut self.open {
             open.file = None;
         }
+        self.window = Bytes::new();
+    }
+
+    /// Reads no more at once than a batch may have: what is left of a window is read again by the next turn.
+    pub(super) fn limit_window(&mut self, bytes_max: usize) {
+        self.window_bytes_max = (bytes_max as u64).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+    }
+
+    /// The memory that the commit read last lies in.
+    #[inline]
+    pub(super) fn window(&self) -> Window {
+        Window {
+            id: self.loads,
+            bytes: self.window_capacity,
+        }
+    }
+
+    /// Whether the frame at this log offset is in the window already.
+    pub(super) fn has_frame(&self, offset: u64) -> bool {
+        self.place_in_window(offset).is_some()
     }
 
     /// How often it has asked the disk: it has done nothing that takes long since a moment at which this was the same.
@@ -194,15 +225,15 @@ impl FrameReader {
     }
 
     fn move_window(&mut self, offset: u64, wanted: u64, segment_end: u64) -> Result<(), ReadError> {
-        let window_end = self.window_at + self.window.len() as u64;
-        let backwards = offset < self.window_at;
+        let was = self.window_was.clone();
+        let backwards = offset < was.start;
         let goes_on = if backwards {
-            self.window_at - offset <= self.window_bytes
+            was.start - offset <= self.window_bytes
         } else {
-            offset - window_end.min(offset) <= self.window_bytes
+            offset - was.end.min(offset) <= self.window_bytes
         };
-        self.window_bytes = if goes_on && !self.window.is_empty() {
-            (self.window_bytes * 2).min(WINDOW_BYTES_MAX)
+        self.window_bytes = if goes_on && !was.is_empty() {
+            (self.window_bytes * 2).min(self.window_bytes_max)
         } else {
             self.window_bytes_min
         };
@@ -227,13 +258,19 @@ impl FrameReader {
         // If nobody has kept a piece of it, the memory serves again.
         let before = std::mem::take(&mut self.window);
         let mut bytes = before.try_into_mut().unwrap_or_default();
-        bytes.resize(usize::try_from(to - from).unwrap_or(0), 0);
+        let length = usize::try_from(to - from).unwrap_or(0);
+        if self.window_capacity > length.saturating_mul(2) {
+            bytes = BytesMut::new();
+        }
+        bytes.resize(length, 0);
+        self.window_capacity = bytes.capacity();
         let read = file
             .read_at(&mut bytes, open.segment.file_offset(from))
             .map_err(|error| failed("reading", &open.segment, error))?;
         bytes.truncate(read);
         self.window = bytes.freeze();
         self.window_at = from;
+        self.window_was = from..from + read as u64;
         Ok(())
     }
 
@@ -256,9 +293,16 @@ impl FrameReader {
             file: Some(file),
             end,
         });
-        self.window.truncate(0);
+        self.empty_window();
         self.window_bytes = self.window_bytes.max(WINDOW_BYTES_MIN);
         Ok(end)
+    }
+
+    /// Forgets what was read, and keeps the memory for what is read next.
+    fn empty_window(&mut self) {
+        self.window.truncate(0);
+        // The direction of reading stays known.
+        self.window_was.end = self.window_was.start;
     }
 
     fn first_segment_after(&self, offset: u64) -> usize {

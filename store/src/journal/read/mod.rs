@@ -3,13 +3,16 @@
 mod all;
 mod batches;
 mod blocking;
+mod budget;
 mod facts;
 mod frames;
+mod recent;
 mod scan;
 mod stream;
 
 pub(crate) use all::{LogView, read_all};
 pub(crate) use blocking::{run, spawn, stream_batches};
+pub(crate) use budget::ReadBudget;
 pub(crate) use facts::FactReader;
 pub(crate) use frames::FrameReader;
 pub(crate) use scan::offset_in_stream;

@@ -6,7 +6,7 @@ use std::vec;
 use chronicler_domain::GlobalPosition;
 
 use super::all::{LogView, ends_before, is_before, is_behind, wanted};
-use super::batches::Batches;
+use super::batches::{Batches, Gathered, Window};
 use super::blocking::{Found, Turn, TurnReader};
 use super::frames::FrameReader;
 use crate::error::ReadError;
@@ -36,6 +36,14 @@ impl ForwardScan {
         }
     }
 
+    /// Begins with the frame at this log offset, which does not lie after the first one wanted.
+    pub(super) fn at(offset: u64, query: AllQuery, view: LogView) -> Self {
+        Self {
+            offset: Some(offset),
+            ..Self::new(query, view)
+        }
+    }
+
     fn scan(&mut self, turn: &mut Turn) -> Result<Found, ReadError> {
         let Self {
             query,
@@ -60,12 +68,15 @@ impl ForwardScan {
             if ends_before(query.start, &commit) || !wanted(query, &commit) {
                 continue;
             }
-            let full = batches.push(commit);
+            let full = batches.push(commit, frames.window(), turn.bytes_max);
             if batches.is_done() {
                 return Ok(Found::last(full.unwrap_or_default()));
             }
             if let Some(batch) = full {
                 return Ok(Found::more(batch));
+            }
+            if batches.may_end(turn.bytes_max) && !frames.has_frame(*offset) {
+                return Ok(Found::more(batches.take()));
             }
         }
         Ok(Found::last(batches.take()))
@@ -74,6 +85,7 @@ impl ForwardScan {
 
 impl TurnReader for ForwardScan {
     fn read(&mut self, turn: &mut Turn) -> Result<Found, ReadError> {
+        self.frames.limit_window(turn.bytes_max);
         let found = self.scan(turn);
         self.frames.rest();
         found
@@ -117,7 +129,7 @@ impl BackwardScan {
     fn scan(&mut self, turn: &mut Turn) -> Result<Found, ReadError> {
         loop {
             for commit in self.commits.by_ref() {
-                let full = self.batches.push(commit);
+                let full = self.batches.push(commit, Window::default(), turn.bytes_max);
                 if self.batches.is_done() {
                     return Ok(Found::last(full.unwrap_or_default()));
                 }
@@ -179,6 +191,7 @@ impl BackwardScan {
 
 impl TurnReader for BackwardScan {
     fn read(&mut self, turn: &mut Turn) -> Result<Found, ReadError> {
+        self.frames.limit_window(turn.bytes_max);
         let found = self.scan(turn);
         self.frames.rest();
         found
@@ -232,7 +245,7 @@ fn read_stretch(
     reader: &mut FrameReader,
     stretch: std::ops::Range<u64>,
 ) -> Result<(Vec<RecordedCommit>, bool), ReadError> {
-    let (mut commits, mut reached) = (Vec::new(), false);
+    let (mut commits, mut reached) = (Gathered::default(), false);
     let mut offset = stretch.start;
     while offset < stretch.end {
         let commit = reader.commit_at(offset)?;
@@ -242,10 +255,10 @@ fn read_stretch(
         } else if is_behind(query, &view.end, &commit) {
             break;
         } else if wanted(query, &commit) {
-            commits.push(commit);
+            commits.push(commit, reader.window());
         }
     }
-    Ok((commits, reached))
+    Ok((commits.take().commits, reached))
 }
 
 /// The sparse index of a segment, from memory or from its footer.

@@ -86,6 +86,7 @@ impl TurnReader for StreamReader {
             batches,
             way,
         } = self;
+        frames.limit_window(turn.bytes_max);
         let mut links = Links {
             frames,
             query,
@@ -114,14 +115,17 @@ impl Forward {
             while let Some(offset) = self.places.pop() {
                 let commit = links.frames.commit_at(offset)?;
                 self.version = Some(links.follow(&commit, self.version)?);
-                let full = batches.push(commit);
+                let full = batches.push(commit, links.frames.window(), turn.bytes_max);
                 if batches.is_done() {
                     return Ok(Found::last(full.unwrap_or_default()));
                 }
                 if let Some(batch) = full {
                     return Ok(Found::more(batch));
                 }
-                if turn.is_over(links.frames.loads()) {
+                let next = self.places.last();
+                let may_end = batches.may_end(turn.bytes_max)
+                    && next.is_some_and(|next| !links.frames.has_frame(*next));
+                if may_end || turn.is_over(links.frames.loads()) {
                     return Ok(Found::more(batches.take()));
                 }
             }
@@ -177,7 +181,7 @@ fn backward(
             Place::Before => break,
             Place::Beyond => {}
             Place::Within => {
-                let full = batches.push(commit);
+                let full = batches.push(commit, links.frames.window(), turn.bytes_max);
                 if batches.is_done() {
                     return Ok(Found::last(full.unwrap_or_default()));
                 }

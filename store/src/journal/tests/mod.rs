@@ -7,6 +7,7 @@ mod full_queue;
 mod held;
 mod index_fails;
 mod power;
+mod read_memory;
 mod refusals;
 mod session;
 mod slow_reads;

@@ -65,14 +65,14 @@ fn in_shortest_turns(disk: &WatchedDisk, mut reader: impl TurnReader) -> (Vec<u1
     loop {
         let before = disk.reads();
         let unwanted = Arc::new(AtomicBool::new(false));
-        let turn = reader.read(&mut Turn::new(Duration::ZERO, unwanted));
+        let turn = reader.read(&mut Turn::new(1 << 20, Duration::ZERO, unwanted));
         let turn = turn.unwrap();
         let asked = disk.reads() - before;
         // A frame and its length may take two, and the footer of a segment a few more.
         assert!(asked <= 8, "one turn asked the disk {asked} times");
         assert_eq!(disk.open_files(), open, "a reader that rests keeps a file");
-        empty += usize::from(turn.commits.is_empty());
-        found.extend(numbers(&turn.commits));
+        empty += usize::from(turn.batch.commits.is_empty());
+        found.extend(numbers(&turn.batch.commits));
         if turn.is_last {
             return (found, empty);
         }
