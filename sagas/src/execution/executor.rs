@@ -7,11 +7,12 @@ use chronicler_runtime::{EntityHandle, Runtime, WorkerContext, WorkerError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 
 use crate::definition::external::ExternalService;
 use crate::definition::routes::Routes;
 use crate::definition::saga::Saga;
+use crate::execution::asking::Patience;
 use crate::execution::backlog::{Backlog, CommittedWork};
 use crate::execution::child::ChildHosts;
 use crate::execution::circuit::Circuits;
@@ -20,10 +21,8 @@ use crate::execution::held::HeldAttempts;
 use crate::execution::options::SagaOptions;
 use crate::execution::quiet::{Quiet, UnderWay};
 use crate::execution::resources::Resources;
+use crate::execution::resuming::Waking;
 use crate::execution::turns::Turns;
-
-/// Open sagas that are woken at a time after a restart.
-pub(crate) const RESUMED_AT_A_TIME: usize = 64;
 
 /// The services that sagas call, by name.
 pub(crate) type Services = Arc<HashMap<String, Arc<dyn ExternalService>>>;
@@ -85,11 +84,11 @@ impl<S: Saga> Executor<S> {
     pub(crate) async fn run(self: Arc<Self>, context: WorkerContext) -> Result<(), WorkerError> {
         let stopping = context.stopping();
         let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-        // Not counted among what is under way: it waits for that.
-        let mut resuming = Arc::clone(&self).resume().boxed().fuse();
         let mut released = self.runtime.releases();
-        // Not counted either: a place for what was decided is never taken by what waits for one.
-        let mut resumed: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+        // Not counted among what is under way: a place for what was decided is never taken by what waits for one.
+        let mut waking = Waking::new(&self);
+        waking.wake_all();
+        drop(self.starting.lock().take());
         loop {
             // What waits for a service that is away is in nobody's way.
             let at_work = under_way.len().saturating_sub(self.held.count());
@@ -101,14 +100,9 @@ impl<S: Saga> Executor<S> {
                 () = stopping.cancelled() => break,
                 () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                () = &mut resuming => {}
-                Some(()) = resumed.next(), if !resumed.is_empty() => {}
-                released = released.recv(), if resumed.len() < RESUMED_AT_A_TIME => {
-                    // What it had under way when it was quarantined is taken up.
-                    let until_the_end = self.quiet.begin();
-                    let resuming = Arc::clone(&self).resume_released(released.ok());
-                    resumed.push(resuming.map(|()| drop(until_the_end)).boxed());
-                }
+                // What it had under way when it was quarantined is taken up.
+                released = released.recv() => waking.wake_released(released.ok().as_ref()),
+                () = waking.go_on() => {}
                 decided = self.backlog().next(), if room => {
                     if let Some(due) = decided.work.armed {
                         self.runtime.timers().notice(due);
@@ -132,7 +126,7 @@ impl<S: Saga> Executor<S> {
         } = decided;
         let takes_up = async {
             if work.takes_up
-                && let Err(error) = self.take_up(&instance, u32::MAX).await
+                && let Err(error) = self.take_up(&instance, Patience::ENDLESS).await
             {
                 tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "inputs still wait");
             }

@@ -19,3 +19,4 @@ pub(crate) mod router;
 pub(crate) mod take_up;
 mod targets;
 pub(crate) mod turns;
+mod wake_queue;

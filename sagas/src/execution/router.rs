@@ -16,15 +16,12 @@ use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, EventOrigin, Route, Routes};
 use crate::definition::saga::CATEGORY_PREFIX;
 use crate::definition::saga::Saga;
-use crate::execution::asking::AskError;
+use crate::execution::asking::{AskError, Patience};
 use crate::execution::executor::Executor;
 use crate::execution::quiet::UnderWay;
 use crate::instance::entry::{CONSUMED, Entry, REPORTED};
 use crate::instance::id::InstanceId;
 use crate::instance::transition::command::{Part, SagaCommand};
-
-/// Attempts at an instance that is only busy, before its events wait without anybody's waiting for them: a second of them.
-const DELIVERY_ATTEMPTS: u32 = 10;
 
 /// Characters of what is no id that are shown.
 const SHOWN_MAX: usize = 100;
@@ -173,9 +170,10 @@ impl<S: Saga> Consumer for Router<S> {
                     return Ok(());
                 }
             }
+            // Whatever lasts longer than a moment the follower tries again, and others have the place until then.
             let told = self
                 .executor
-                .tell_at_most(DELIVERY_ATTEMPTS, &instance, command, options);
+                .tell(Patience::MOMENT, &instance, command, options);
             told.await.map_err(|error| match error {
                 AskError::Refused(refusal) => Trouble::Lasting(refusal.to_string()),
                 AskError::Failed(DispatchError::Quarantined { reason, .. }) => {

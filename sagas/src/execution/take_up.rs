@@ -10,7 +10,7 @@ use futures::StreamExt;
 
 use crate::definition::input::RoutedEvent;
 use crate::definition::saga::Saga;
-use crate::execution::asking::AskError;
+use crate::execution::asking::{AskError, Patience};
 use crate::execution::executor::Executor;
 use crate::instance::entry::StalledInput;
 use crate::instance::id::InstanceId;
@@ -24,11 +24,11 @@ impl<S: Saga> Executor<S> {
     pub(crate) async fn take_up(
         &self,
         instance: &InstanceId,
-        attempts_max: u32,
+        patience: Patience,
     ) -> Result<SagaStatus, AskError> {
         loop {
             let saga = Arc::clone(self.handle.entity());
-            let first = self.look_at_most(instance, attempts_max, move |state, _| {
+            let first = self.look(patience, instance, move |state, _| {
                 let first = state.stalled.front().filter(|_| state.takes_up());
                 let status = state.status_with(|| waits_for(saga.saga(), state.user()));
                 (first.cloned(), status)
@@ -40,8 +40,7 @@ impl<S: Saga> Executor<S> {
             let events = self.events_of(&input).await.map_err(AskError::Failed)?;
             let command = SagaCommand::Unstall { input, events };
             let options = SendOptions::default();
-            self.ask_at_most(attempts_max, instance, command, options)
-                .await?;
+            self.ask_for(patience, instance, command, options).await?;
         }
     }
 

@@ -17,7 +17,7 @@ use crate::definition::effect::Request;
 use crate::definition::external::CallResult;
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
-use crate::execution::asking::QUICK_ATTEMPTS;
+use crate::execution::asking::Patience;
 use crate::execution::child::ChildAnswer;
 use crate::execution::executor::Executor;
 use crate::instance::entry::Parent;
@@ -63,6 +63,7 @@ impl<S: Saga> Executor<S> {
             metadata: task.metadata.clone(),
             deadline: None,
         };
+        let begun = self.runtime.clock().monotonic();
         let mut quick = 0;
         loop {
             match self.runtime.effects().dispatch(effect.clone()).await {
@@ -73,7 +74,7 @@ impl<S: Saga> Executor<S> {
                         OutcomeResult::Rejection => Answer::Rejected(payload),
                     });
                 }
-                Err(error) if error.is_retryable() && quick < QUICK_ATTEMPTS => {
+                Err(error) if self.is_asked_again(&error, Patience::MOMENT, begun) => {
                     quick += 1;
                     self.pause(quick).await;
                 }

@@ -3,7 +3,7 @@
 use chronicler_domain::{AggregateId, StreamId, Tenant};
 
 /// An instance of a saga type, by its tenant and id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct InstanceId {
     pub(crate) tenant: Tenant,
     pub(crate) id: AggregateId,

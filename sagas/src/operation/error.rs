@@ -1,5 +1,7 @@
 //! The error of an order that was not carried out.
 
+use chronicler_runtime::DispatchError;
+
 use crate::execution::asking::AskError;
 use crate::instance::transition::refusal::SagaRefusal;
 
@@ -48,6 +50,9 @@ impl From<AskError> for OperateError {
                 reason: refusal.to_string(),
                 refused: true,
             },
+            AskError::Failed(DispatchError::DeadlineExceeded { .. }) => Self::failed(
+                "it gave no answer within some seconds: it cannot be recovered at present, or the log takes nothing. Whether it was done is not known: look at it, and ask again",
+            ),
             AskError::Failed(error) => Self::failed(error),
         }
     }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use crate::definition::answer::Answer;
 use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
-use crate::execution::asking::PERSON_ATTEMPTS;
+use crate::execution::asking::Patience;
 use crate::execution::executor::Executor;
 use crate::instance::id::InstanceId;
 use crate::instance::open_fact::waits_for;
@@ -207,11 +207,9 @@ impl<S: Saga> SagaHandle<S> {
     ) -> Result<SagaStatus, OperateError> {
         let own = (fork.from.clone(), fork.before.clone());
         let new = InstanceId::new(tenant, other);
-        let is_another = self
-            .executor
-            .look_at_most(&new, PERSON_ATTEMPTS, move |state, _| {
-                state.is_started() && state.forked_from.as_ref() != Some(&own)
-            });
+        let is_another = self.executor.look(Patience::PERSON, &new, move |state, _| {
+            state.is_started() && state.forked_from.as_ref() != Some(&own)
+        });
         if is_another.await? {
             // Before it is written down that the one goes on as the other.
             return Err(SagaRefusal::StartedBefore.into());
@@ -322,7 +320,7 @@ impl<S: Saga> SagaHandle<S> {
     /// asked for is journaled by then.
     async fn take_up(&self, tenant: &Tenant, id: &AggregateId) -> Result<SagaStatus, OperateError> {
         let instance = InstanceId::new(tenant, id);
-        self.executor.take_up(&instance, PERSON_ATTEMPTS).await.map_err(|error| {
+        self.executor.take_up(&instance, Patience::PERSON).await.map_err(|error| {
             OperateError::from(error).after(
                 "it is done and journaled, but what came of it is not known, and inputs may still wait for a `release`",
             )

@@ -20,6 +20,7 @@ mod inputs;
 mod letters;
 mod operators;
 mod parked;
+mod places;
 mod recovery;
 mod registered;
 mod routing;
