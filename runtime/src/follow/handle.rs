@@ -27,7 +27,8 @@ pub struct FollowerSpec {
     pub name: String,
     /// Which events.
     pub filter: Filter,
-    /// Keys whose events are being taken at a time. Default 1,024.
+    /// Keys whose events are being taken at a time; half of them at most for what is parked and tried again. One that takes
+    /// so long that it is parked is not counted any more. Default 1,024.
     pub lanes_max: usize,
     /// Events that were read and are neither taken nor parked yet; beyond it nothing more is read. Default 16,384.
     pub outstanding_max: usize,

@@ -190,6 +190,7 @@ impl<C: Consumer> Run<C> {
                 continue;
             };
             lane.is_parked = true;
+            self.taking -= 1;
             let (taken, waiting) = (Arc::clone(&lane.taken), std::mem::take(&mut lane.waiting));
             let mut first = None;
             for task in taken.iter().chain(&waiting) {

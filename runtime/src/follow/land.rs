@@ -41,6 +41,7 @@ impl<C: Consumer> Run<C> {
                 taken,
                 failed,
             } => {
+                self.has_tried(&place);
                 for event in taken {
                     self.forget(event);
                 }
@@ -51,8 +52,21 @@ impl<C: Consumer> Run<C> {
                 place,
                 event,
                 planned,
-            } => self.land_plan(place, event, planned),
+            } => {
+                self.has_tried(&place);
+                self.land_plan(place, event, planned);
+            }
+            Done::Slow { place, trying } => {
+                self.trying -= 1;
+                self.slow.insert(place);
+                self.under_way.push(trying);
+            }
         }
+    }
+
+    /// A try has ended: others may have its place, if it had not given it back.
+    fn has_tried(&mut self, place: &Place) {
+        self.trying -= usize::from(!self.slow.remove(place));
     }
 
     fn land_tasks(
@@ -89,6 +103,7 @@ impl<C: Consumer> Run<C> {
             }
             return;
         }
+        self.taking -= 1;
         if let Some(trouble) = trouble {
             let lane = self.lanes.remove(&key);
             let waiting = lane.map(|lane| lane.waiting).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! It holds a cursor, parks what its consumer cannot take, tries that again, and says how far it is behind. A cursor passes
 //! an event only when it was taken or is parked. `docs/adr/0018-one-follower.md` says why it is built so.
 
+mod begin;
 mod consumer;
 mod handle;
 mod intake;

@@ -13,11 +13,12 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, future};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::begin::SLOW_AFTER_FULL;
 use super::consumer::Consumer;
 use super::handle::{Order, Shared};
 use super::ledger::{Ledger, Place};
 use super::parked::{Fact, ParkedEvent, SetAside, append_with_patience, parked_events, write};
-use super::work::{Done, Origin, Task, plan_again, take_in_order, take_up};
+use super::work::{Done, Origin, Task};
 use crate::dispatch::Ids;
 use crate::subscription::{Subscription, SubscriptionOptions};
 use crate::workers::{WorkerContext, WorkerError};
@@ -26,15 +27,6 @@ use crate::workers::{WorkerContext, WorkerError};
 const CURSOR_EVERY: u64 = 4_096;
 /// The time after which it is recorded in any case.
 const CURSOR_WITHIN: Duration = Duration::from_secs(1);
-/// Parked events of one place that are taken up in one go.
-const TAKEN_UP_MAX: usize = 64;
-/// Events of one key that are taken in one go.
-const TAKEN_MAX: usize = 64;
-/// Keys that have been taking for so long hold the cursor, and are parked while they go on.
-const SLOW_AFTER: Duration = Duration::from_secs(60);
-/// The same when no more may be read: they hold the others.
-const SLOW_AFTER_FULL: Duration = Duration::from_secs(5);
-
 /// The events of one key that are on their way.
 pub(super) struct Lane<I> {
     pub(super) waiting: VecDeque<Task<I>>,
@@ -75,6 +67,12 @@ pub(super) struct Run<C: Consumer> {
     /// Keys that wait for a place among those that are taken.
     pub(super) ready: VecDeque<Arc<str>>,
     pub(super) under_way: FuturesUnordered<BoxFuture<'static, Done<C::Item>>>,
+    /// Keys among them that have a place: those that are not parked.
+    pub(super) taking: usize,
+    /// Tries of what is parked among them that have a place.
+    pub(super) trying: usize,
+    /// Tries that took so long that they gave theirs back.
+    pub(super) slow: HashSet<Place>,
     /// Events that are neither taken nor parked: under how many keys, and when they happened.
     pub(super) outstanding: BTreeMap<GlobalPosition, (usize, Timestamp)>,
     /// Events that were parked under their streams, and whose items are on their way: under how many keys.
@@ -134,6 +132,9 @@ impl<C: Consumer> Run<C> {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             under_way: FuturesUnordered::new(),
+            taking: 0,
+            trying: 0,
+            slow: HashSet::new(),
             outstanding: BTreeMap::new(),
             late: HashMap::new(),
             dropped: dropped
@@ -256,21 +257,13 @@ impl<C: Consumer> Run<C> {
         }
     }
 
-    /// How long a key may take before it counts as slow.
-    pub(super) fn slow_after(&self) -> Duration {
-        match self.has_room() {
-            true => SLOW_AFTER,
-            false => SLOW_AFTER_FULL,
-        }
-    }
-
     /// Everything up to here was taken or is parked.
     pub(super) fn through(&self) -> GlobalPosition {
         let first = self.outstanding.keys().next();
         first.map_or(self.subscription.through(), |first| first.previous())
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let spec = &self.shared.spec;
         let may_park = self.reads_first.is_some() || self.ledger.len() < spec.parked_max;
         self.outstanding.len() < spec.outstanding_max.max(1) && may_park
@@ -294,77 +287,6 @@ impl<C: Consumer> Run<C> {
             self.record();
         } else if through > self.recorded && self.due_to_record.is_none() {
             self.due_to_record = Some(self.shared.core.clock.sleep(CURSOR_WITHIN));
-        }
-    }
-
-    /// Begins what there are places for: events of keys, and what is parked and due.
-    fn begin_what_can(&mut self) {
-        let lanes_max = self.shared.spec.lanes_max.max(1);
-        while self.under_way.len() < lanes_max
-            && let Some(key) = self.ready.pop_front()
-        {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                let count = lane.waiting.len().min(TAKEN_MAX);
-                let tasks: Arc<Vec<_>> = Arc::new(lane.waiting.drain(..count).collect());
-                lane.taken = Arc::clone(&tasks);
-                lane.since = Some(self.shared.core.clock.monotonic());
-                let taking = take_in_order(Arc::clone(&self.consumer), key, tasks);
-                self.under_way.push(taking.boxed());
-            }
-        }
-        let now = self.shared.core.clock.monotonic();
-        if self
-            .reads_first
-            .is_some_and(|last| last <= self.subscription.through())
-        {
-            self.reads_first = None;
-            // The code may have been mended since they were parked. Of those of an older release it is not known who has taken
-            // them: they wait for a person.
-            self.ledger
-                .make_due(now, |event| !event.stream_key.is_empty());
-        }
-        if self.reads_first.is_some() {
-            return;
-        }
-        while self.under_way.len() < lanes_max
-            && let Some(place) = self.ledger.begin(now)
-        {
-            self.begin_parked(place);
-        }
-        let due = self
-            .ledger
-            .next_due()
-            .filter(|_| self.under_way.len() < lanes_max);
-        if self.due_to_retry.as_ref().map(|(at, _)| *at) != due {
-            let sleep = |due: Instant| {
-                self.shared
-                    .core
-                    .clock
-                    .sleep(due.saturating_duration_since(now))
-            };
-            self.due_to_retry = due.map(|due| (due, sleep(due)));
-        }
-    }
-
-    fn begin_parked(&mut self, place: Place) {
-        let store = Arc::clone(&self.shared.core.store);
-        let consumer = Arc::clone(&self.consumer);
-        match &place {
-            // Its earlier events are still being taken: what waits for them is tried when they are.
-            Place::Key(key) if self.lanes.contains_key(key) => self.ledger.next_at(&place, None),
-            Place::Key(key) if !self.consumer.can_take(key) => self.ledger.next_at(&place, None),
-            Place::Key(_) => {
-                let events = self.ledger.head(&place, TAKEN_UP_MAX);
-                self.under_way
-                    .push(take_up(store, consumer, place, events).boxed());
-            }
-            Place::Stream(_) => {
-                let first = self.ledger.head(&place, 1).into_iter().next();
-                if let Some(event) = first {
-                    self.under_way
-                        .push(plan_again(store, consumer, place, event).boxed());
-                }
-            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chronicler_domain::GlobalPosition;
 use chronicler_store::{Store, panic_text};
 use futures::FutureExt;
+use futures::future::{BoxFuture, Either, select};
 
 use super::consumer::{Consumer, Plan, Trouble};
 use super::ledger::Place;
@@ -52,6 +53,11 @@ pub(super) enum Done<I> {
         place: Place,
         event: ParkedEvent,
         planned: Result<Plan<I>, Trouble>,
+    },
+    /// What is parked at a place is being tried for so long that others may have the place among what is under way.
+    Slow {
+        place: Place,
+        trying: BoxFuture<'static, Done<I>>,
     },
 }
 
@@ -146,6 +152,18 @@ pub(super) async fn take_up<C: Consumer>(
         place,
         taken,
         failed,
+    }
+}
+
+/// A try of what is parked, or that it is slow.
+pub(super) async fn until_slow<I>(
+    place: Place,
+    trying: BoxFuture<'static, Done<I>>,
+    slow: BoxFuture<'static, ()>,
+) -> Done<I> {
+    match select(trying, slow).await {
+        Either::Left((done, _)) => done,
+        Either::Right(((), trying)) => Done::Slow { place, trying },
     }
 }
 

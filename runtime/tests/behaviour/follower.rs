@@ -255,6 +255,61 @@ async fn n7_a_slow_key_costs_the_others_nothing() {
 }
 
 #[tokio::test]
+async fn z4_keys_that_hang_keep_no_places_from_the_others_however_many_they_are() {
+    let (f, taker) = (fixture().await, Taker::default());
+    let limits = |spec: &mut FollowerSpec| spec.lanes_max = 4;
+    let following = follow(&f, &taker, limits);
+    let stuck: Vec<_> = (0..12).map(|n| format!("stuck {n:02}")).collect();
+    let stuck: Vec<&str> = stuck.iter().map(String::as_str).collect();
+    taker
+        .0
+        .lock()
+        .stuck
+        .extend(stuck.iter().map(|key| (*key).to_owned()));
+    taker.0.lock().away.insert("away".to_owned());
+    add(&f, &["away"]).await;
+    add(&f, &stuck).await;
+    add(&f, &["well"]).await;
+    assert!(taker.taken("well").is_empty(), "all places are taken");
+    for _ in 0..10 {
+        f.clock.advance(Duration::from_secs(5));
+        settle().await;
+    }
+    assert_eq!(taker.taken("well"), [14]);
+    assert_eq!(causes(&following).await.len(), 13);
+    // Nor those of others that are tried again, in this life or the next one, where all of them are tried at once.
+    taker.0.lock().away.clear();
+    f.clock.advance(Duration::from_secs(30));
+    settle().await;
+    assert_eq!(taker.taken("away"), [1]);
+    taker.0.lock().away.insert("away".to_owned());
+    add(&f, &["away"]).await;
+    following.worker.stop().await;
+    let tries = taker.0.lock().tries;
+    let following = follow(&f, &taker, limits);
+    settle().await;
+    let tried = taker.0.lock().tries - tries;
+    assert_eq!(tried, 3, "one that fails at once, and half of the places");
+    add(&f, &["well"]).await;
+    assert_eq!(taker.taken("well"), [14, 16], "others have theirs");
+    taker.0.lock().away.clear();
+    for _ in 0..40 {
+        f.clock.advance(Duration::from_secs(1));
+        settle().await;
+    }
+    assert_eq!(taker.taken("away"), [1, 15]);
+    assert_eq!(causes(&following).await.len(), 12);
+    // What hung is done some day, each once.
+    taker.0.lock().stuck.clear();
+    taker.1.notify_waiters();
+    settle().await;
+    assert_eq!(causes(&following).await, []);
+    for (key, position) in stuck.iter().zip(2..) {
+        assert_eq!(taker.taken(key), [position]);
+    }
+}
+
+#[tokio::test]
 async fn n8_what_is_dropped_never_comes_and_what_waited_for_it_does() {
     let (f, taker) = (fixture().await, Taker::default());
     let following = follow(&f, &taker, |_| {});
