@@ -44,12 +44,12 @@ impl ClockSteps {
         }
     }
 
-    /// Compares the clocks, and remembers a step.
-    pub(crate) fn look(&mut self, monotonic: Instant, wall: Timestamp, end: LogSequence) {
+    /// Compares the clocks, and remembers a step. Whether there was one.
+    pub(crate) fn look(&mut self, monotonic: Instant, wall: Timestamp, end: LogSequence) -> bool {
         let ahead_micros = self.ahead_micros(monotonic, wall);
         let before = self.steps.back().map_or(0, |step| step.ahead_micros);
         if ahead_micros.abs_diff(before) < STEP_MIN_MICROS.unsigned_abs() {
-            return;
+            return false;
         }
         tracing::info!(by_micros = ahead_micros - before, "the wall clock was set");
         if self.steps.len() >= STEPS_MAX {
@@ -59,6 +59,7 @@ impl ClockSteps {
             after: end,
             ahead_micros,
         });
+        true
     }
 
     /// How long it still is until a timer is due that waits for a while, armed by this commit. `None`: it was armed before

@@ -184,7 +184,13 @@ impl Timers {
         let (monotonic, wall) = (inner.clock.monotonic(), inner.clock.now());
         let mut steps = inner.steps.lock();
         // Asked under the lock: a step belongs to one place in the log.
-        steps.look(monotonic, wall, inner.store.head().sequence);
+        let was_set = steps.look(monotonic, wall, inner.store.head().sequence);
+        drop(steps);
+        if was_set {
+            // The date of the next look is one of the clock as it was: what is armed from now on may be due before it.
+            inner.looks_at.store(0, Ordering::Release);
+            inner.changed.notify_one();
+        }
         (monotonic, wall)
     }
 

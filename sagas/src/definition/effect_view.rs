@@ -13,7 +13,7 @@ pub enum EffectState {
     Pending {
         /// Attempts that failed.
         attempt: u32,
-        /// Not to be tried again before this.
+        /// Not to be tried again before this: `Timestamp::EPOCH` while an attempt is under way or may begin at once.
         next: Timestamp,
     },
     /// Failed more often than its budget allows; waits for a person.
@@ -29,6 +29,14 @@ pub enum EffectState {
     Unknown,
     /// The child was begun; its end is awaited.
     Awaited,
+}
+
+impl EffectState {
+    /// Whether it waits for its next attempt. It asks its instance before that begins, so until then it is surely not under
+    /// way, whatever any clock says.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Self::Pending { next, .. } if *next > Timestamp::EPOCH)
+    }
 }
 
 /// The state of the undo of an effect.

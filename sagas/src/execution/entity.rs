@@ -185,7 +185,7 @@ impl<S: Saga> SagaEntity<S> {
         };
         Work {
             tasks: due.into_iter().filter_map(task).collect(),
-            armed: state.timers.first(),
+            armed: None,
             takes_up: false,
             ended: None,
         }
@@ -284,7 +284,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
             correlation_id = %ctx.correlation_id(),
         );
         let _entered = span.entered();
-        let (first_timer, had_ended) = (state.timers.first(), state.ended.is_some());
+        let had_ended = state.ended.is_some();
         // After a recovery it is not known; after a step it is as the step left it.
         let open = match state.listed.take() {
             Some(open) => open,
@@ -321,8 +321,10 @@ impl<S: Saga> Entity for SagaEntity<S> {
             records.push(self.timer(&stream, &key, due, None));
         }
         let mut reply = self.work(state, due, sends_again, ctx);
-        // A timer that was armed before was noticed then.
-        reply.armed = reply.armed.filter(|first| first_timer != Some(*first));
+        // The first of those that were armed just now. One armed before was noticed then, and says nothing of these: by the
+        // clock as it is now it may be due later, though its date comes first.
+        let armed = moved.keys().filter_map(|key| state.timers.get(key));
+        reply.armed = armed.min().copied();
         reply.ended = state.ended.clone().filter(|_| !had_ended);
         reply.takes_up = takes_up && state.takes_up();
         reached(CrashPlace::SagaCommit);

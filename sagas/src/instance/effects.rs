@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chronicler_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
@@ -110,7 +109,7 @@ impl Tally {
 fn is_troubled(effect: &EffectView) -> bool {
     match effect.state {
         EffectState::Parked { .. } => true,
-        EffectState::Pending { attempt, next } => attempt > 0 || next > Timestamp::EPOCH,
+        EffectState::Pending { attempt, .. } => attempt > 0 || effect.state.waits(),
         _ => false,
     }
 }

@@ -38,7 +38,7 @@ impl<S> InstanceState<S> {
     fn trouble(&self) -> Option<&EffectView> {
         self.effects.troubled().find(|effect| match effect.state {
             EffectState::Parked { .. } => true,
-            EffectState::Pending { attempt, next } => attempt > 0 || next > self.moved_at,
+            EffectState::Pending { attempt, .. } => attempt > 0 || effect.state.waits(),
             _ => false,
         })
     }

@@ -86,7 +86,8 @@ pub enum SagaStatus {
         key: String,
         /// How many attempts failed.
         attempt: u32,
-        /// When it is tried next.
+        /// When it is tried next: `Timestamp::EPOCH` while an attempt is under way, `Timestamp::MAX` if it waits for something
+        /// else than time.
         next: Timestamp,
     },
     /// An effect failed more often than its budget allows. It waits for a person.

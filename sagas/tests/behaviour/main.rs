@@ -21,6 +21,7 @@ mod letters;
 mod operators;
 mod parked;
 mod places;
+mod recorded;
 mod recovery;
 mod registered;
 mod routing;

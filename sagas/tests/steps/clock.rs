@@ -1,5 +1,6 @@
 //! Steps while somebody sets the wall clock, in both directions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chronicler_runtime::Clock;
@@ -7,7 +8,8 @@ use chronicler_sagas::step_keys;
 use chronicler_sagas::steps::{
     Attempt, Compensable, Define, Definition, Nil, StepSaga, to_service,
 };
-use chronicler_sagas::{SagaStatus, Tries};
+use chronicler_sagas::{SagaStatus, SagaVerb, Tries};
+use tokio::sync::Notify;
 
 use crate::journey::act;
 use crate::world::{World, settle};
@@ -118,4 +120,36 @@ async fn t2_an_attempt_comes_again_after_its_wait_whatever_the_wall_clock_is_set
     let world: World<Lease> = world.restart().await;
     world.advance(11).await;
     assert_eq!(world.service.0.lock().calls.len(), 2);
+}
+
+#[tokio::test]
+async fn t2_an_attempt_under_way_is_awaited_whatever_the_wall_clock_is_set_to() {
+    for set in [set_back, set_forward] {
+        let world = World::<Lease>::new().await;
+        world.service.0.lock().loses_first = [("pay".to_owned(), 1)].into();
+        world.begin("s").await;
+        let answer = Arc::new(Notify::new());
+        world.service.0.lock().holds = [("pay".to_owned(), Arc::clone(&answer))].into();
+        world.advance(11).await;
+        assert_eq!(world.service.0.lock().calls.len(), 2);
+        set(&world);
+        let (key, output) = ("pay".to_owned(), "3".to_owned());
+        let skipped = world.operate("s", SagaVerb::Skip { key, output }).await;
+        let refused = skipped.unwrap_err();
+        assert!(refused.contains("under way"), "{refused}");
+        let status = world.status("s").await;
+        assert!(matches!(status, SagaStatus::Retrying { .. }), "{status:?}");
+        // A pause finds nothing that waits; neither does a compensation after an input of the clock as it is now.
+        world.operate("s", SagaVerb::Pause).await.unwrap();
+        world.operate("s", SagaVerb::Resume).await.unwrap();
+        world.cancel("s").await.unwrap();
+        let calls = world.service.0.lock().calls.clone();
+        assert!(!calls.contains(&"refund".to_owned()), "{calls:?}");
+        world.service.0.lock().holds.clear();
+        answer.notify_waiters();
+        settle().await;
+        let calls = world.service.0.lock().calls.clone();
+        assert_eq!(calls.last().map(String::as_str), Some("refund"));
+        world.ended("s").await;
+    }
 }

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// One who takes part: does what it is told, unless it was told to refuse that.
@@ -90,6 +91,8 @@ pub(crate) struct Behaviour {
     pub(crate) loses: Vec<String>,
     /// How often the reply is lost before one arrives.
     pub(crate) loses_first: BTreeMap<String, u32>,
+    /// Calls whose answer is held back until this is told.
+    pub(crate) holds: BTreeMap<String, Arc<Notify>>,
     /// Calls that arrived, in order.
     pub(crate) calls: Vec<String>,
     done: BTreeMap<Uuid, String>,
@@ -125,6 +128,13 @@ impl ExternalService for Service {
                 CallResult::done(&what.len())
             }
         };
-        async move { result }.boxed()
+        let held = inner.holds.get(&what).cloned();
+        async move {
+            if let Some(held) = held {
+                held.notified().await;
+            }
+            result
+        }
+        .boxed()
     }
 }

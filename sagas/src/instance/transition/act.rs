@@ -135,15 +135,14 @@ impl<S: Saga> Step<'_, S> {
         // waits for its next attempt, may or may not have been done, and is not tried again. A parked command is tried
         // once more; if that does not help, it is for a person. A child is cancelled, awaited or left alone, as its terms
         // say.
-        let now = self.now.max(self.state.moved_at);
         for index in self.state.effects.indices() {
             let Some(effect) = self.state.effect(index) else {
                 continue;
             };
             let is_parked = matches!(effect.state, EffectState::Parked { .. });
-            // Who waits asks before the attempt (`SagaCommand::Attempt`): either it is asked after this and refused, or
-            // it was asked before, and then its time had come.
-            let waits = matches!(effect.state, EffectState::Pending { next, .. } if next > now);
+            // Who waits for a date asks before the attempt (`SagaCommand::Attempt`): either it is asked after this and
+            // refused, or it was asked before, and waits for no date any more. The clock has no say in it.
+            let waits = effect.state.waits();
             let is_call = effect.spec.request.is_call();
             match (&effect.state, effect.terms.orphan) {
                 (EffectState::Awaited, Orphan::Wait) => {}

@@ -87,9 +87,11 @@ impl<S: Saga> Step<'_, S> {
                 }
                 _ => continue,
             };
-            recorded.push(encode_event(PayloadCodec::default(), event)?);
+            let (encoded, read) = recordable(event)?;
+            recorded.push(encoded);
             let state = user.get_or_insert_with(|| self.state.user.clone());
-            let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(state, event)));
+            // As a recovery will see it: what serde leaves out or rounds is nothing to decide on.
+            let evolved = catch_unwind(AssertUnwindSafe(|| S::evolve(state, &read)));
             evolved.map_err(|panic| Fault::EvolvePanicked {
                 input: input.describe(),
                 panic: panic_text(panic.as_ref()).to_owned(),
@@ -113,7 +115,8 @@ impl<S: Saga> Step<'_, S> {
         let next = decided.map_err(|panic| Fault::WouldPanic {
             panic: panic_text(panic.as_ref()).to_owned(),
         })?;
-        self.check(&next, input)
+        self.check(&next, input)?;
+        self.tried(&next, input).map(drop)
     }
 
     /// Whether an effect of this key was decided, and is not forgotten by a decision that continues as new.
@@ -145,23 +148,23 @@ impl<S: Saga> Step<'_, S> {
                 input: input.describe(),
                 wanted,
             })?;
-            if let Directive::Record(event) = directive {
-                can_be_recorded(event)?;
-            }
         }
         Ok(())
     }
 }
 
-/// Checks that an event can be written, and read back as what it is.
-fn can_be_recorded<E: Event>(event: &E) -> Result<(), Fault> {
+/// An event as it is written, and as it will be read.
+///
+/// # Errors
+/// When it cannot be written, or is then read as something else.
+fn recordable<E: Event>(event: &E) -> Result<(NewEvent, E), Fault> {
     let encoded = encode_event(PayloadCodec::default(), event)?;
-    read_back(event, &encoded)?;
+    let read = read_back(event, &encoded)?;
     if encoded.event_type.starts_with(OWN_PREFIX) {
         let name = encoded.event_type.to_string();
         return Err(Fault::OwnPrefix { name });
     }
-    Ok(())
+    Ok((encoded, read))
 }
 
 /// The instance in the middle of a decision, as far as the rules for decisions ask.

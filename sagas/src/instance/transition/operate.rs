@@ -179,11 +179,9 @@ impl<S: Saga> Step<'_, S> {
         if latest.is_some_and(|effect| effect.skipped) {
             return Ok(());
         }
-        let now = self.now;
-        let waits = |state: &EffectState, _: &_| match state {
-            EffectState::Parked { .. } | EffectState::Awaited => true,
-            EffectState::Pending { next, .. } => *next > now,
-            _ => false,
+        let waits = |state: &EffectState, _: &_| {
+            let is_aside = matches!(state, EffectState::Parked { .. } | EffectState::Awaited);
+            is_aside || state.waits()
         };
         let Some(effect) = self.find(key, waits) else {
             let is_pending =
@@ -319,11 +317,12 @@ impl<S: Saga> Step<'_, S> {
 
     /// Attempts that wait for their time wait until it is resumed: till then a person can skip or settle them.
     fn hold_what_waits(&mut self) {
-        let now = self.now.max(self.state.moved_at);
         for effect in self.state.effects.indices() {
             for action in Action::both_of(effect) {
                 let pending = self.state.pending(action);
-                if pending.is_some_and(|(_, next)| next > now && next != Timestamp::MAX) {
+                if pending
+                    .is_some_and(|(_, next)| next > Timestamp::EPOCH && next != Timestamp::MAX)
+                {
                     let reason = "it is paused".to_owned();
                     self.enter(Entry::Held { action, reason });
                 }

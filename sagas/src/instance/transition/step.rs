@@ -187,11 +187,12 @@ impl<'a, S: Saga> Step<'a, S> {
         if wanted != Some((attempt, next)) || self.state.paused.is_some() {
             return Err(SagaRefusal::NotWanted);
         }
-        // From here on it is under way: a compensation waits for it again, whatever the time of its own input.
+        // From here on it is under way, and waits for no date: a compensation waits for it again, whatever becomes of the
+        // clock.
         self.enter(Entry::Retrying {
             action,
             attempt,
-            next: self.now,
+            next: Timestamp::EPOCH,
             reason: "the next attempt begins".to_owned(),
         });
         Ok(())
