@@ -39,6 +39,7 @@ pub use options::{
     FLUSH_IDLE_DEFAULT, FLUSH_ROWS_DEFAULT, FlushPolicy, PARKED_EVENTS_MAX_DEFAULT,
     ProjectionOptions, WAIT_DEFAULT,
 };
+pub use parked::projection_of_facts;
 pub use projection::{Projection, TableHandlers, TableProjection};
 pub use registry::{Projections, ProjectionsBuilder};
 pub use status::{ProjectionInfo, ProjectionStatus, StartProgress, UNHEALTHY_AFTER, Unhealthy};

@@ -17,6 +17,12 @@ use crate::ledger::Ledger;
 
 /// Stands between a projection's name and the number of the view, and is in neither.
 const OF_VIEW: char = '\u{1}';
+/// The projection that facts are kept for, by the name that they are kept under.
+pub fn projection_of_facts(name: &str) -> &str {
+    name.split_once(OF_VIEW)
+        .map_or(name, |(projection, _)| projection)
+}
+
 /// Facts in one commit. Each has at most a few KiB.
 const FACTS_PER_COMMIT: usize = 128;
 /// Commits that are under way at a time, so that they share a sync.

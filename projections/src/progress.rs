@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chronicler_domain::{GlobalPosition, Timestamp};
 use chronicler_runtime::{Clock, WorkerHandle, WorkerStatus};
@@ -32,12 +32,21 @@ enum Phase {
 /// What says whether the view moves.
 #[derive(Clone, Copy, Debug, Default)]
 struct Motion {
-    /// The first event that was read and is not folded, and when it happened.
-    oldest: Option<(GlobalPosition, Timestamp)>,
+    oldest: Option<Oldest>,
     /// When the view last came further.
-    moved_at: Timestamp,
+    moved_at: Option<Instant>,
     /// When its worker last went away, or could not go on.
-    halted_at: Option<Timestamp>,
+    halted_at: Option<Instant>,
+}
+
+/// The first event that was read and is not folded.
+#[derive(Clone, Copy, Debug)]
+struct Oldest {
+    position: GlobalPosition,
+    /// Its date.
+    happened: Timestamp,
+    /// Since when it is the first.
+    since: Instant,
 }
 
 /// The numbers that only grow or are set by the worker.
@@ -123,7 +132,7 @@ impl Progress {
     /// Notes how far the fold has come while nothing is published yet.
     pub(crate) fn folding(&self, position: GlobalPosition) {
         store(&self.counters.folding, position.get());
-        self.motion.lock().moved_at = self.clock.now();
+        self.motion.lock().moved_at = Some(self.clock.monotonic());
         self.note();
     }
 
@@ -131,7 +140,7 @@ impl Progress {
     /// itself must already do so.
     pub(crate) fn publish(&self, position: GlobalPosition, folded: u64) {
         if position > self.published() {
-            self.motion.lock().moved_at = self.clock.now();
+            self.motion.lock().moved_at = Some(self.clock.monotonic());
         }
         store(&self.counters.published, position.get());
         store(&self.counters.folding, position.get());
@@ -150,7 +159,16 @@ impl Progress {
 
     /// Notes which event is the first that was read and is not folded, and when it happened.
     pub(crate) fn oldest_is(&self, oldest: Option<(GlobalPosition, Timestamp)>) {
-        self.motion.lock().oldest = oldest;
+        let mut motion = self.motion.lock();
+        let before = motion.oldest;
+        motion.oldest = oldest.map(|(position, happened)| Oldest {
+            position,
+            happened,
+            since: match before {
+                Some(before) if before.position == position => before.since,
+                _ => self.clock.monotonic(),
+            },
+        });
     }
 
     /// Notes under which name the facts of the view are kept.
@@ -207,7 +225,7 @@ impl Progress {
 
     fn halted(&self) {
         let mut motion = self.motion.lock();
-        motion.halted_at.get_or_insert(self.clock.now());
+        motion.halted_at.get_or_insert(self.clock.monotonic());
     }
 
     /// Notes that the worker will not go on, and tells all who wait. The first end stands.
@@ -350,12 +368,11 @@ impl Progress {
         let status = self.status();
         let motion = *self.motion.lock();
         let oldest = motion.oldest.filter(|_| position < head);
-        let now = self.clock.now();
         ProjectionInfo {
             name: self.name.clone(),
             version: self.version,
-            lag: oldest.map(|(_, happened)| now.since(happened)),
-            unhealthy: unhealthy(&motion, &status, position, head, now),
+            lag: oldest.map(|oldest| self.clock.now().since(oldest.happened)),
+            unhealthy: unhealthy(&motion, &status, position, head, self.clock.monotonic()),
             status,
             position,
             head,
@@ -408,15 +425,19 @@ fn unhealthy(
     status: &ProjectionStatus,
     position: GlobalPosition,
     head: GlobalPosition,
-    now: Timestamp,
+    now: Instant,
 ) -> Option<Unhealthy> {
     // An event that nobody has read yet is on its way, unless there is nobody to read it.
     let (at, since) = match (motion.oldest, motion.halted_at) {
-        (Some((at, happened)), _) => (at, happened),
+        (Some(oldest), _) => (oldest.position, oldest.since),
         (None, Some(halted_at)) => (position.next(), halted_at),
         (None, None) => return None,
     };
-    let still_for = now.since(since.max(motion.moved_at));
+    let since = motion
+        .moved_at
+        .map_or(since, |moved_at| since.max(moved_at));
+    // By the clock that nobody sets.
+    let still_for = now.saturating_duration_since(since);
     let is_behind = position < head;
     (is_behind && still_for >= UNHEALTHY_AFTER).then(|| Unhealthy {
         position: at,
