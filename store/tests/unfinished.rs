@@ -139,6 +139,45 @@ fn l4_no_store_is_begun_among_other_files_and_nothing_is_left_there() {
 }
 
 #[test]
+fn l4_a_folder_of_others_that_is_called_as_one_of_ours_is_let_be() {
+    for (inside, text) in [
+        ("journal/2024.md", "a day"),
+        ("journal/head", "of a family"),
+        ("log/app.log", "started"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(inside);
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let journal = JournalStore::open(folder.path(), JournalOptions::default()).map(drop);
+        let sled = SledStore::open(folder.path(), SledOptions::default()).map(drop);
+        for error in [journal, sled].map(Result::unwrap_err) {
+            assert!(
+                error.to_string().contains(&format!("`{inside}`")),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn l4_nobody_writes_in_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    drop(JournalStore::open(&data, JournalOptions::default()).unwrap());
+    // On a file system of its own.
+    fs::create_dir_all(backup.join("lost+found")).unwrap();
+    let reader = JournalReader::open(&data).unwrap();
+    reader.back_up(&backup, &|_| {}).unwrap();
+    let error = JournalStore::open(&backup, JournalOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("chronicler restore"), "{error}");
+    reader.back_up(&backup, &|_| {}).unwrap();
+    JournalReader::open(&backup).unwrap();
+}
+
+#[test]
 fn l4_what_every_folder_may_hold_is_in_nobodys_way() {
     let folder = tempfile::tempdir().unwrap();
     for kind in ["journal", "sled", "import"] {

@@ -105,6 +105,23 @@ struct FoundSlots {
     slot: u64,
 }
 
+/// Whether the file of markers in a folder can be one: each slot begins as a marker does, as far as it was written.
+pub(crate) fn can_be_one(storage: &dyn Storage, folder: &Path) -> io::Result<bool> {
+    let file = storage.open(&folder.join(FILE), OpenMode::Read)?;
+    for slot in 0..2 {
+        let mut begins = [0; MAGIC.len()];
+        file.read_at(&mut begins, slot * SLOT_BYTES)?;
+        let written = begins
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        if begins.get(..written) != MAGIC.get(..written) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl MarkerFile {
     /// Creates the file with one marker in it, synced.
     pub(crate) fn create(

@@ -16,6 +16,7 @@ use crate::journal::disk::Storage;
 use crate::journal::identity;
 use crate::journal::lock::{self, DirectoryLock};
 use crate::journal::marker::{self, LogEnd, Marker, MarkerFile};
+use crate::journal::open::is_of_any_folder;
 use crate::journal::read::FrameReader;
 use crate::journal::reader::JournalReader;
 use crate::journal::segment::{Segment, Segments, file_name, number_of};
@@ -142,7 +143,7 @@ impl Taking<'_> {
         if is_backup
             || names
                 .iter()
-                .all(|name| name == lock::FILE || name.ends_with(NEW))
+                .all(|name| name == lock::FILE || name.ends_with(NEW) || is_of_any_folder(name))
         {
             return Ok(());
         }

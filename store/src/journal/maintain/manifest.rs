@@ -16,7 +16,7 @@ use crate::journal::identity::FORMAT;
 use crate::journal::marker::LogEnd;
 
 /// The manifest's name in the folder of a backup.
-pub(super) const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 const MANIFEST_NEW: &str = "manifest.json.new";
 /// The newest kind of manifest that this release reads and writes.
 const VERSION: u32 = 1;

@@ -12,6 +12,8 @@ mod repair;
 mod restore;
 mod segment_writer;
 
+pub(crate) use manifest::MANIFEST;
+
 pub use backup::BackupReport;
 pub use copy::CopyProgress;
 pub use error::MaintenanceError;

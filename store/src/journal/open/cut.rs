@@ -9,6 +9,8 @@ use crate::journal::disk::{OpenMode, Storage};
 use crate::journal::marker::LogEnd;
 use crate::journal::segment::SEGMENT_HEADER_BYTES;
 
+/// What the names of files begin with that hold what was cut off.
+pub(super) const CUT: &str = "cut-";
 /// How much is copied at once.
 const COPY_BYTES: usize = 1 << 20;
 
@@ -40,7 +42,7 @@ pub(super) fn keep_aside(
     if used_to == from {
         return Ok(None);
     }
-    let name = format!("cut-{:020}-{:020}.bin", segment.number, from);
+    let name = format!("{CUT}{:020}-{:020}.bin", segment.number, from);
     let path = folder.join(name);
     let aside = storage.open(&path, OpenMode::Create)?;
     let mut at = from;

@@ -20,7 +20,7 @@ use crate::journal::segment::{
 use crate::journal::write::{SealJob, seal};
 
 /// A segment that is being made, until it has its name.
-const NEW_TAIL: &str = "tail.new";
+pub(super) const NEW_TAIL: &str = "tail.new";
 /// How much is copied at once.
 const COPY_BYTES: usize = 1 << 20;
 

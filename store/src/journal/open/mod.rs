@@ -12,7 +12,7 @@ mod scan;
 mod sequence;
 mod walk;
 
-pub(crate) use foreign::{foreign, told};
+pub(crate) use foreign::{foreign, is_of_any_folder, told};
 pub(crate) use found::{FoundSegment, begins_at, find_segments, io_failed, missing, read_segment};
 pub(crate) use replay::{fill, holds};
 pub use report::{CutTail, OpenReport};
