@@ -60,7 +60,7 @@ impl Drop for Parts {
 
 /// Brings a close to its end on a thread of its own: the runtime that the application ran on may be gone, or be this
 /// thread.
-fn close_elsewhere(closing: BoxFuture<'static, ()>) {
+pub(crate) fn close_elsewhere(closing: BoxFuture<'static, ()>) {
     let close = move || match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime.block_on(closing),
         Err(error) => {

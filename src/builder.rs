@@ -8,13 +8,13 @@ use chronicler_domain::Aggregate;
 use chronicler_projections::{
     Projection, ProjectionOptions, ProjectionsBuilder, StartProgress, TableProjection,
 };
-use chronicler_runtime::{Clock, RuntimeBuilder, RuntimeOptions};
+use chronicler_runtime::{Clock, Runtime, RuntimeBuilder, RuntimeOptions};
 use chronicler_sagas::{ExternalService, Saga, SagaOptions, SagasBuilder, StartFrom};
 use chronicler_store::journal::OpenReport;
 use chronicler_store::{OpenError, Store};
 use futures::future::BoxFuture;
 
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, close_elsewhere};
 use crate::error::StartError;
 use crate::operator;
 
@@ -157,15 +157,16 @@ impl AppBuilder {
             return Err(StartError::Problems(sagas.problems().to_vec()));
         }
         let (store, open_report) = (self.open)().await?;
+        let mut launch = Launch::new(Arc::clone(&store));
         let builder = RuntimeBuilder::new(Arc::clone(&store));
         let builder = self
             .runtime
             .into_iter()
             .fold(builder, |runtime, register| register(runtime));
         let runtime = match sagas.register(builder).build().await {
-            Ok(runtime) => runtime,
+            Ok(runtime) => launch.runs(runtime),
             Err(error) => {
-                store.close().await;
+                launch.take_back().await;
                 return Err(error.into());
             }
         };
@@ -177,13 +178,13 @@ impl AppBuilder {
         let projections = match views {
             Ok(projections) => projections,
             Err(error) => {
-                runtime.stop(Default::default()).await;
-                store.close().await;
+                launch.take_back().await;
                 return Err(error.into());
             }
         };
         match sagas.start(&runtime).await {
             Ok(sagas) => {
+                launch.succeeded();
                 let app = App::new(Parts {
                     store,
                     open_report,
@@ -200,10 +201,59 @@ impl AppBuilder {
             }
             Err(error) => {
                 projections.stop().await;
-                runtime.stop(Default::default()).await;
-                store.close().await;
+                launch.take_back().await;
                 Err(error.into())
             }
         }
+    }
+}
+
+/// A start under way. Dropped before it has succeeded it gives back what it holds, as a dropped application does: who
+/// waits for a start may lose patience.
+struct Launch {
+    store: Arc<dyn Store>,
+    runtime: Option<Runtime>,
+    is_over: bool,
+}
+
+impl Launch {
+    fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            runtime: None,
+            is_over: false,
+        }
+    }
+
+    /// The runtime runs.
+    fn runs(&mut self, runtime: Runtime) -> Runtime {
+        self.runtime = Some(runtime.clone());
+        runtime
+    }
+
+    /// Ends what was begun: the start has failed.
+    async fn take_back(mut self) {
+        if let Some(runtime) = &self.runtime {
+            runtime.stop(Default::default()).await;
+        }
+        self.store.close().await;
+        self.is_over = true;
+    }
+
+    /// From here on the application holds it.
+    fn succeeded(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        if let Some(runtime) = &self.runtime {
+            runtime.abandon();
+        }
+        close_elsewhere(self.store.close());
     }
 }

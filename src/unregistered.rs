@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chronicler_domain::StreamId;
+use chronicler_projections::projection_of_facts;
 use chronicler_runtime::owner_of_timer;
 use chronicler_store::{FactKind, FactQuery, ReadError};
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,7 @@ impl App {
         let consumer_of = |key: &[u8]| {
             let end = key.iter().position(|byte| *byte == 0)?;
             let name = std::str::from_utf8(key.get(..end)?).ok()?;
+            let name = projection_of_facts(name);
             let is_known = effects.hosts(name)
                 || projections
                     .iter()

@@ -152,6 +152,49 @@ fn l6_a_dropped_application_gives_its_directory_its_threads_and_its_socket_back(
 }
 
 #[test]
+fn l6_a_start_that_is_dropped_or_panics_gives_back_what_it_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokio = runtime();
+    tokio.block_on(async {
+        let app = with_everything(App::open(folder.path())).start().await;
+        app.unwrap().send::<Counter>("one", Count).await.unwrap();
+        // Given up where it waits for the first time, for the second time, and so on, until it waits no more.
+        for polls in 1.. {
+            let mut start = pin!(with_everything(App::open(folder.path())).start());
+            let mut left = polls;
+            let started = future::poll_fn(|context| {
+                if left == 0 {
+                    return Poll::Ready(None);
+                }
+                left -= 1;
+                start.as_mut().poll(context).map(Some)
+            });
+            match started.await {
+                // Opened a moment ago, and being closed still: that is no place of its own.
+                Some(Err(chronicler::StartError::Open(chronicler::store::OpenError::Locked {
+                    ..
+                }))) => {}
+                Some(app) => {
+                    drop(app.unwrap());
+                    break;
+                }
+                None => {}
+            }
+        }
+        let panics = with_everything(App::open(folder.path()))
+            .on_progress(|_| panic!("the listener panics"))
+            .start();
+        let panicked = std::panic::AssertUnwindSafe(panics).catch_unwind().await;
+        assert!(panicked.is_err());
+        let app = with_everything(App::open(folder.path())).start().await;
+        let reply = app.unwrap().send::<Counter>("one", Count).await.unwrap();
+        assert_eq!(reply.reply, 2);
+    });
+    drop(tokio);
+    nothing_is_left(folder.path());
+}
+
+#[test]
 fn l6_an_application_dropped_with_commands_under_way_loses_nothing_that_it_answered() {
     for in_sled in [false, true] {
         let folder = tempfile::tempdir().unwrap();

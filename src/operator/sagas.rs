@@ -250,6 +250,9 @@ fn words(status: &SagaStatus) -> (String, String) {
         SagaStatus::Retrying { key, next, .. } if *next == Timestamp::MAX => {
             format!("{key}: its service takes no requests")
         }
+        SagaStatus::Retrying { key, attempt, next } if *next == Timestamp::EPOCH => {
+            format!("{key}: {attempt} attempts failed, and another is under way")
+        }
         SagaStatus::Retrying { key, attempt, next } => {
             format!("{key}: {attempt} attempts failed, next at {next}")
         }
