@@ -64,6 +64,16 @@ impl AppBuilder {
         self
     }
 
+    /// The same with other options than the default ones.
+    pub fn projection_with<P: Projection>(
+        mut self,
+        initial: P,
+        options: ProjectionOptions,
+    ) -> Self {
+        self.projections = self.projections.memory_with(initial, options);
+        self
+    }
+
     /// Adds a projection whose view is kept in the store.
     pub fn table<T: TableProjection>(mut self) -> Self {
         self.projections = self.projections.table::<T>();

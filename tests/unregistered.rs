@@ -9,6 +9,7 @@ use std::sync::{Arc, Once};
 use chronicler::UnregisteredKind;
 use chronicler::operator::{OperatorRequest, OperatorVerb, SagaDetail, SagaLine, Status};
 use chronicler::prelude::*;
+use chronicler::projections::{AfterRetries, FailurePolicy, ProjectionOptions};
 use chronicler::sagas::SagaVerb;
 use chronicler::store::MemoryStore;
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,48 @@ async fn l8_what_nothing_registered_answers_for_is_told_with_names_and_counts() 
     let lines = app.operate(&asked(OperatorVerb::Sagas)).await.unwrap();
     let lines: Vec<SagaLine> = serde_json::from_value(lines).unwrap();
     assert!(lines.len() == 2 && lines.iter().all(|line| !line.registered));
+    app.stop().await;
+}
+
+/// Can take nothing.
+#[derive(Clone, Default)]
+struct Refuses;
+
+impl Projection for Refuses {
+    const NAME: &'static str = "refuses";
+
+    fn define(on: &mut Handlers<Self>) {
+        on.try_events::<Counter>(|_, _, _| Err("it takes nothing".into()));
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn l8_what_a_registered_projection_parked_is_its_own() {
+    let failure = FailurePolicy::new(AfterRetries::Park).retries(0);
+    let options = ProjectionOptions::new().failure(failure);
+    let store = Arc::new(MemoryStore::new());
+    let app = App::over(store.clone()).aggregate::<Counter>();
+    let app = app.projection_with(Refuses, options).start().await.unwrap();
+    let receipt = app.send::<Counter>("one", Count).await.unwrap();
+    app.view::<Refuses>()
+        .at_least(receipt.position)
+        .await
+        .unwrap();
+    assert_eq!(app.projections().parked("refuses").await.unwrap().len(), 1);
+    assert_eq!(app.unregistered().await.unwrap(), []);
+    app.stop().await;
+    // Without it they are, by its name.
+    let app = App::over(store)
+        .aggregate::<Counter>()
+        .start()
+        .await
+        .unwrap();
+    let found = app.unregistered().await.unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (one.what, one.name.as_str()))
+        .collect();
+    assert_eq!(found, [(UnregisteredKind::Parked, "refuses")]);
     app.stop().await;
 }
 

@@ -14,11 +14,7 @@ use crate::app::App;
 const KEYS_SHOWN_MAX: usize = 10;
 
 pub(super) async fn list(app: &App, consumer: &str) -> Result<Value, OperatorError> {
-    let parked = match find(app, consumer)? {
-        Consumer::Follower(follower) => follower.parked().await,
-        Consumer::Projection => app.projections().parked(consumer).await,
-    };
-    let parked = parked.map_err(|error| OperatorError::Failed(error.to_string()))?;
+    let parked = parked(app, consumer).await?;
     let lines: Vec<_> = group_parked(&parked)
         .into_iter()
         .map(|group| {
@@ -43,6 +39,14 @@ pub(super) async fn list(app: &App, consumer: &str) -> Result<Value, OperatorErr
         })
         .collect();
     serde_json::to_value(lines).map_err(|error| OperatorError::Failed(error.to_string()))
+}
+
+async fn parked(app: &App, consumer: &str) -> Result<Vec<ParkedEvent>, OperatorError> {
+    let parked = match find(app, consumer)? {
+        Consumer::Follower(follower) => follower.parked().await,
+        Consumer::Projection => app.projections().parked(consumer).await,
+    };
+    parked.map_err(|error| OperatorError::Failed(error.to_string()))
 }
 
 pub(super) async fn retry(
@@ -76,7 +80,11 @@ pub(super) async fn leave_out(
 }
 
 /// What is chosen, if that makes sense.
-pub(super) fn selection(which: &WhichParked) -> Result<Selection, OperatorError> {
+pub(super) async fn selection(
+    app: &App,
+    consumer: &str,
+    which: &WhichParked,
+) -> Result<Selection, OperatorError> {
     match (&which.group, &which.key, which.position) {
         (None, None, None) => Ok(Selection::All),
         (Some(group), None, None) => u64::from_str_radix(group, 16)
@@ -87,8 +95,14 @@ pub(super) fn selection(which: &WhichParked) -> Result<Selection, OperatorError>
                 ))
             }),
         (None, Some(key), None) => {
+            // A consumer that keeps order by something else than streams may have keys that read as one.
+            let is_its_own = parked(app, consumer)
+                .await?
+                .iter()
+                .any(|event| *event.key == **key);
             let stream = key.parse::<StreamId>();
-            let key = stream.map_or_else(|_| key.as_str().into(), |stream| stream.key().into());
+            let stream = stream.ok().filter(|_| !is_its_own);
+            let key = stream.map_or_else(|| key.as_str().into(), |stream| stream.key().into());
             Ok(Selection::Key(key))
         }
         (None, None, Some(position)) => Ok(Selection::Event(GlobalPosition::new(position))),

@@ -49,11 +49,11 @@ pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Valu
         OperatorVerb::Parked { consumer } => return parked::list(app, consumer).await,
         OperatorVerb::RetryParked { consumer, which } => Change::RetryParked(
             limited("the consumer", consumer)?,
-            parked::selection(which)?,
+            parked::selection(app, consumer, which).await?,
         ),
         OperatorVerb::DropParked { consumer, which } => Change::DropParked(
             limited("the consumer", consumer)?,
-            parked::selection(which)?,
+            parked::selection(app, consumer, which).await?,
         ),
         OperatorVerb::ForgetSubscription { subscription } => {
             Change::ForgetSubscription(limited("the subscription", subscription)?)

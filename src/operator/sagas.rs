@@ -1,6 +1,6 @@
 //! Sagas as an operator sees them.
 
-use chronicler_domain::{StreamId, Timestamp};
+use chronicler_domain::{StreamId, Tenant, Timestamp};
 use chronicler_runtime::EffectDispatcher;
 use chronicler_sagas::{
     EffectState, EffectView, HistoryLine, OpenSaga, OpenStatus, OperateError, Request, SagaDetails,
@@ -210,6 +210,7 @@ fn failed(error: impl ToString) -> OperatorError {
 fn detail(stream: &StreamId, shown: SagaDetails, targets: &EffectDispatcher) -> SagaDetail {
     let (status, detail) = words(&shown.status);
     let has_ended = matches!(shown.status, SagaStatus::Ended { .. });
+    let tenant = Tenant::new(stream.tenant()).unwrap_or_default();
     SagaDetail {
         stream: stream.to_string(),
         status,
@@ -224,7 +225,7 @@ fn detail(stream: &StreamId, shown: SagaDetails, targets: &EffectDispatcher) -> 
         effects: shown
             .effects
             .iter()
-            .map(|view| effect(view, targets))
+            .map(|view| effect(view, &tenant, targets))
             .collect(),
         timers: shown.timers,
         remaining: match has_ended {
@@ -274,7 +275,7 @@ fn words(status: &SagaStatus) -> (String, String) {
     (status.word().to_owned(), detail)
 }
 
-fn effect(effect: &EffectView, targets: &EffectDispatcher) -> EffectLine {
+fn effect(effect: &EffectView, tenant: &Tenant, targets: &EffectDispatcher) -> EffectLine {
     let attempts = |attempt: u32, next: Timestamp| match (attempt, next) {
         (_, Timestamp::MAX) => "waits for its service".to_owned(),
         (0, _) => "under way".to_owned(),
@@ -298,7 +299,7 @@ fn effect(effect: &EffectView, targets: &EffectDispatcher) -> EffectLine {
     };
     EffectLine {
         key: effect.spec.key.clone(),
-        target: effect.spec.request.describe(),
+        target: effect.spec.request.describe_in(tenant),
         state,
         undo,
         sends: sent(&effect.spec.request, targets),

@@ -79,11 +79,17 @@ impl Request {
         ))
     }
 
-    /// Where it goes, in words, for people.
+    /// Where it goes, in words, for people, in a saga of the default tenant.
     pub fn describe(&self) -> String {
+        self.describe_in(&Tenant::default())
+    }
+
+    /// Where it goes in a saga of this tenant, in words, for people.
+    pub fn describe_in(&self, tenant: &Tenant) -> String {
         match self {
-            Self::Command { category, id, .. } => StreamId::of(category, id)
-                .map_or_else(|_| format!("{category}/{id}"), |stream| stream.to_string()),
+            Self::Command { category, id, .. } => self
+                .target(tenant)
+                .map_or_else(|| format!("{category}/{id}"), |stream| stream.to_string()),
             Self::Call { service, .. } => format!("service {service}"),
             Self::Nothing => "nothing".to_owned(),
             Self::Start { saga, id, .. } => format!("saga {saga}/{id}"),

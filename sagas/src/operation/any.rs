@@ -18,7 +18,7 @@ use crate::instance::status::SagaStatus;
 use crate::instance::verb::Order;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
-use crate::operation::history::HistoryLine;
+use crate::operation::history::{HistoryLine, printed};
 
 /// An instance whose own code failed: on an input, or over its stream, so that the runtime could not recover it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl SagaDetails {
             timers: timers.map(|(key, due)| (key.clone(), *due)).collect(),
             pivoted: state.pivoted,
             escalated: state.escalated.clone(),
-            parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
+            parent: state.parent.as_ref().map(|parent| printed(&parent.stream)),
             stalled: state.stalled.len(),
             started_at: state.started_at,
             moved_at: state.moved_at,

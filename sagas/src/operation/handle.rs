@@ -21,7 +21,7 @@ use crate::instance::transition::refusal::SagaRefusal;
 use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
 use crate::operation::error::OperateError;
-use crate::operation::history::HistoryLine;
+use crate::operation::history::{HistoryLine, printed};
 use crate::operation::open::{OpenSaga, list_open};
 
 /// The instances of one saga type.
@@ -93,7 +93,7 @@ impl<S: Saga> SagaHandle<S> {
                 status: state.status_with(|| waits_for(saga.saga(), state.user())),
                 version: state.saga_version,
                 escalated: state.escalated.clone(),
-                parent: state.parent.as_ref().map(|parent| parent.stream.clone()),
+                parent: state.parent.as_ref().map(|parent| printed(&parent.stream)),
                 stalled: state.stalled.len(),
                 state: state.user().clone(),
                 effects: state.effects().to_vec(),
@@ -169,7 +169,7 @@ impl<S: Saga> SagaHandle<S> {
             for commit in batch? {
                 let lines = commit
                     .events()
-                    .map(|event| HistoryLine::of(&event, &decoder));
+                    .map(|event| HistoryLine::of(&event, tenant, &decoder));
                 history.extend(lines);
             }
         }

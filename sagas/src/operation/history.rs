@@ -1,6 +1,6 @@
 //! The history of an instance, in words.
 
-use chronicler_domain::{GlobalPosition, Timestamp};
+use chronicler_domain::{GlobalPosition, StreamId, Tenant, Timestamp};
 use chronicler_store::EventRef;
 use chronicler_store::codec::EventDecoder;
 use uuid::Uuid;
@@ -25,14 +25,14 @@ pub struct HistoryLine {
 }
 
 impl HistoryLine {
-    pub(crate) fn of(event: &EventRef<'_>, decoder: &EventDecoder<Entry>) -> Self {
+    pub(crate) fn of(event: &EventRef<'_>, tenant: &Tenant, decoder: &EventDecoder<Entry>) -> Self {
         let event_type = event.event_type().to_owned();
         let says = match event_type.starts_with(OWN_PREFIX) {
             false => String::new(),
             true => match decoder.decode(event) {
                 Ok(entries) => entries
                     .into_iter()
-                    .map(|entry| says(&entry))
+                    .map(|entry| says(&entry, tenant))
                     .collect::<Vec<_>>()
                     .join("; "),
                 Err(error) => format!("unreadable: {error}"),
@@ -62,7 +62,12 @@ fn answered(answer: &Answer) -> String {
     }
 }
 
-fn says(entry: &Entry) -> String {
+/// A stream as people read it, by its key.
+pub(crate) fn printed(key: &str) -> String {
+    StreamId::from_key(key).map_or_else(|| key.to_owned(), |stream| stream.to_string())
+}
+
+fn says(entry: &Entry, tenant: &Tenant) -> String {
     match entry {
         Entry::Started { saga_version } => format!("version {saga_version} of the definition"),
         Entry::Consumed { position } => format!("the event at position {position}"),
@@ -70,7 +75,7 @@ fn says(entry: &Entry) -> String {
             let places: Vec<_> = places.iter().map(|place| (place + 1).to_string()).collect();
             format!("{} of the {of} that it is read as", places.join(", "))
         }
-        Entry::Decided(spec) => format!("{:?}: {}", spec.key, spec.request.describe()),
+        Entry::Decided(spec) => format!("{:?}: {}", spec.key, spec.request.describe_in(tenant)),
         Entry::Answered { effect, answer } => format!("effect {effect} {}", answered(answer)),
         Entry::Retrying {
             action,
@@ -92,7 +97,7 @@ fn says(entry: &Entry) -> String {
             format!("timer {key:?}")
         }
         Entry::UndoDecided { effect, undo } => {
-            format!("effect {effect} by {}", undo.if_done.describe())
+            format!("effect {effect} by {}", undo.if_done.describe_in(tenant))
         }
         Entry::Pivoting { effect } => format!("effect {effect}"),
         Entry::Pivoted | Entry::Closing | Entry::Unstalled | Entry::Resumed => String::new(),
@@ -125,9 +130,11 @@ fn says(entry: &Entry) -> String {
             reason,
         } => format!("{verb} {about} by {by}: {reason}"),
         Entry::Edited { action, .. } => named(*action),
-        Entry::Child { parent, .. } => format!("of {}", parent.stream),
+        Entry::Child { parent, .. } => format!("of {}", printed(&parent.stream)),
         Entry::Begun { effect } => format!("the child of effect {effect}"),
-        Entry::Reported { parent, ending } => format!("{} to {}", ending.word(), parent.stream),
+        Entry::Reported { parent, ending } => {
+            format!("{} to {}", ending.word(), printed(&parent.stream))
+        }
         Entry::ForkedTo { id } => format!("to {id}"),
         Entry::Forked { from, before } => format!("from {from}, before {before:?}"),
         Entry::Migrated { saga_version } => format!("to version {saga_version}"),

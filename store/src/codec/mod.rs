@@ -6,6 +6,7 @@ mod digest;
 mod error;
 mod event;
 mod id;
+mod left_out;
 mod named;
 mod payload;
 mod probe;

@@ -386,3 +386,31 @@ fn j18_what_could_not_be_read_back_is_not_written() {
     let error = noted(None).unwrap_err().to_string();
     assert!(error.contains("skip_serializing_if"), "{error}");
 }
+
+#[test]
+fn c4_a_field_left_out_is_not_hidden_by_what_has_the_same_bytes() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Invoiced {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        discount: Option<u64>,
+        lines: Vec<(u64, u64)>,
+    }
+
+    impl Event for Invoiced {}
+
+    // Without its discount, and with a line of it, it is the same in bincode.
+    let (discount, lines) = (None, vec![(7, 0)]);
+    let event = Invoiced { discount, lines };
+    let encoded = encode_event(PayloadCodec::Bincode, &event).unwrap();
+    let error = read_back(&event, &encoded).unwrap_err().to_string();
+    assert!(error.contains("skip_serializing_if"), "{error}");
+    super::encode_certainly(PayloadCodec::Bincode, &event).unwrap_err();
+    // With one, and by name, it is what it is.
+    super::encode_certainly(PayloadCodec::ByName, &event).unwrap();
+    let event = Invoiced {
+        discount: Some(3),
+        ..event
+    };
+    let encoded = encode_event(PayloadCodec::Bincode, &event).unwrap();
+    assert_eq!(read_back(&event, &encoded).unwrap(), event);
+}
