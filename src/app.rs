@@ -169,7 +169,8 @@ impl App {
     /// One aggregate's durable state; an unknown one is the default at version 0.
     ///
     /// # Errors
-    /// [`DispatchError`] when it cannot be recovered.
+    /// [`DispatchError`] when it cannot be recovered, too much is under way, or
+    /// [`RuntimeOptions::deadline`](crate::runtime::RuntimeOptions::deadline) is over.
     pub async fn state<A: Aggregate>(
         &self,
         id: impl TryInto<AggregateId, Error: Into<InvalidId>>,

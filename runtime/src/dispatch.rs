@@ -349,15 +349,23 @@ impl<E: Entity> EntityHandle<E> {
 
     /// Looks at an instance's state as of everything decided so far, and answers when all of that is durable.
     ///
+    /// A look counts among the commands that are under way and that wait at the instance, and waits as long as
+    /// [`RuntimeOptions::deadline`] says.
+    ///
     /// # Errors
-    /// [`DispatchError`] when the instance cannot be recovered, or what was looked at did not become durable.
+    /// [`DispatchError`] when the instance cannot be recovered, too much is under way, the time is over, or what was looked
+    /// at did not become durable.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the look waiting at the instance, where it keeps its place until the instance comes to it.
+    /// A look that nobody waits for any more is not taken.
     pub async fn query<T: Send + 'static>(
         &self,
         tenant: &Tenant,
         id: &AggregateId,
         look: impl FnOnce(&E::State, StreamVersion) -> T + Send + 'static,
     ) -> Result<StateOf<T>, DispatchError> {
-        let _admitted = self.core.admit()?;
+        let admitted = self.core.admit()?;
         let stream = StreamId::new(tenant, self.entity().category(), id);
         let (answer, answered) = oneshot::channel();
         let asked = stream.clone();
@@ -366,6 +374,7 @@ impl<E: Entity> EntityHandle<E> {
                 drop(answer.send(Err(error)));
                 None
             }
+            Ok(_) if answer.is_closed() => None,
             Ok((state, version)) => {
                 let state = match contain(|| look(state, version)) {
                     Ok(state) => state,
@@ -385,13 +394,24 @@ impl<E: Entity> EntityHandle<E> {
                         source: Box::new(source),
                     };
                     contain::answer(answer, result.map_err(lost));
+                    drop(admitted);
                 }))
             }
         });
+        let within = self.core.options.deadline;
+        let deadline = within.map_or(Timestamp::MAX, |within| self.now().plus(within));
         self.queue(&stream, Envelope::Query(query))?;
-        answered
-            .await
-            .unwrap_or(Err(DispatchError::ActorLost { stream }))
+        let lost = |_| Err(DispatchError::ActorLost { stream });
+        let Some(within) = within else {
+            return answered.await.unwrap_or_else(lost);
+        };
+        tokio::select! {
+            biased;
+            result = answered => result.unwrap_or_else(lost),
+            () = self.core.clock.sleep(within) => {
+                Err(DispatchError::DeadlineExceeded { deadline, outcome: Outcome::NotApplied })
+            }
+        }
     }
 
     /// Ends an instance's actor, if it is alive and idle. The next command starts it again.

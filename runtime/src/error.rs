@@ -58,9 +58,9 @@ pub enum DispatchError {
         /// The category.
         category: String,
     },
-    /// Too many commands are under way.
+    /// Too many commands and looks at states are under way.
     #[error(
-        "{in_flight} commands are under way, and at most {in_flight_max} are taken ({what}); try again later"
+        "{in_flight} commands and looks are under way, and at most {in_flight_max} are taken ({what}); try again later"
     )]
     Overloaded {
         /// Which limit: "in all", or the instance.
@@ -76,7 +76,7 @@ pub enum DispatchError {
         /// The deadline.
         deadline: Timestamp,
         /// `NotApplied` if it passed before the decision, and the command was not decided when it was sent before; else
-        /// `Unknown`.
+        /// `Unknown`. `NotApplied` of a look at a state, which changes nothing.
         outcome: Outcome,
     },
     /// The application's code panicked. The state is as it was before.

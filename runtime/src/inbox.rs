@@ -139,8 +139,8 @@ pub(crate) enum Pushed<E: Entity> {
     Wake,
     /// The instance has been passivated: take a new one.
     Retired(Envelope<E>),
-    /// Too many wait.
-    Full(usize),
+    /// So many wait, which is too many.
+    Full(Envelope<E>, usize),
 }
 
 impl<E: Entity> Default for Inbox<E> {
@@ -154,12 +154,19 @@ impl<E: Entity> Default for Inbox<E> {
 }
 
 impl<E: Entity> Inbox<E> {
-    pub(crate) fn push(&mut self, envelope: Envelope<E>, limit: usize) -> Pushed<E> {
+    /// `elsewhere` of those that wait at the instance are not in the queue.
+    pub(crate) fn push(
+        &mut self,
+        envelope: Envelope<E>,
+        elsewhere: usize,
+        limit: usize,
+    ) -> Pushed<E> {
         if self.retired {
             return Pushed::Retired(envelope);
         }
-        if self.queue.len() >= limit && matches!(envelope, Envelope::Command(_)) {
-            return Pushed::Full(self.queue.len());
+        let waiting = self.queue.len() + elsewhere;
+        if waiting >= limit && matches!(envelope, Envelope::Command(_) | Envelope::Query(_)) {
+            return Pushed::Full(envelope, waiting);
         }
         self.queue.push_back(envelope);
         if std::mem::replace(&mut self.scheduled, true) {

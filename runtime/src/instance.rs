@@ -84,10 +84,8 @@ impl<E: Entity> Instance<E> {
 
     /// As [`push`](Self::push), for what is no use of it.
     pub(crate) fn ask(self: &Arc<Self>, envelope: Envelope<E>) -> Result<(), Refused<E>> {
-        let pushed = self
-            .inbox
-            .lock()
-            .push(envelope, self.core.options.inbox_max);
+        let (away, limit) = (self.look_ups.commands(), self.core.options.inbox_max);
+        let pushed = self.inbox.lock().push(envelope, away, limit);
         match pushed {
             Pushed::Queued => Ok(()),
             Pushed::Wake => {
@@ -95,7 +93,10 @@ impl<E: Entity> Instance<E> {
                 Ok(())
             }
             Pushed::Retired(envelope) => Err(Refused::Retired(envelope)),
-            Pushed::Full(waiting) => Err(Refused::Full(waiting)),
+            Pushed::Full(envelope, waiting) => {
+                let_go(envelope);
+                Err(Refused::Full(waiting))
+            }
         }
     }
 

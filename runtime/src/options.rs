@@ -11,9 +11,11 @@ use crate::snapshots::SnapshotPolicy;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RuntimeOptions {
-    /// Commands under way at a time, over all instances; more are `Overloaded`. Default 65,536.
+    /// Commands and looks at states that are under way at a time, over all instances; more are `Overloaded`. One that its
+    /// sender no longer waits for counts until its instance has come to it. Default 65,536.
     pub in_flight_max: usize,
-    /// Commands that wait at one instance; more are `Overloaded`. Default 8,192.
+    /// Commands and looks at its state that wait at one instance, commands that are looked for in the log included; more
+    /// are `Overloaded`. Default 8,192.
     pub inbox_max: usize,
     /// Commits of one instance that wait for the disk; then it waits with deciding. Default 1,024.
     pub pipeline_max: usize,
@@ -39,7 +41,7 @@ pub struct RuntimeOptions {
     /// Snapshots that wait to be saved at a time, over all instances, and one of each; what is due beyond that is taken
     /// later, of a newer state, or not at all of one that is passivated. Each holds a copy of its state, three while it is written. Default 16.
     pub snapshots_waiting_max: usize,
-    /// How long a sender waits when it names no deadline. Default: for as long as it takes.
+    /// How long a sender waits when it names no deadline, and whoever looks at a state. Default: for as long as it takes.
     pub deadline: Option<Duration>,
     /// A caller's command id is remembered for so long, whatever the load; older ones are refused. Default 24 hours.
     pub remembered_for: Duration,

@@ -146,10 +146,11 @@ impl Runtime {
             .await
     }
 
-    /// An aggregate's state, when everything in it is durable.
+    /// An aggregate's state, when everything in it is durable; see [`EntityHandle::query`].
     ///
     /// # Errors
-    /// [`DispatchError`] when it cannot be recovered.
+    /// [`DispatchError`] when it cannot be recovered, too much is under way, or
+    /// [`RuntimeOptions::deadline`](crate::RuntimeOptions::deadline) is over.
     pub async fn state<A: Aggregate>(
         &self,
         tenant: &Tenant,

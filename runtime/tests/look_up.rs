@@ -27,6 +27,7 @@ use futures::{FutureExt, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+const INBOX_MAX: usize = 100;
 const REFUSALS_MAX: u32 = 1_000;
 const STALL: Duration = Duration::from_secs(10);
 
@@ -234,6 +235,7 @@ impl World {
     async fn new() -> Self {
         let mut options = RuntimeOptions::default();
         options.remembered_max = 1;
+        options.inbox_max = INBOX_MAX;
         options.recoveries_max = 1;
         options.recovery_stall = STALL;
         options.snapshots = SnapshotPolicy::OnPassivation;
@@ -330,6 +332,29 @@ async fn d8_a_look_into_the_log_holds_up_nobody_else_and_one_pass_answers_all() 
         assert!(receipt.duplicate);
         assert_eq!(receipt.reply, (n % 40) as i64 + 1);
     }
+}
+
+#[tokio::test]
+async fn y1_commands_that_are_looked_for_count_as_waiting_at_their_instance() {
+    let world = World::new().await;
+    world.gate.send_replace(Now::Shut);
+    let first = *world.ids.first().unwrap();
+    let again = (0..2 * INBOX_MAX).map(|_| Box::pin(world.send(first)));
+    let mut again: Vec<_> = again.collect();
+    let mut refused = 0;
+    for sent in &mut again {
+        if let Some(answer) = sent.now_or_never() {
+            let error = answer.unwrap_err();
+            assert!(error.is_retryable(), "{error}");
+            refused += 1;
+        }
+        settle().await;
+    }
+    assert_eq!(refused, INBOX_MAX);
+    assert!(world.send_to("two", first, Deadline::None).await.is_ok());
+    world.gate.send_replace(Now::Open);
+    settle().await;
+    assert!(world.send(first).await.unwrap().duplicate);
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,6 +134,11 @@ impl<E: Entity> LookUps<E> {
         self.inner.lock().running
     }
 
+    /// Commands that have left the inbox and will be back.
+    pub(crate) fn commands(&self) -> usize {
+        self.commands.load(Ordering::Relaxed)
+    }
+
     /// Takes one more in, and says whether a task has to begin with them.
     pub(super) fn ask(&self, asking: Asking<E>) -> bool {
         self.commands.fetch_add(1, Ordering::Relaxed);
