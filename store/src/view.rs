@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
+use futures::executor::block_on;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -66,6 +67,20 @@ pub trait ViewStore: Send + Sync + 'static {
         view: &ViewName,
         key: Bytes,
     ) -> BoxFuture<'static, Result<Option<ViewRow>, StoreError>>;
+
+    /// The same as [`view_row`](Self::view_row), on this thread, which may block. The fold of a table reads with it, and may
+    /// have the last thread that tokio has for blocking work: it must not wait for another one. By default it waits for
+    /// `view_row`, which is right for a store that needs no such thread; a store that wraps another one hands it on.
+    ///
+    /// # Errors
+    /// As `view_row`.
+    fn view_row_blocking(
+        &self,
+        view: &ViewName,
+        key: Bytes,
+    ) -> Result<Option<ViewRow>, StoreError> {
+        block_on(self.view_row(view, key))
+    }
 
     /// Rows by ascending key, removed ones included: those after `after`, at most `limit`.
     fn view_rows(

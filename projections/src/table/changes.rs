@@ -103,7 +103,7 @@ impl<R: DeserializeOwned + Clone> Table<R> {
             return row;
         }
         let key = Bytes::copy_from_slice(key);
-        let row = futures::executor::block_on(self.generation.written_row(key.clone()));
+        let row = self.generation.written_row_blocking(key.clone());
         let row = row.unwrap_or_else(|fault| {
             self.fault.get_or_insert(TableFault::Row(fault));
             Versioned::absent()

@@ -155,12 +155,14 @@ impl<T: TableProjection> TableFold<T> {
             let out = work(&mut table);
             (table, out)
         };
-        let worked = if self.parts.in_place {
-            Ok(working())
+        let (table, out) = if self.parts.in_place {
+            working()
         } else {
-            tokio::task::spawn_blocking(working).await
+            // tokio panics when the operating system gives it no thread at all.
+            let started = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(working)));
+            let started = started.map_err(|_| RunError::Thread)?;
+            started.await.map_err(|_| RunError::Thread)?
         };
-        let (table, out) = worked.map_err(|_| RunError::Thread)?;
         self.table = Some(table);
         Ok(out)
     }

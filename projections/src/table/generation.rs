@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
 use chronicler_store::test_points::{Promise, is_broken};
-use chronicler_store::{Store, ViewCheckpoint, ViewName, ViewRow};
+use chronicler_store::{Store, StoreError, ViewCheckpoint, ViewName, ViewRow};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -256,9 +256,20 @@ impl<R: Serialize> Generation<R> {
 }
 
 impl<R: DeserializeOwned> Generation<R> {
-    /// A row as the store has it at the table's checkpoint.
+    /// A row as the store has it at the table's checkpoint. For readers.
     pub(super) async fn written_row(&self, key: Bytes) -> Result<Versioned<R>, RowFault> {
-        let stored = self.store.view_row(&self.name, key).await;
+        self.as_written(self.store.view_row(&self.name, key).await)
+    }
+
+    /// The same for the fold, whose thread may block, and may be the last one that may.
+    pub(super) fn written_row_blocking(&self, key: Bytes) -> Result<Versioned<R>, RowFault> {
+        self.as_written(self.store.view_row_blocking(&self.name, key))
+    }
+
+    fn as_written(
+        &self,
+        stored: Result<Option<ViewRow>, StoreError>,
+    ) -> Result<Versioned<R>, RowFault> {
         // Asked only now: a row that was written meanwhile must not pass for one ahead of the checkpoint.
         let written = self.overlay.read().written;
         row::from_store(stored.map_err(RowFault::Store)?, written)

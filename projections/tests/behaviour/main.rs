@@ -1,4 +1,4 @@
-//! What projections promise, through the public API, over the store in memory.
+//! What projections promise, through the public API, over the store in memory, or where threads matter, on disk.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,6 +6,7 @@
 )]
 
 mod failing;
+mod few_threads;
 mod following;
 mod lifecycle;
 mod rebuilding;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
+use tokio::task::spawn_blocking;
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account};
@@ -49,6 +50,14 @@ pub(super) async fn rows_and_checkpoint_come_back(subject: &Subject) -> Result<(
         store.view_row(&view, key("b")).await?,
         Some(row("b", Some(LARGE), 2)),
     )?;
+    for (name, wanted) in [("b", Some(row("b", Some(LARGE), 2))), ("z", None)] {
+        let (store, view) = (subject.shared(), view.clone());
+        let reading = spawn_blocking(move || store.view_row_blocking(&view, key(name)));
+        let found = reading
+            .await
+            .map_err(|error| Violation::new(error.to_string()))?;
+        equal("one row, read where it is wanted", found?, wanted)?;
+    }
     // A checkpoint can move on alone.
     store.write_view(&view, Vec::new(), checkpoint(5)).await?;
     equal(

@@ -343,6 +343,14 @@ impl ViewStore for JournalStore {
         self.derived.view_row(view, key)
     }
 
+    fn view_row_blocking(
+        &self,
+        view: &ViewName,
+        key: Bytes,
+    ) -> Result<Option<ViewRow>, StoreError> {
+        self.derived.view_row_blocking(view, key)
+    }
+
     fn view_rows(
         &self,
         view: &ViewName,

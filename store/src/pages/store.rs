@@ -259,6 +259,14 @@ impl ViewStore for SledStore {
         self.store.view_row(view, key)
     }
 
+    fn view_row_blocking(
+        &self,
+        view: &ViewName,
+        key: Bytes,
+    ) -> Result<Option<ViewRow>, StoreError> {
+        self.store.view_row_blocking(view, key)
+    }
+
     fn view_rows(
         &self,
         view: &ViewName,

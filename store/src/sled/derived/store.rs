@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, StreamId, StreamVersion};
+use futures::executor::block_on;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -21,6 +22,8 @@ use crate::sled::database::Database;
 use crate::sled::index::Expectation;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
+
+const READ_VIEW: &str = "read view";
 
 /// Snapshots and views in sled.
 pub(crate) struct DerivedStore {
@@ -92,7 +95,6 @@ impl DerivedStore {
     }
 
     /// Runs a read on one of tokio's blocking threads: the one place where reads leave the async threads.
-    /// When the database fails under it, it runs once more, on the one that was begun.
     fn read<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -100,19 +102,7 @@ impl DerivedStore {
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let reading = crate::journal::spawn(move || {
-                let once = || {
-                    shared.with_db(|db| {
-                        let result = read(&shared, db);
-                        (result, db.is_broken())
-                    })
-                };
-                let result = match once()? {
-                    (Err(_), true) => once()?.0,
-                    (result, _) => result,
-                };
-                result.map_err(|error| derived_error(operation, &error))
-            });
+            let reading = crate::journal::spawn(move || read_now(&shared, operation, read));
             let reading = reading.map_err(|error| derived_error(operation, &error))?;
             reading
                 .await
@@ -127,35 +117,67 @@ impl DerivedStore {
         absent: T,
         read: impl Fn(&Database, &ViewState) -> Result<T, IndexError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
-        let unverified = {
-            let registry = self.shared.registry.read();
-            let known = registry.views.get(view);
-            known.is_some_and(|state| !state.verified)
-        };
-        let verified = unverified.then(|| {
-            let view = view.clone();
-            self.send(|answer| Verb::Verify { view, answer }, 0)
-        });
-        let view = view.clone();
-        let reading = self.read("read view", move |shared, db| {
-            let known = shared.registry.read().find(&view)?.cloned();
-            let Some(state) = known else {
-                return Ok(absent.clone());
-            };
-            let result = read(db, &state);
-            if result.is_err()
-                && let Some(state) = shared.registry.write().views.get_mut(&view)
-            {
-                state.verified = false;
-            }
-            result
-        });
+        let verified = self.verify(view);
+        let reading = self.read(READ_VIEW, of_view(view.clone(), absent, read));
         Box::pin(async move {
             if let Some(verified) = verified {
                 verified.await?;
             }
             reading.await
         })
+    }
+
+    /// Has the rows of a view added up, unless that was done.
+    fn verify(&self, view: &ViewName) -> Option<BoxFuture<'static, Result<(), StoreError>>> {
+        let unverified = {
+            let registry = self.shared.registry.read();
+            let known = registry.views.get(view);
+            known.is_some_and(|state| !state.verified)
+        };
+        unverified.then(|| {
+            let view = view.clone();
+            self.send(|answer| Verb::Verify { view, answer }, 0)
+        })
+    }
+}
+
+/// Runs a read here. When the database fails under it, it runs once more, on the one that was begun.
+fn read_now<T>(
+    shared: &Shared,
+    operation: &'static str,
+    read: impl Fn(&Shared, &Database) -> Result<T, IndexError>,
+) -> Result<T, StoreError> {
+    let once = || {
+        shared.with_db(|db| {
+            let result = read(shared, db);
+            (result, db.is_broken())
+        })
+    };
+    let result = match once()? {
+        (Err(_), true) => once()?.0,
+        (result, _) => result,
+    };
+    result.map_err(|error| derived_error(operation, &error))
+}
+
+/// A read of one view. One that fails has the rows of the view added up again before the next.
+fn of_view<T: Clone>(
+    view: ViewName,
+    absent: T,
+    read: impl Fn(&Database, &ViewState) -> Result<T, IndexError>,
+) -> impl Fn(&Shared, &Database) -> Result<T, IndexError> {
+    move |shared, db| {
+        let known = shared.registry.read().find(&view)?.cloned();
+        let Some(state) = known else {
+            return Ok(absent.clone());
+        };
+        let result = read(db, &state);
+        if result.is_err()
+            && let Some(state) = shared.registry.write().views.get_mut(&view)
+        {
+            state.verified = false;
+        }
+        result
     }
 }
 
@@ -258,6 +280,21 @@ impl ViewStore for DerivedStore {
         self.read_view(view, None, move |db, state| {
             views::get(db, state.number, &key)
         })
+    }
+
+    fn view_row_blocking(
+        &self,
+        view: &ViewName,
+        key: Bytes,
+    ) -> Result<Option<ViewRow>, StoreError> {
+        if let Some(verified) = self.verify(view) {
+            // A thread of the store's own does it.
+            block_on(verified)?;
+        }
+        let read = of_view(view.clone(), None, move |db, state| {
+            views::get(db, state.number, &key)
+        });
+        read_now(&self.shared, READ_VIEW, read)
     }
 
     fn view_rows(
