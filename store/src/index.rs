@@ -50,6 +50,12 @@ pub(crate) struct IndexBatch {
 /// The operation of an [`IndexError`] that says: somebody has the database open.
 pub(crate) const HELD: &str = "lock";
 
+/// The operation of an [`IndexError`] that says: there is no thread or descriptor to begin with. Nothing was touched, and it
+/// may pass.
+pub(crate) const BEGIN: &str = "begin";
+/// The operation of an [`IndexError`] that says: the batch could not be announced, and no row of it was written.
+pub(crate) const ANNOUNCE: &str = "write intent";
+
 /// An index that failed; the store sets it aside and rebuilds it from the journal, unless somebody has it open.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{operation}: {reason}")]
@@ -62,6 +68,11 @@ impl IndexError {
     /// Whether it is whole, as far as anybody knows, and in use.
     pub(crate) fn is_held(&self) -> bool {
         self.operation == HELD
+    }
+
+    /// Whether it is as it was, and may do it the next time.
+    pub(crate) fn is_not_begun(&self) -> bool {
+        matches!(self.operation, BEGIN | ANNOUNCE)
     }
 }
 

@@ -11,11 +11,21 @@ thread_local! {
     static IS_OWN: Cell<bool> = const { Cell::new(false) };
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread gets no others, as where the operating system has none left.
+    pub(crate) static GETS_NONE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Starts a thread of a store.
 pub(crate) fn start<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
+    #[cfg(test)]
+    if GETS_NONE.get() {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
     Builder::new().name(name.to_owned()).spawn(move || {
         IS_OWN.set(true);
         work()

@@ -36,8 +36,8 @@ pub(super) struct Database {
     /// Set by the first write of a log that sled refused with an error of its own: what it holds can still be
     /// read, and nothing is written any more.
     refused: OnceLock<IndexError>,
-    /// Writes what is not a batch; started with the first of it.
-    worker: OnceLock<Worker>,
+    /// Opened it, writes to it and closes it.
+    worker: Worker,
 }
 
 impl Database {
@@ -55,7 +55,8 @@ impl Database {
         limit: Duration,
     ) -> Result<Self, IndexError> {
         let folder = folder.to_owned();
-        let (handles, sealed) = guard::within("open", limit, move || {
+        let worker = Worker::new()?;
+        let (handles, sealed) = worker.within("open", limit, move || {
             let handles = Handles::open(&folder, trees)?;
             let sealed = handles.complete_interrupted()?;
             Ok((handles, sealed))
@@ -65,7 +66,7 @@ impl Database {
             sealed: Mutex::new(sealed),
             broken: OnceLock::new(),
             refused: OnceLock::new(),
-            worker: OnceLock::new(),
+            worker,
         })
     }
 
@@ -125,7 +126,8 @@ impl Database {
         run()
     }
 
-    /// Writes a batch; when this returns it is durable.
+    /// Writes a batch; when this returns it is durable. One that is [not begun](IndexError::is_not_begun) leaves everything
+    /// as it was.
     pub(super) fn commit(&self, batch: Batch) -> Result<(), IndexError> {
         let mut sealed = self.sealed.lock();
         let number = sealed.saturating_add(1);
@@ -133,7 +135,7 @@ impl Database {
         let limit = write_limit(rows);
         let handles = self.usable()?.clone();
         let together = !(batch.rows.is_empty() && batch.seal.is_empty());
-        let written = guard::within("write", limit, move || {
+        let written = self.worker.within("write", limit, move || {
             if together {
                 handles.commit(number, batch)
             } else {
@@ -141,7 +143,13 @@ impl Database {
                 handles.sync()
             }
         });
-        written.map_err(|error| self.broke(error))?;
+        written.map_err(|error| {
+            if error.is_not_begun() {
+                error
+            } else {
+                self.broke(error)
+            }
+        })?;
         if together {
             *sealed = number;
         }
@@ -172,8 +180,9 @@ impl Database {
         }
         // A panic or a hang leaves sled in a state we know nothing of, and an error only without what was to be
         // written.
-        let worker = self.worker()?;
-        let ended = worker.within(operation, limit, move || Ok(write(&handles)));
+        let ended = self
+            .worker
+            .within(operation, limit, move || Ok(write(&handles)));
         let written = ended.map_err(|error| self.broke(error))?;
         written.map_err(|error| self.refused.get_or_init(|| error).clone())
     }
@@ -204,14 +213,6 @@ impl Database {
         }
     }
 
-    fn worker(&self) -> Result<&Worker, IndexError> {
-        if let Some(worker) = self.worker.get() {
-            return Ok(worker);
-        }
-        let worker = Worker::new()?;
-        Ok(self.worker.get_or_init(|| worker))
-    }
-
     fn usable(&self) -> Result<&Handles, IndexError> {
         match (self.broken.get(), &self.handles) {
             (None, Some(handles)) => Ok(handles),
@@ -235,7 +236,7 @@ impl Drop for Database {
             std::mem::forget(handles);
             return;
         }
-        let closed = guard::within("close", CLOSE_LIMIT, move || {
+        let closed = self.worker.within("close", CLOSE_LIMIT, move || {
             drop(handles);
             Ok(())
         });

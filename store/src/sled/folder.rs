@@ -88,7 +88,8 @@ impl Folder {
     /// which has to pass the same check.
     ///
     /// # Errors
-    /// When somebody has it open, who is believed: nothing is touched. When it cannot be set aside, or no empty one be
+    /// When somebody has it open, who is believed, or there is no thread or descriptor to open it with: nothing is touched.
+    /// When it cannot be set aside, or no empty one be
     /// created.
     pub(super) fn open<T>(
         &self,
@@ -110,7 +111,9 @@ impl Folder {
                     set_aside: None,
                 });
             }
-            Err(Trouble::Open(error)) if error.is_held() => return Err(error),
+            Err(Trouble::Open(error)) if error.is_held() || error.is_not_begun() => {
+                return Err(error);
+            }
             Err(trouble) => trouble.to_string(),
         };
         let path = self.set_aside().map_err(|error| {

@@ -2,7 +2,7 @@
 //!
 //! sled panics on damaged files, in the calling thread or in a thread of its own pool; in the second case
 //! the caller may wait for ever. So everything goes through [`guarded`], and everything that can wait for
-//! sled's threads (open, write, close) also through [`within`] or a [`Worker`], on a thread of ours. A thread that is still
+//! sled's threads (open, write, close) also through a [`Worker`], on a thread of ours. A thread that is still
 //! in sled when its time is up is left behind, with what it holds: that is the price of a hang.
 //!
 //! A program built with `panic = "abort"` has no such guard: damage to sled's files ends it.
@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::index::IndexError;
+use crate::index::{BEGIN, IndexError};
 use crate::{panic_text, threads};
 
 thread_local! {
@@ -43,22 +43,8 @@ pub(super) fn guarded<T>(
     })
 }
 
-/// Runs something that may panic or hang inside sled, on a thread of its own, for at most `limit`.
-pub(super) fn within<T: Send + 'static>(
-    operation: &'static str,
-    limit: Duration,
-    enter: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
-) -> Result<T, IndexError> {
-    let (job, answered) = answering(operation, enter);
-    let thread = start(operation, job)?;
-    let result = wait(operation, limit, &answered)?;
-    // It has answered, so it ends at once; its own panics were caught.
-    drop(thread.join());
-    result
-}
-
-/// A thread for what may panic or hang inside sled and comes often: starting one each time takes as long as
-/// a sync.
+/// A thread for what may panic or hang inside sled: one for each database, for as long as it is open. Starting one each
+/// time takes as long as a sync, and may fail when all that is to be done is to go on.
 #[derive(Debug)]
 pub(super) struct Worker {
     /// Gone only while it is being dropped.
@@ -76,7 +62,12 @@ const JOBS_MAX: usize = 64;
 impl Worker {
     pub(super) fn new() -> Result<Self, IndexError> {
         let (jobs, received) = sync_channel::<Job>(JOBS_MAX);
-        let thread = start("start", move || received.into_iter().for_each(|job| job()))?;
+        let run = move || received.into_iter().for_each(|job: Job| job());
+        let started = threads::start("chronicler-sled", run);
+        let thread = started.map_err(|error| IndexError {
+            operation: BEGIN,
+            reason: format!("no thread could be started: {error}"),
+        })?;
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -84,7 +75,7 @@ impl Worker {
         })
     }
 
-    /// Like [`within`], on this thread, after what was handed to it before.
+    /// Runs something that may panic or hang inside sled, after what was handed over before, for at most `limit`.
     pub(super) fn within<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -134,16 +125,6 @@ fn answering<T: Send + 'static>(
     (job, answered)
 }
 
-fn start(
-    operation: &'static str,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, IndexError> {
-    threads::start("chronicler-sled", run).map_err(|error| IndexError {
-        operation,
-        reason: format!("no thread could be started: {error}"),
-    })
-}
-
 /// The result of a job; an error if there is none in time.
 fn wait<T>(
     operation: &'static str,
@@ -186,23 +167,6 @@ mod tests {
         let error = guarded::<()>("probe", || panic!("page {} is gone", 7)).unwrap_err();
         assert_eq!(error.operation, "probe");
         assert_eq!(error.reason, "sled panicked: page 7 is gone");
-        let error = within::<()>("probe", Duration::from_secs(60), || panic!("gone")).unwrap_err();
-        assert_eq!(error.reason, "sled panicked: gone");
-    }
-
-    #[test]
-    fn what_hangs_is_left_behind() {
-        let (release, released) = sync_channel::<()>(1);
-        let (ended, end) = sync_channel(1);
-        let error = within("probe", Duration::from_millis(1), move || {
-            released.recv().unwrap_err();
-            ended.send(()).unwrap();
-            Ok(())
-        })
-        .unwrap_err();
-        assert!(error.reason.contains("did not answer"), "{error}");
-        drop(release);
-        end.recv().unwrap();
     }
 
     #[test]

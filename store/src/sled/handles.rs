@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::intent::IntentFile;
 use super::row::{self, RowChange, TreeId};
-use crate::index::{HELD, IndexError};
+use crate::index::{ANNOUNCE, BEGIN, HELD, IndexError};
 use crate::journal::{RealStorage, create_folders};
 use crate::test_points::{CrashPlace, reached};
 
@@ -63,7 +63,7 @@ pub(super) struct Handles {
 impl Handles {
     pub(super) fn open(folder: &Path, trees: &[TreeId]) -> Result<Self, IndexError> {
         let during = |what: &'static str| {
-            move |error: io::Error| failed("open", &format!("{what}: {error}"))
+            move |error: io::Error| opening(&error, &format!("{what}: {error}"))
         };
         create_folders(&RealStorage, folder).map_err(during("create the folder"))?;
         let db = open_sled(folder)?;
@@ -142,9 +142,19 @@ impl Handles {
         rows: &[RowChange],
         seal: &[RowChange],
     ) -> Result<(), IndexError> {
+        let written = self.intent.write(number, &[rows, seal]);
+        written.map_err(|error| match self.intent.forget() {
+            Ok(()) => io_error(ANNOUNCE)(error),
+            Err(again) => io_error("forget intent")(again),
+        })
+    }
+
+    /// Whether no batch can be announced, as where the disk is full.
+    #[cfg(test)]
+    pub(super) fn fail_announcements(&self, fails: bool) {
         self.intent
-            .write(number, &[rows, seal])
-            .map_err(io_error("write intent"))
+            .fails
+            .store(fails, std::sync::atomic::Ordering::SeqCst);
     }
 
     pub(super) fn put(&self, rows: &[RowChange]) -> Result<(), IndexError> {
@@ -214,6 +224,7 @@ fn open_sled(folder: &Path) -> Result<::sled::Db, IndexError> {
                 std::thread::sleep(LOCK_RETRY);
                 waited += LOCK_RETRY;
             }
+            Err(::sled::Error::Io(error)) => return Err(opening(&error, &error.to_string())),
             opened => return opened.map_err(sled_error("open")),
         }
     }
@@ -276,6 +287,16 @@ pub(super) fn failed(operation: &'static str, reason: &str) -> IndexError {
         operation,
         reason: reason.to_owned(),
     }
+}
+
+/// Why a database could not be opened. Want of descriptors or memory says nothing about what lies there.
+fn opening(error: &io::Error, reason: &str) -> IndexError {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let is_want = matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
+    );
+    failed(if is_want { BEGIN } else { "open" }, reason)
 }
 
 fn sled_error(operation: &'static str) -> impl Fn(::sled::Error) -> IndexError {

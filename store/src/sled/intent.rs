@@ -32,6 +32,9 @@ pub(super) struct Intent {
 #[derive(Debug)]
 pub(super) struct IntentFile {
     file: File,
+    /// Whether writing fails, as where the disk is full.
+    #[cfg(test)]
+    pub(super) fails: std::sync::atomic::AtomicBool,
 }
 
 impl IntentFile {
@@ -42,7 +45,11 @@ impl IntentFile {
             .create(true)
             .truncate(false)
             .open(folder.join(FILE_NAME))?;
-        Ok(Self { file })
+        Ok(Self {
+            file,
+            #[cfg(test)]
+            fails: false.into(),
+        })
     }
 
     /// The batch in the file; `None` if there is none, or one that was never wholly written.
@@ -54,8 +61,17 @@ impl IntentFile {
 
     /// Writes a batch over the one before and makes it durable.
     pub(super) fn write(&self, number: u64, rows: &[&[RowChange]]) -> io::Result<()> {
+        #[cfg(test)]
+        if self.fails.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.file.write_all_at(&encode(number, rows), 0)?;
         self.file.sync_data()
+    }
+
+    /// Forgets a batch that could not be written or made durable: nobody may complete it later.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        self.file.set_len(0)
     }
 
     /// Gives back the room of a large batch that has been sealed; only its number is kept.

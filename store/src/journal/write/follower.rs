@@ -85,6 +85,15 @@ impl FollowerSignal {
         }
     }
 
+    /// Nothing was applied and nothing harmed: once more when the log has been idle, or has grown. At a close the next
+    /// opening does it.
+    fn apply_later(&self) {
+        let mut work = self.state.lock();
+        if !work.closing {
+            work.changed_at = work.changed_at.or(Some(Instant::now()));
+        }
+    }
+
     /// A segment is full.
     pub(crate) fn seal(&self, job: SealJob) {
         self.state.lock().seals.push_back(job);
@@ -214,7 +223,13 @@ impl Follower {
                 Task::Seal(job) => self.seal(job),
                 Task::Apply => {
                     let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply()));
-                    if let Err(reason) = applied.unwrap_or_else(|_| Err(panicked())) {
+                    let applied = applied.unwrap_or_else(|_| Err(panicked()));
+                    if let Err(reason) = &applied
+                        && reason.is_not_begun()
+                    {
+                        tracing::warn!(%reason, "the index could not be brought after the log; it is tried again");
+                        self.shared.follower.apply_later();
+                    } else if let Err(reason) = applied {
                         tracing::warn!(%reason, "the index failed; it is built again");
                         // It is this thread that builds it again: what failed is what there is.
                         let generation = self.shared.follower.generation();

@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 
 use super::*;
+use crate::sled::folder::{Folder, INDEX};
+use crate::threads::GETS_NONE;
 
 const TREES: &[TreeId] = &[TreeId::Meta, TreeId::Heads];
 
@@ -54,4 +56,46 @@ fn a_panic_in_a_read_breaks_it() {
     let error = read.unwrap_err();
     assert!(error.reason.contains("page 7 is gone"), "{error}");
     assert!(db.is_broken());
+}
+
+#[test]
+fn x4_without_threads_and_descriptors_a_database_goes_on_and_none_is_set_aside() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = Folder::new(data.path(), INDEX);
+    let row = |value| Batch {
+        rows: vec![RowChange::set(TreeId::Heads, "a", vec![value])],
+        ..Batch::default()
+    };
+    let db = folder.open(TREES, |_| Ok(())).unwrap().db;
+    GETS_NONE.set(true);
+    db.commit(row(1)).unwrap();
+    db.put(row(2).rows).unwrap();
+    db.sync().unwrap();
+    drop(db);
+    let error = folder.open(TREES, |_| Ok(())).unwrap_err();
+    assert!(error.is_not_begun(), "{error}");
+    GETS_NONE.set(false);
+    let opened = folder.open(TREES, |_| Ok(())).unwrap();
+    assert_eq!(opened.set_aside, None);
+    assert_eq!(opened.db.get(TreeId::Heads, b"a").unwrap(), Some(vec![2]));
+}
+
+#[test]
+fn x4_a_batch_that_cannot_be_announced_costs_nothing_but_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Database::open(folder.path(), TREES).unwrap();
+    let row = |value: Vec<u8>| Batch {
+        rows: vec![RowChange::set(TreeId::Heads, "a", value)],
+        ..Batch::default()
+    };
+    db.commit(row(vec![1])).unwrap();
+    db.usable().unwrap().fail_announcements(true);
+    let error = db.commit(row(vec![2])).unwrap_err();
+    assert!(error.is_not_begun() && !db.is_broken(), "{error}");
+    assert_eq!(db.get(TreeId::Heads, b"a").unwrap(), Some(vec![1]));
+    db.usable().unwrap().fail_announcements(false);
+    db.commit(row(vec![3])).unwrap();
+    drop(db);
+    let db = Database::open(folder.path(), TREES).unwrap();
+    assert_eq!(db.get(TreeId::Heads, b"a").unwrap(), Some(vec![3]));
 }
