@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) failing: Failing,
     pub(crate) jitter: Arc<Jitter>,
     pub(crate) recoveries: Semaphore,
+    /// Places for those who look in the log for commands: however long they look, they take none of a recovery.
+    pub(crate) look_ups: Semaphore,
     pub(crate) memory: Arc<Rules>,
     /// Places for snapshots that wait to be saved.
     pub(crate) snapshots: Arc<Semaphore>,
@@ -65,7 +67,8 @@ impl Core {
         supervisor: Supervisor,
         quarantine: Quarantine,
     ) -> Self {
-        let recoveries = Semaphore::new(options.recoveries_max.max(1));
+        let places = || Semaphore::new(options.recoveries_max.max(1));
+        let (recoveries, look_ups) = (places(), places());
         let memory = Arc::new(Rules::new(&options));
         let jitter = Arc::new(Jitter::new(options.id_seed));
         let snapshots = Arc::new(Semaphore::new(options.snapshots_waiting_max.max(1)));
@@ -79,6 +82,7 @@ impl Core {
             failing: Failing::default(),
             jitter,
             recoveries,
+            look_ups,
             memory,
             snapshots,
             residents: Residents::default(),

@@ -7,6 +7,9 @@ use chronicler_store::codec::PayloadCodec;
 use crate::backoff::Backoff;
 use crate::snapshots::SnapshotPolicy;
 
+/// The least time in which a recovery can stall: ten times what a reader of a slow disk takes to show that it goes on.
+const RECOVERY_STALL_MIN: Duration = Duration::from_secs(1);
+
 /// Every limit of a runtime. The defaults suit one application on one machine.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -27,10 +30,13 @@ pub struct RuntimeOptions {
     pub warm_max: usize,
     /// An instance unused for so long is passivated. Default 5 minutes.
     pub idle: Duration,
-    /// Instances that recover, or look in the log for what they no longer remember, at a time. Default 64.
+    /// Instances that recover at a time; and as many others look in the log for what they no longer remember. One that waits
+    /// for the disk for long leaves others its place until something comes. Default 64.
     pub recoveries_max: usize,
     /// A recovery that nothing comes to for so long has failed, and is tried again; a look in the log for what is no
-    /// longer remembered has failed, too, and its commands may be sent again. Default 30 s; its length does not matter.
+    /// longer remembered has failed, too, and its commands may be sent again. Default 30 s; its length does not matter. At
+    /// least 1 s, and less counts as that: a reader of a slow disk shows every 100 ms or so that it goes on, and with less
+    /// than it needs for that every long recovery would fail.
     pub recovery_stall: Duration,
     /// How an instance whose actor died is started again; more often within the time, and it is quarantined. Default
     /// 5 restarts within 60 s.
@@ -90,6 +96,13 @@ impl Default for RuntimeOptions {
             codec: PayloadCodec::Bincode,
             id_seed: None,
         }
+    }
+}
+
+impl RuntimeOptions {
+    /// How long a recovery, or a look in the log, may stand still.
+    pub(crate) fn stall(&self) -> Duration {
+        self.recovery_stall.max(RECOVERY_STALL_MIN)
     }
 }
 

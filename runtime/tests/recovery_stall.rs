@@ -182,8 +182,12 @@ impl Aggregate for Counter {
 }
 
 async fn runtime(store: MemoryStore, each: Option<Duration>) -> Runtime {
+    with_stall(store, each, STALL).await
+}
+
+async fn with_stall(store: MemoryStore, each: Option<Duration>, stall: Duration) -> Runtime {
     let mut options = RuntimeOptions::default();
-    options.recovery_stall = STALL;
+    options.recovery_stall = stall;
     RuntimeBuilder::new(Arc::new(Slow { store, each }))
         .aggregate::<Counter>()
         .options(options)
@@ -234,4 +238,25 @@ async fn a12_a_long_recovery_is_no_stall_and_a_stall_ends_it() {
         22,
         "the stall has left nothing behind"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a12_a_stall_that_is_shorter_than_a_reader_needs_to_show_that_it_goes_on_counts_as_the_least()
+ {
+    let store = MemoryStore::new();
+    let quick = runtime(store.clone(), Some(Duration::ZERO)).await;
+    for version in 1..=20 {
+        assert_eq!(add(&quick).await.unwrap(), version);
+    }
+    quick.stop(Default::default()).await;
+    // Each commit at the time in which a reader of a slow disk shows something.
+    let beat = Some(Duration::from_millis(100));
+    for (reply, stall) in [(21, Duration::ZERO), (22, Duration::from_millis(50))] {
+        let slow = with_stall(store.clone(), beat, stall).await;
+        assert_eq!(add(&slow).await.unwrap(), reply);
+        slow.stop(Default::default()).await;
+    }
+    let still = with_stall(store, None, Duration::ZERO).await;
+    let text = add(&still).await.unwrap_err().to_string();
+    assert!(text.contains("nothing could be read for 1 s"), "{text}");
 }

@@ -87,7 +87,7 @@ async fn find<E: Entity>(
     wanted: &HashSet<Uuid>,
 ) -> Result<Found, ReadError> {
     let (core, stream) = (&instance.core, &instance.stream);
-    let mut permit = Permit::take(&core.recoveries).await;
+    let mut permit = Permit::take(&core.look_ups).await;
     let mut found = Found::default();
     for span in spans {
         if span.first == span.last {
@@ -133,7 +133,7 @@ impl Found {
         };
         let mut commits = core.store.read_stream(query);
         let mut entries = Vec::new();
-        let stall = core.options.recovery_stall;
+        let stall = core.options.stall();
         while let Some(batch) = permit.within(stall, commits.next()).await? {
             let batch = batch?;
             self.note(batch.iter(), stream, wanted);
@@ -179,7 +179,7 @@ async fn commit_at(
         ..AllQuery::from(Start::Sequence(sequence))
     };
     let mut commits = core.store.read_all(query);
-    let stall = core.options.recovery_stall;
+    let stall = core.options.stall();
     let batch = permit.within(stall, commits.next()).await?.transpose()?;
     let commit = batch.and_then(|commits| commits.into_iter().next());
     Ok(commit.filter(|commit| commit.sequence() == sequence))

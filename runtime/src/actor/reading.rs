@@ -8,19 +8,21 @@ use chronicler_store::ReadError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// How long a recovery may wait for the store before it gives its permit back and takes it again when something comes.
-const PERMIT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a reader may wait for the store before it gives its permit back and takes it again when something comes. Longer
+/// than a quick disk needs for a batch; ten times as many reads that hang as there are permits keep others waiting for ten
+/// times this.
+const PERMIT_PATIENCE: Duration = Duration::from_millis(15);
 
-/// The right to recover now; held while something is being done.
+/// The right to recover, or to look for commands, now; held while something is being done.
 pub(super) struct Permit<'a> {
-    recoveries: &'a Semaphore,
+    permits: &'a Semaphore,
     held: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Permit<'a> {
-    pub(super) async fn take(recoveries: &'a Semaphore) -> Self {
-        let held = recoveries.acquire().await.ok();
-        Self { recoveries, held }
+    pub(super) async fn take(permits: &'a Semaphore) -> Self {
+        let held = permits.acquire().await.ok();
+        Self { permits, held }
     }
 
     /// Waits for something from the store, but not for ever. If it takes long, others have the permit until then.
@@ -37,7 +39,7 @@ impl<'a> Permit<'a> {
         self.held = None;
         let came = timeout(stall.saturating_sub(patience), wait).await;
         let came = came.map_err(|_| stalled(stall))?;
-        self.held = self.recoveries.acquire().await.ok();
+        self.held = self.permits.acquire().await.ok();
         Ok(came)
     }
 }

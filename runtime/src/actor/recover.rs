@@ -179,7 +179,7 @@ async fn replay<E: Entity>(
         ..StreamQuery::new(instance.stream.clone())
     };
     let mut commits = core.store.read_stream(query);
-    let stall = core.options.recovery_stall;
+    let stall = core.options.stall();
     while let Some(batch) = permit.within(stall, commits.next()).await? {
         let batch = batch?;
         let folded = catch_unwind(AssertUnwindSafe(|| fold(instance, &mut base, &batch)));
@@ -241,7 +241,7 @@ async fn from_snapshot<E: Entity>(
     loop {
         let core = &instance.core;
         let loading = core.store.load_snapshot(&instance.stream, at_most);
-        let loaded = permit.within(core.options.recovery_stall, loading).await;
+        let loaded = permit.within(core.options.stall(), loading).await;
         let snapshot = match loaded {
             Ok(Ok(snapshot)) => snapshot?,
             Err(error) => {
