@@ -293,6 +293,7 @@ fn restore<E: Entity>(instance: &Instance<E>, snapshot: &Snapshot) -> Result<Bas
         memory: Memory::restore(
             &instance.core.memory,
             body.memory,
+            snapshot.sequence,
             instance.core.clock.now(),
         ),
         since_snapshot: SnapshotFacts::default(),

@@ -17,6 +17,8 @@ pub(crate) struct Index {
     open: OpenRun,
     /// Callers' ids made up to here may have left.
     forgotten_through: Timestamp,
+    /// Those that have left lie in commits up to here.
+    left_through: LogSequence,
     /// Effects in commits up to here may have left.
     effects_left_through: LogSequence,
 }
@@ -28,14 +30,16 @@ impl Index {
             runs: Vec::new(),
             open: OpenRun::new(),
             forgotten_through: Timestamp::EPOCH,
+            left_through: LogSequence::ZERO,
             effects_left_through: LogSequence::ZERO,
         }
     }
 
-    /// The same, from what a snapshot kept of it.
+    /// The same, from what a snapshot kept of it that was taken after the commit `through`.
     pub(crate) fn restore(
         rules: &Arc<Rules>,
         summaries: Vec<Summary>,
+        through: LogSequence,
         forgotten_through: Timestamp,
         effects_left_through: LogSequence,
     ) -> Self {
@@ -46,6 +50,10 @@ impl Index {
         let mut index = Self::new(rules);
         index.runs = summaries.into_iter().map(run).collect();
         index.forgotten_through = forgotten_through;
+        if forgotten_through > Timestamp::EPOCH {
+            // A snapshot does not say: not after its own end.
+            index.left_through = through;
+        }
         index.effects_left_through = effects_left_through;
         index.merge_beyond_limit(0..0);
         index
@@ -63,7 +71,7 @@ impl Index {
     pub(crate) fn through(&self) -> LogSequence {
         let closed = self.runs.last().map(|run| run.summary.last);
         let known = closed.unwrap_or_default().max(self.open.summary.last);
-        known.max(self.effects_left_through)
+        known.max(self.left_through).max(self.effects_left_through)
     }
 
     /// What is kept of it in a snapshot, the run that grows last.
@@ -92,19 +100,22 @@ impl Index {
         searched: LogSequence,
     ) -> Vec<Span> {
         let mut spans = Vec::new();
-        let after = match identity {
-            Identity::Caller { .. } => searched,
+        let (after, left_through) = match identity {
+            // Within the window nothing has left, unless the clock was set back since.
+            Identity::Caller { issued_at } if issued_at <= self.forgotten_through => {
+                (searched, self.left_through)
+            }
+            Identity::Caller { .. } => (searched, LogSequence::ZERO),
             Identity::Effect { decided_at } => {
-                let after = decided_at.max(searched);
-                if self.effects_left_through > after {
-                    spans.push(Span {
-                        first: after.next(),
-                        last: self.effects_left_through,
-                    });
-                }
-                after
+                (decided_at.max(searched), self.effects_left_through)
             }
         };
+        if left_through > after {
+            spans.push(Span {
+                first: after.next(),
+                last: left_through,
+            });
+        }
         let asked = |summary: &Summary| {
             summary.count > 0 && summary.last > after && summary.can_hold(identity)
         };
@@ -168,16 +179,20 @@ impl Index {
     /// Lets go of the runs whose ids are all too old to be taken.
     pub(crate) fn expire(&mut self, now: Timestamp) {
         let oldest = self.rules.oldest(now);
-        let (forgotten, left) = (&mut self.forgotten_through, &mut self.effects_left_through);
+        let (forgotten, left) = (&mut self.forgotten_through, &mut self.left_through);
+        let effects_left = &mut self.effects_left_through;
         let rules = &self.rules;
         self.runs.retain(|run| {
             if run.summary.leaves > oldest {
                 return true;
             }
             rules.give_back(run.bytes());
-            *forgotten = (*forgotten).max(run.summary.made_until().unwrap_or_default());
-            if run.summary.effects {
+            if let Some(made_until) = run.summary.made_until() {
+                *forgotten = (*forgotten).max(made_until);
                 *left = (*left).max(run.summary.last);
+            }
+            if run.summary.effects {
+                *effects_left = (*effects_left).max(run.summary.last);
             }
             false
         });

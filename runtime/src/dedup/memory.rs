@@ -96,9 +96,10 @@ impl Memory {
         self.index.through()
     }
 
-    /// Callers' ids made up to here may be forgotten.
+    /// Callers' ids made up to here are refused. By nothing but the clock as it is now: what was let go of while it was
+    /// ahead is looked for in the log, for effects and callers alike.
     pub(crate) fn remembered_after(&self, now: Timestamp) -> Timestamp {
-        self.rules.oldest(now).max(self.index.forgotten_through())
+        self.rules.oldest(now)
     }
 
     /// How far ahead of the clock an id may be.
@@ -123,11 +124,17 @@ impl Memory {
         }
     }
 
-    /// Restores what a snapshot kept.
-    pub(crate) fn restore(rules: &Arc<Rules>, image: MemoryImage, now: Timestamp) -> Self {
+    /// Restores what a snapshot kept that was taken after the commit `through`.
+    pub(crate) fn restore(
+        rules: &Arc<Rules>,
+        image: MemoryImage,
+        through: LogSequence,
+        now: Timestamp,
+    ) -> Self {
         let mut index = Index::restore(
             rules,
             image.runs,
+            through,
             image.forgotten_through,
             image.effects_left_through,
         );

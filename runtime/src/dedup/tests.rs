@@ -44,14 +44,15 @@ struct Done {
 
 const WINDOW: Duration = Duration::from_secs(1_000);
 const AHEAD: Duration = Duration::from_secs(50);
+const JUMP: Duration = Duration::from_secs(2_500);
 
 struct World {
     random: Random,
     rules: Arc<Rules>,
     memory: Memory,
     now: Timestamp,
-    /// The clock may have been set back since.
-    latest: Timestamp,
+    /// The clock is ahead by far, until it is set back.
+    jumped: bool,
     sequence: u64,
     done: Vec<Done>,
     /// Decided, and not durable yet.
@@ -80,7 +81,7 @@ impl World {
             random,
             rules,
             now: Timestamp::from_millis(1_700_000_000_000),
-            latest: Timestamp::from_millis(1_700_000_000_000),
+            jumped: false,
             sequence: 0,
             done: Vec::new(),
             in_flight: Vec::new(),
@@ -155,7 +156,12 @@ impl World {
         assert!(image.runs.len() <= self.rules.runs_max + 2);
         let bytes = encode(PayloadCodec::Bincode, &image).expect("it is encoded");
         let image: MemoryImage = decode(CodecId::BINCODE, &bytes).expect("it is decoded");
-        self.memory = Memory::restore(&self.rules, image, self.now);
+        self.memory = Memory::restore(
+            &self.rules,
+            image,
+            LogSequence::new(self.sequence),
+            self.now,
+        );
     }
 
     fn settle_all(&mut self) {
@@ -180,7 +186,7 @@ impl World {
     fn check(&mut self) {
         let remembered_after = self.memory.remembered_after(self.now);
         assert!(
-            remembered_after <= self.latest.minus(WINDOW),
+            remembered_after <= self.now.minus(WINDOW),
             "an id inside the window would be refused unseen"
         );
         let all: Vec<Done> = self.done.iter().chain(&self.in_flight).cloned().collect();
@@ -223,11 +229,19 @@ fn d6_whatever_is_remembered_forgotten_and_restored_nothing_inside_the_window_is
                     let far = world.random.one_in(10);
                     let seconds = world.random.below(if far { 900 } else { 30 });
                     world.now = world.now.plus(Duration::from_secs(seconds));
-                    world.latest = world.latest.max(world.now);
                 }
                 // A clock that is set back.
                 5 if world.random.one_in(6) => {
                     world.now = world.now.minus(Duration::from_secs(40));
+                    world.memory.shed(world.now);
+                }
+                // One that jumps ahead by more than the window, and is set right later.
+                6 if world.random.one_in(3) => {
+                    world.now = match world.jumped {
+                        true => world.now.minus(JUMP),
+                        false => world.now.plus(JUMP),
+                    };
+                    world.jumped = !world.jumped;
                     world.memory.shed(world.now);
                 }
                 _ => world.decide(),

@@ -11,7 +11,9 @@ use chronicler_store::{MemoryStore, Outcome, SnapshotStore};
 use futures::future::join_all;
 use uuid::Uuid;
 
-use crate::fixture::{Command, Fixture, Sent, command_id, fixture, id, settle, stream, with};
+use crate::fixture::{
+    Command, Counter, Fixture, Sent, command_id, fixture, id, settle, stream, with,
+};
 
 /// Numbers that a seed gives again.
 struct Random(u64);
@@ -280,4 +282,56 @@ async fn d7_rejections_that_are_remembered_lead_to_snapshots() {
         "{}",
         snapshot.sequence
     );
+}
+
+#[tokio::test]
+async fn d6_a_clock_that_jumps_ahead_once_makes_no_window_refuse_what_it_holds() {
+    for (is_saved, knows) in [(true, true), (true, false), (false, true)] {
+        let mut options = match knows {
+            true => RuntimeOptions::default(),
+            false => forgetful(),
+        };
+        options.snapshots = SnapshotPolicy::OnPassivation;
+        let f = with(MemoryStore::new(), options).await;
+        let long_ago = command_id(&f, "long ago");
+        f.send_with("a", Command::Add(1), long_ago.clone())
+            .await
+            .unwrap();
+        f.clock.advance(WINDOW);
+        let ids: Vec<_> = (0..300).map(|n| command_id(&f, &format!("{n}"))).collect();
+        let unsent = command_id(&f, "unsent");
+        for id in &ids {
+            let sent = f.send_with("a", Command::Add(1), id.clone()).await;
+            assert!(!sent.unwrap().duplicate);
+        }
+        let passivate = || async {
+            let counters = f.runtime.aggregate::<Counter>().unwrap();
+            assert!(counters.passivate(&Tenant::default(), &id("a")).await);
+        };
+        passivate().await;
+        let right = f.clock.now();
+        f.clock.set(right.plus(2 * WINDOW));
+        // It is recovered, and lets go of all that is too old by this clock.
+        f.send("a", Command::Add(1)).await.unwrap();
+        if is_saved {
+            passivate().await;
+            f.send("a", Command::Add(1)).await.unwrap();
+        }
+        f.clock.set(right);
+        let total = f.total("a").await;
+        for id in ids.iter().rev().step_by(20) {
+            let again = f.send_with("a", Command::Add(1), id.clone()).await;
+            assert!(again.unwrap().duplicate);
+        }
+        for repeated in [false, true] {
+            let sent = f.send_with("a", Command::Add(1), unsent.clone()).await;
+            assert_eq!(sent.unwrap().duplicate, repeated);
+        }
+        assert_eq!(f.total("a").await, total + 1);
+        let error = f.send_with("a", Command::Add(1), long_ago).await;
+        assert!(matches!(
+            error.unwrap_err(),
+            SendError::Failed(DispatchError::CommandTooOld { .. })
+        ));
+    }
 }
