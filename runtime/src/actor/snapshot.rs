@@ -85,17 +85,20 @@ impl<E: Entity> Turn<E> {
         instance.in_flight.after_all(Box::new(move |durable| {
             // Not durable: the state was never true, and neither is its snapshot.
             let Ok(end) = durable else { return };
-            // Only now: where an outcome lies is known when it is durable, and a repetition is told.
-            let Some(memory) = memory.image() else { return };
-            let body = SnapshotBody {
-                shape: SHAPE,
-                state: state.to_vec(),
-                memory,
-                position: end.position,
-            };
             let core = Arc::clone(&saver.core);
+            // Not here: this is the log's own thread, and copying takes as long as the state is large.
             core.tasks.spawn(async move {
-                save(&saver, body, version, end.sequence, commit_id).await;
+                // Only now: where an outcome lies is known when it is durable, and a repetition is told.
+                if let Some(memory) = memory.image() {
+                    let body = SnapshotBody {
+                        shape: SHAPE,
+                        state: state.to_vec(),
+                        memory,
+                        position: end.position,
+                    };
+                    drop(state);
+                    save(&saver, body, version, end.sequence, commit_id).await;
+                }
                 drop(place);
                 let _nobody_waits = saved.send(());
             });

@@ -14,6 +14,7 @@ mod commands;
 mod durable;
 mod fencing;
 mod lives;
+mod log_thread;
 mod looks;
 mod memory;
 mod outcomes;
