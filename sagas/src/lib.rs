@@ -26,6 +26,7 @@ pub use definition::terms::{Orphan, Terms, Tries};
 pub use execution::circuit::CircuitOptions;
 pub use execution::options::SagaOptions;
 pub use instance::open_fact::OpenStatus;
+pub use instance::rehearsal::Rehearsal;
 pub use instance::scripted::{PendingEffect, Scripted};
 pub use instance::status::{Ending, SagaStatus};
 pub use instance::verb::{Order, SagaVerb};

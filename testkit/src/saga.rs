@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-use chronicler_domain::{Aggregate, Tenant, Timestamp};
-use chronicler_sagas::{Answer, EffectAnswer, Input, Next, Payload, Saga, SagaContext};
+use chronicler_domain::{Aggregate, Timestamp};
+use chronicler_sagas::{Answer, EffectAnswer, Input, Next, Payload, Rehearsal, Saga};
 use chronicler_store::codec::{CodecError, PayloadCodec, encode};
 use serde::Serialize;
 
@@ -62,29 +62,18 @@ use serde::Serialize;
 ///     .then(Next::stay().complete());
 /// ```
 pub fn given_saga<S: Saga>(saga: S) -> GivenSaga<S> {
-    let context = SagaContext {
-        id: "saga".to_owned(),
-        tenant: Tenant::default(),
-        now: Timestamp::from_millis(1_700_000_000_000),
-    };
-    GivenSaga {
-        saga,
-        state: S::State::default(),
-        context,
-    }
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    GivenSaga(Rehearsal::new(saga, "saga", now))
 }
 
 /// A saga with a past, and the context of its next input.
-pub struct GivenSaga<S: Saga> {
-    saga: S,
-    state: S::State,
-    context: SagaContext,
-}
+pub struct GivenSaga<S: Saga>(Rehearsal<S>);
 
 /// What a saga decided, to be looked at.
 #[must_use]
 pub struct Reaction<S: Saga> {
     given: GivenSaga<S>,
+    input: Input,
     next: Next<S>,
 }
 
@@ -92,32 +81,51 @@ impl<S: Saga> GivenSaga<S> {
     /// It remembers this, too.
     pub fn after(mut self, events: impl IntoIterator<Item = S::Event>) -> Self {
         for event in events {
-            S::evolve(&mut self.state, &event);
+            self.0.remember(&event);
         }
         self
     }
 
     /// The next input comes at this time.
     pub fn at(mut self, now: Timestamp) -> Self {
-        self.context.now = now;
+        self.0.set_time(now);
         self
     }
 
     /// The instance has this id.
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
-        self.context.id = id.into();
+        self.0.rename(id.into());
+        self
+    }
+
+    /// It is being compensated, for this reason: the answer to something that was done comes late, to
+    /// [`on_late`](Saga::on_late), and nothing else matters until all undos were run.
+    pub fn compensating(mut self, reason: impl Into<String>) -> Self {
+        self.0.compensate(reason.into());
         self
     }
 
     /// What it knows.
     pub fn state(&self) -> &S::State {
-        &self.state
+        self.0.state()
     }
 
-    /// Gives it an input.
-    pub fn when(self, input: Input) -> Reaction<S> {
-        let next = self.saga.on(&self.state, &input, &self.context);
-        Reaction { given: self, next }
+    /// Gives it an input. What does not matter to it any more it stays at, as in an application: most of what comes once it
+    /// compensates, and all that comes once it has ended.
+    ///
+    /// # Panics
+    /// When the instance would be quarantined at the input: its code panics, or wants what is against the rules.
+    #[track_caller]
+    pub fn when(mut self, input: Input) -> Reaction<S> {
+        let next = match self.0.react(&input) {
+            Ok(next) => next,
+            Err(reason) => panic!("{} is quarantined: {reason}", S::NAME),
+        };
+        Reaction {
+            given: self,
+            input,
+            next,
+        }
     }
 }
 
@@ -127,23 +135,29 @@ impl<S: Saga> Reaction<S> {
     /// # Panics
     /// When it decided something else; with both decisions.
     #[track_caller]
-    pub fn then(mut self, expected: Next<S>) -> GivenSaga<S>
+    pub fn then(self, expected: Next<S>) -> GivenSaga<S>
     where
         S::Event: Debug + PartialEq,
     {
         assert_eq!(self.next, expected, "another decision than expected");
-        for event in self.next.recorded() {
-            S::evolve(&mut self.given.state, event);
-        }
-        self.given
+        self.whatever()
     }
 
     /// Whatever it decided. What it recorded is remembered for the next input.
-    pub fn whatever(mut self) -> GivenSaga<S> {
-        for event in self.next.recorded() {
-            S::evolve(&mut self.given.state, event);
+    ///
+    /// # Panics
+    /// When `evolve` cannot take what it recorded.
+    #[track_caller]
+    pub fn whatever(self) -> GivenSaga<S> {
+        let Self {
+            mut given,
+            input,
+            next,
+        } = self;
+        if let Err(reason) = given.0.follow(next, &input) {
+            panic!("{} is quarantined: {reason}", S::NAME);
         }
-        self.given
+        given
     }
 }
 
@@ -174,3 +188,6 @@ fn encoded<T: Serialize>(value: &T) -> Result<Payload, CodecError> {
     let codec = PayloadCodec::default();
     Ok(Payload::new(codec.id(), encode(codec, value)?.to_vec()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,12 @@
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chronicler_domain::{Aggregate, GlobalPosition, StreamVersion, Tenant, Timestamp};
-use chronicler_store::EventRef;
 use chronicler_store::codec::{CodecError, EventDecoder};
+use chronicler_store::{EventRef, panic_text};
 use serde::{Deserialize, Serialize};
 
 use crate::definition::input::RoutedEvent;
@@ -85,8 +86,29 @@ type Find = dyn Fn(&(dyn Any + Send + Sync), &EventOrigin) -> Route + Send + Syn
 pub(crate) struct Entry {
     /// The type of its events.
     pub(crate) of: TypeId,
-    pub(crate) decode: Box<Decode>,
+    decode: Box<Decode>,
     pub(crate) find: Box<Find>,
+}
+
+impl Entry {
+    /// What an event of the log is read as.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; a panic of the application's code over it is that, too.
+    pub(crate) fn read(&self, event: &EventRef<'_>) -> Result<Vec<RoutedEvent>, CodecError> {
+        let read = catch_unwind(AssertUnwindSafe(|| (self.decode)(event)));
+        read.unwrap_or_else(|panic| {
+            Err(CodecError::Undecodable {
+                type_name: "an event for a saga",
+                reason: format!(
+                    "reading {} at position {} panicked: {}",
+                    event.event_type(),
+                    event.position(),
+                    panic_text(panic.as_ref())
+                ),
+            })
+        })
+    }
 }
 
 /// The routes of one saga, by the category of the events.
@@ -125,7 +147,7 @@ impl<S: Saga> Routes<S> {
                 S::NAME
             ),
         })?;
-        (entry.decode)(event)
+        entry.read(event)
     }
 
     pub(crate) fn is_of_a_child(&self, category: &str) -> bool {

@@ -78,11 +78,3 @@ pub struct Terms {
     /// What becomes of a child when its parent is compensated.
     pub orphan: Orphan,
 }
-
-impl Terms {
-    /// Whether two effects lie on different branches of one fork.
-    pub(crate) fn are_apart(left: &[(u32, u32)], right: &[(u32, u32)]) -> bool {
-        let parted = left.iter().zip(right).find(|(left, right)| left != right);
-        parted.is_some_and(|(left, right)| left.0 == right.0)
-    }
-}

@@ -32,6 +32,11 @@ impl Patience {
         again: Duration::MAX,
         longest: None,
     };
+    /// For what must be asked anew before a further attempt.
+    pub(crate) const ONCE: Self = Self {
+        again: Duration::ZERO,
+        longest: None,
+    };
     /// For what comes again by itself: the overload of a moment is waited for, and nothing else.
     pub(crate) const MOMENT: Self = Self {
         again: Duration::from_millis(300),
@@ -155,10 +160,8 @@ impl<S: Saga> Executor<S> {
             Err(AskError::Failed(error)) if is_refused_for_good(&error) => error,
             answered => return answered,
         };
-        tracing::error!(saga = S::NAME, id = %instance.id, %error, "the log refuses for good what was decided");
-        let input = Box::new(command);
-        let reason = format!("the log does not take what it decided: {error}");
-        let quarantine = SagaCommand::QuarantineAt { input, reason };
+        tracing::error!(saga = S::NAME, id = %instance.id, %error, "what was decided is refused for good");
+        let quarantine = quarantine_at(command, &error);
         self.ask_for(patience, instance, quarantine, options).await
     }
 
@@ -222,11 +225,23 @@ impl<S: Saga> Executor<S> {
     }
 }
 
-/// Whether the log would refuse the same commit again, however often it is asked.
+/// Has an instance quarantined at an input that is refused for good.
+pub(crate) fn quarantine_at(input: SagaCommand, error: &DispatchError) -> SagaCommand {
+    let input = Box::new(input);
+    let reason = match error {
+        DispatchError::Panicked { message, .. } => format!("its code panicked: {message}"),
+        error => format!("the log does not take what it decided: {error}"),
+    };
+    SagaCommand::QuarantineAt { input, reason }.with_short_reason()
+}
+
+/// Whether the same would be refused again, however often it is asked: the log does not take it, or the application's code
+/// panics over it.
 pub(crate) fn is_refused_for_good(error: &DispatchError) -> bool {
     matches!(
         error,
         DispatchError::Codec(_)
+            | DispatchError::Panicked { .. }
             | DispatchError::Append(AppendError::TooLarge { .. } | AppendError::Invalid { .. })
     )
 }

@@ -13,6 +13,7 @@ use crate::definition::answer::Answer;
 use crate::definition::effect::{Request, effect_id};
 use crate::definition::saga::Saga;
 use crate::definition::terms::Tries;
+use crate::execution::asking::AskError;
 use crate::execution::circuit::{Circuit, Pass, Trial};
 use crate::execution::executor::Executor;
 use crate::execution::resources::Place;
@@ -21,6 +22,7 @@ use crate::execution::turns::Turn;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
 use crate::instance::transition::command::SagaCommand;
+use crate::instance::transition::refusal::SagaRefusal;
 use crate::instance::work::Task;
 
 /// The latest time for which an attempt is put off: whoever is put off for ever waits for a service.
@@ -84,6 +86,7 @@ impl<S: Saga> Executor<S> {
         instance: &InstanceId,
         task: Task,
         sequence: LogSequence,
+        had_to_wait: bool,
     ) -> Option<(SagaCommand, SendOptions, Turn)> {
         let attempt = self.attempt(instance, task, sequence);
         if !attempt.is_held() {
@@ -97,9 +100,11 @@ impl<S: Saga> Executor<S> {
         };
         // What began at once is wanted: it was decided just then. Anything may have happened during a wait.
         let is_first = attempt.task.attempt == 0 && !attempt.is_held();
-        let went_at_once = is_first && !had_to_queue && !passage.had_to_wait;
-        if !went_at_once && !self.is_still_wanted(&attempt).await {
-            return None;
+        let went_at_once = is_first && !had_to_wait && !had_to_queue && !passage.had_to_wait;
+        if !went_at_once && let Err(refusal) = self.still_wants(&attempt).await {
+            // Known to wait for the end of the pause, it can be skipped and settled until then.
+            let is_paused = refusal == SagaRefusal::Paused;
+            return is_paused.then(|| (attempt.held(refusal.to_string()), attempt.options, turn));
         }
         reached(CrashPlace::Dispatch);
         let result = self.go(&attempt).await;
@@ -143,21 +148,25 @@ impl<S: Saga> Executor<S> {
         }
     }
 
-    /// Whether an effect that had to wait is still to be done: asked of its instance, which notes that it begins.
-    async fn is_still_wanted(&self, attempt: &Attempt<'_>) -> bool {
+    /// Asks the instance of an effect that had to wait whether it is still to be done; it then notes that the attempt begins.
+    ///
+    /// # Errors
+    /// Why it is not.
+    async fn still_wants(&self, attempt: &Attempt<'_>) -> Result<(), SagaRefusal> {
         let asked = SagaCommand::Attempt {
             action: attempt.task.action,
             attempt: attempt.task.attempt,
             next: attempt.task.not_before,
         };
         let instance = attempt.instance;
-        match self.ask(instance, asked, SendOptions::default()).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(saga = S::NAME, id = %instance.id, ?error, "no further attempt");
-                false
+        let asked = self.ask(instance, asked, SendOptions::default()).await;
+        asked.map_err(|error| {
+            tracing::debug!(saga = S::NAME, id = %instance.id, ?error, "no further attempt");
+            match error {
+                AskError::Refused(refusal) => refusal,
+                AskError::Failed(_) => SagaRefusal::NotWanted,
             }
-        }
+        })
     }
 
     /// Sends it where it goes.

@@ -16,6 +16,8 @@ pub(crate) struct CommittedWork {
     pub(crate) instance: InstanceId,
     pub(crate) work: Work,
     pub(crate) sequence: LogSequence,
+    /// The executor had no room for it when it came.
+    pub(crate) had_to_wait: bool,
     pub(crate) under_way: UnderWay,
 }
 
@@ -35,8 +37,21 @@ pub(crate) struct Backlog {
 #[derive(Default)]
 struct Waiting {
     all: VecDeque<CommittedWork>,
+    /// How many came so far.
+    came: u64,
+    /// Of those that came so many, the first, found no room.
+    waited: u64,
     /// Whether an executor takes from it, or will.
     is_open: bool,
+}
+
+impl Waiting {
+    fn take_first(&mut self) -> Option<CommittedWork> {
+        let place = self.came - u64::try_from(self.all.len()).unwrap_or_default();
+        let mut first = self.all.pop_front()?;
+        first.had_to_wait = place < self.waited;
+        Some(first)
+    }
 }
 
 impl Backlog {
@@ -77,10 +92,12 @@ impl Backlog {
         if !waiting.is_open {
             return;
         }
+        waiting.came += 1;
         waiting.all.push_back(CommittedWork {
             instance,
             work: work.clone(),
             sequence,
+            had_to_wait: false,
             under_way: self.quiet.begin(),
         });
         drop(waiting);
@@ -94,13 +111,19 @@ impl Backlog {
     pub(crate) async fn next(&self) -> CommittedWork {
         loop {
             let more = self.more.notified();
-            let first = self.waiting.lock().all.pop_front();
+            let first = self.waiting.lock().take_first();
             if let Some(decided) = first {
                 self.fewer.notify_waiters();
                 return decided;
             }
             more.await;
         }
+    }
+
+    /// The executor has had no room until now: all that came by now had to wait for it.
+    pub(crate) fn had_to_wait(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.waited = waiting.came;
     }
 
     /// Whether so many decisions wait, or more.

@@ -349,8 +349,9 @@ impl<S: Saga> Entity for SagaEntity<S> {
     }
 
     fn snapshot_version(&self) -> u32 {
-        // The executor's own shape in the upper half, the saga's in the lower.
-        (6 << 16) | (S::VERSION & 0xffff)
+        // The executor's own shape in the upper half, the saga's in the lower. Those of the sixth may miss effects whose
+        // answers were still to be taken in.
+        (7 << 16) | (S::VERSION & 0xffff)
     }
 
     fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {

@@ -89,10 +89,14 @@ impl<S: Saga> Executor<S> {
         let mut waking = Waking::new(&self);
         waking.wake_all();
         drop(self.starting.lock().take());
+        let mut room = true;
         loop {
+            if !room {
+                self.backlog().had_to_wait();
+            }
             // What waits for a service that is away is in nobody's way.
             let at_work = under_way.len().saturating_sub(self.held.count());
-            let room = at_work < self.options.under_way_max;
+            room = at_work < self.options.under_way_max;
             // In this order: what has ended makes room before more is begun, and what an earlier life left open comes before
             // what is decided now.
             tokio::select! {
@@ -122,6 +126,7 @@ impl<S: Saga> Executor<S> {
             instance,
             work,
             sequence,
+            had_to_wait,
             under_way: _until_the_end,
         } = decided;
         let takes_up = async {
@@ -133,7 +138,7 @@ impl<S: Saga> Executor<S> {
         };
         futures::join!(
             takes_up,
-            self.carry_out_all(&instance, work.tasks, sequence)
+            self.carry_out_all(&instance, work.tasks, sequence, had_to_wait)
         );
     }
 }

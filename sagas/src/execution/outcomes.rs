@@ -13,6 +13,7 @@ use crate::definition::saga::Saga;
 use crate::execution::asking::{AskError, is_refused_for_good};
 use crate::execution::executor::Executor;
 use crate::execution::turns::Turn;
+use crate::instance::action::Action;
 use crate::instance::id::InstanceId;
 use crate::instance::transition::command::SagaCommand;
 use crate::instance::work::Task;
@@ -32,8 +33,9 @@ impl<S: Saga> Executor<S> {
         instance: &InstanceId,
         tasks: Vec<Task>,
         sequence: LogSequence,
+        had_to_wait: bool,
     ) {
-        let begin = |task: Task| self.carry_out(instance, task, sequence);
+        let begin = |task: Task| self.carry_out(instance, task, sequence, had_to_wait);
         let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
         let mut come = VecDeque::new();
         let mut taking = Fuse::terminated();
@@ -46,7 +48,12 @@ impl<S: Saga> Executor<S> {
             tokio::select! {
                 biased;
                 () = &mut taking, if !taking.is_terminated() => {}
-                Some(done) = under_way.next(), if !under_way.is_empty() => come.extend(done),
+                Some(done) = under_way.next(), if !under_way.is_empty() => {
+                    let short = |(command, options, turn): AttemptOutcome| {
+                        (command.with_short_reason(), options, turn)
+                    };
+                    come.extend(done.map(short));
+                }
                 else => return,
             }
         }
@@ -109,19 +116,24 @@ fn together(come: &mut VecDeque<AttemptOutcome>) -> Vec<AttemptOutcome> {
     come.drain(..count).collect()
 }
 
-/// What an instance is told instead of an answer that the log does not take even by itself: the attempt failed for good,
+/// What an instance is told instead of an outcome that the log does not take even by itself: the attempt failed for good,
 /// and a person sees to it.
 fn given_up<T>(command: &SagaCommand, taken: &Result<T, AskError>) -> Option<SagaCommand> {
     let Err(AskError::Failed(error)) = taken else {
         return None;
     };
-    match command {
-        SagaCommand::Answer { action, .. } if is_refused_for_good(error) => {
-            Some(SagaCommand::GiveUp {
-                action: *action,
-                reason: format!("it was answered, and the log does not take the answer: {error}"),
-            })
-        }
-        _ => None,
+    if !is_refused_for_good(error) {
+        return None;
     }
+    let (action, what) = match command {
+        SagaCommand::Answer { action, .. } => (*action, "it was answered"),
+        SagaCommand::ChildEnded { effect, .. } => (Action::of(*effect), "its child has ended"),
+        SagaCommand::Begun { effect, .. } => (Action::of(*effect), "its child was begun"),
+        SagaCommand::Failed { action, .. } | SagaCommand::Held { action, .. } => {
+            (*action, "an attempt failed")
+        }
+        _ => return None,
+    };
+    let reason = format!("{what}, and that cannot be taken in: {error}");
+    Some(SagaCommand::GiveUp { action, reason }.with_short_reason())
 }

@@ -19,7 +19,7 @@ use crate::definition::saga::Saga;
 use crate::execution::asking::{AskError, Patience};
 use crate::execution::executor::Executor;
 use crate::execution::quiet::UnderWay;
-use crate::instance::entry::{CONSUMED, Entry, REPORTED};
+use crate::instance::entry::{CONSUMED, Entry, PARTS, REPORTED, STARTED};
 use crate::instance::id::InstanceId;
 use crate::instance::transition::command::{Part, SagaCommand};
 
@@ -50,6 +50,46 @@ struct StoredPart {
 
 /// What an event is read as and where each part goes, or why its routing failed.
 type RouteResult = Result<Vec<(Route, RoutedEvent)>, String>;
+
+/// What an instance was given of one event.
+#[derive(Default)]
+struct TakenParts {
+    /// It is read as one event, and that was taken.
+    whole: bool,
+    places: Vec<u32>,
+    /// The instance began with this part: what it goes on with and came before that was meant for nobody.
+    began_with: Option<u32>,
+}
+
+impl TakenParts {
+    /// Takes in a commit of the instance.
+    fn add(&mut self, position: GlobalPosition, entries: &[Entry]) {
+        let is_it =
+            |entry: &Entry| matches!(entry, Entry::Consumed { position: at } if *at == position);
+        if !entries.iter().any(is_it) {
+            return;
+        }
+        let given = entries.iter().find_map(|entry| match entry {
+            Entry::Parts { places, .. } => Some(places),
+            _ => None,
+        });
+        let Some(places) = given else {
+            self.whole = true;
+            return;
+        };
+        self.places.extend(places);
+        let begins = |entry: &Entry| matches!(entry, Entry::Started { .. });
+        if entries.iter().any(begins) {
+            self.began_with = places.first().copied();
+        }
+    }
+
+    fn has(&self, part: &Part) -> bool {
+        let came_too_early = part.delivery == Delivery::Resume
+            && self.began_with.is_some_and(|first| part.place < first);
+        self.whole || came_too_early || self.places.contains(&part.place)
+    }
+}
 
 impl<S: Saga> Consumer for Router<S> {
     type Item = RoutedInput;
@@ -157,23 +197,28 @@ impl<S: Saga> Consumer for Router<S> {
                 return Err(Trouble::Lasting("it has no instance".to_owned()));
             };
             let RoutedInput { command, options } = item;
-            let (command, options) = (command.clone(), options.clone());
+            let (mut command, options) = (command.clone(), options.clone());
+            // Whatever lasts longer than a moment the follower tries again, and others have the place until then.
+            let mut patience = Patience::MOMENT;
             if let SagaCommand::Deliver {
                 position,
+                parts,
                 is_late: true,
-                ..
-            } = &command
+            } = &mut command
             {
                 // Its state does not know each event that it ever took, and its stream does.
-                let taken = self.has_taken(&stream, *position).await;
-                if taken.map_err(|error| Trouble::Passing(error.to_string()))? {
+                let taken = self.taken(&stream, *position).await;
+                let taken = taken.map_err(|error| Trouble::Passing(error.to_string()))?;
+                parts.retain(|part| !taken.has(part));
+                if parts.is_empty() {
                     return Ok(());
                 }
+                // Nor which parts of it: whoever tries again asks the stream again.
+                if parts.iter().any(|part| part.of > 1) {
+                    patience = Patience::ONCE;
+                }
             }
-            // Whatever lasts longer than a moment the follower tries again, and others have the place until then.
-            let told = self
-                .executor
-                .tell(Patience::MOMENT, &instance, command, options);
+            let told = self.executor.tell(patience, &instance, command, options);
             told.await.map_err(|error| match error {
                 AskError::Refused(refusal) => Trouble::Lasting(refusal.to_string()),
                 AskError::Failed(DispatchError::Quarantined { reason, .. }) => {
@@ -216,30 +261,28 @@ impl<S: Saga> Router<S> {
         }
     }
 
-    /// Whether the stream of an instance says that it has consumed the event at a position.
-    async fn has_taken(
+    /// What the stream of an instance says that it was given of the event at a position.
+    async fn taken(
         &self,
         stream: &StreamId,
         position: GlobalPosition,
-    ) -> Result<bool, DispatchError> {
+    ) -> Result<TakenParts, DispatchError> {
         let query = StreamQuery::new(stream.clone());
         let mut commits = self.executor.runtime.store().read_stream(query);
         let decoder = EventDecoder::<Entry>::new();
+        let mut taken = TakenParts::default();
         while let Some(batch) = commits.next().await {
             for commit in batch? {
-                let consumed = commit
-                    .events()
-                    .filter(|event| event.event_type() == CONSUMED);
-                for event in consumed {
-                    let is_it =
-                        |entry| matches!(entry, Entry::Consumed { position: at } if at == position);
-                    if decoder.decode(&event)?.into_iter().any(is_it) {
-                        return Ok(true);
-                    }
+                let mut entries = Vec::new();
+                let told =
+                    |event: &EventRef<'_>| [CONSUMED, PARTS, STARTED].contains(&event.event_type());
+                for event in commit.events().filter(told) {
+                    entries.extend(decoder.decode(&event)?);
                 }
+                taken.add(position, &entries);
             }
         }
-        Ok(false)
+        Ok(taken)
     }
 
     /// The events that may concern instances.
@@ -292,7 +335,7 @@ impl<S: Saga> Router<S> {
         let Some(entry) = self.routes.entries.get(event.part().category()) else {
             return Ok(Vec::new());
         };
-        let decoded = (entry.decode)(event).map_err(|error| error.to_string())?;
+        let decoded = entry.read(event).map_err(|error| error.to_string())?;
         let info = EventOrigin {
             tenant: tenant_of(event),
             id: event.part().id().to_owned(),

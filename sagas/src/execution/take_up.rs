@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chronicler_domain::GlobalPosition;
 use chronicler_runtime::{DispatchError, SendOptions};
 use chronicler_store::codec::CodecError;
-use chronicler_store::{AllQuery, Start};
+use chronicler_store::{AllQuery, ReadError, Start};
 use futures::StreamExt;
 
 use crate::definition::input::RoutedEvent;
@@ -37,15 +37,51 @@ impl<S: Saga> Executor<S> {
             let Some(input) = first else {
                 return Ok(status);
             };
-            let events = self.events_of(&input).await.map_err(AskError::Failed)?;
-            let command = SagaCommand::Unstall { input, events };
             let options = SendOptions::default();
-            self.ask_for(patience, instance, command, options).await?;
+            match self.events_of(&input, patience).await {
+                Ok(events) => {
+                    let command = SagaCommand::Unstall { input, events };
+                    self.ask_or_quarantine_for(patience, instance, command, options)
+                        .await?;
+                }
+                // That instance alone stands at it, and says why.
+                Err(error) if is_lasting(&error) => {
+                    let events = Vec::new();
+                    let input = Box::new(SagaCommand::Unstall { input, events });
+                    let reason = format!("an event that waits cannot be read: {error}");
+                    let command = SagaCommand::QuarantineAt { input, reason }.with_short_reason();
+                    self.ask_for(patience, instance, command, options).await?;
+                }
+                Err(error) => return Err(AskError::Failed(error)),
+            }
+        }
+    }
+
+    /// Reads the events of an input that waits again, again and again while the log cannot be read for the moment and
+    /// patience lasts.
+    async fn events_of(
+        &self,
+        input: &StalledInput,
+        patience: Patience,
+    ) -> Result<Vec<RoutedEvent>, DispatchError> {
+        let begun = self.runtime.clock().monotonic();
+        let mut attempt = 0_u32;
+        loop {
+            match self.read_events_of(input).await {
+                Err(error) if self.is_asked_again(&error, patience, begun) => {
+                    attempt = attempt.saturating_add(1);
+                    self.pause(attempt).await;
+                }
+                read => return read,
+            }
         }
     }
 
     /// Reads the events of an input that waits again: those that it was given, whatever the routes of today make of them.
-    async fn events_of(&self, input: &StalledInput) -> Result<Vec<RoutedEvent>, DispatchError> {
+    async fn read_events_of(
+        &self,
+        input: &StalledInput,
+    ) -> Result<Vec<RoutedEvent>, DispatchError> {
         let (position, part) = match input {
             StalledInput::Event(position) => (*position, None),
             StalledInput::Part {
@@ -88,4 +124,12 @@ impl<S: Saga> Executor<S> {
         }
         Ok(found)
     }
+}
+
+/// Whether an event cannot be read until something is mended.
+fn is_lasting(error: &DispatchError) -> bool {
+    matches!(
+        error,
+        DispatchError::Codec(_) | DispatchError::Read(ReadError::Damaged { .. })
+    )
 }

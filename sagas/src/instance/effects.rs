@@ -165,7 +165,6 @@ impl Effects {
         let index = self.decided;
         if let Some(before) = self.latest(&effect.spec.key) {
             self.superseded.push(before);
-            self.forget_superseded();
         }
         if !self.is_whole() {
             self.indices.push(index);
@@ -307,23 +306,32 @@ impl Effects {
             .unwrap_or_default()
     }
 
-    /// Forgets all that are settled: whatever they did stays done.
-    pub(crate) fn forget_settled(&mut self) {
-        self.keep(|_, effect| effect.is_open() || matches!(effect.undo, UndoState::Pending { .. }));
+    /// Forgets all that are settled: whatever they did stays done. Those whose answers are `unheard` are still under way for
+    /// the saga.
+    pub(crate) fn forget_settled(&mut self, unheard: &BTreeSet<u32>) {
+        self.keep(|index, effect| {
+            effect.is_open()
+                || matches!(effect.undo, UndoState::Pending { .. })
+                || unheard.contains(&index)
+        });
         self.superseded.clear();
         self.forget_at = 0;
     }
 
+    /// Whether there are so many whose keys later ones took over that it is worth looking which can be forgotten.
+    pub(crate) fn has_many_superseded(&self) -> bool {
+        self.superseded.len() >= self.forget_at.max(2 * SETTLED_SHOWN)
+    }
+
     /// An effect of which nothing can come any more is settled, not the latest of its key, and was not done or has no undo.
-    /// Some of them are kept for people, and for a while: looking at all of them is worth it only for many.
-    fn forget_superseded(&mut self) {
-        if self.superseded.len() < self.forget_at.max(2 * SETTLED_SHOWN) {
-            return;
-        }
+    /// Some of them are kept for people, and for a while: looking at all of them is worth it only for many. Those whose
+    /// answers are `unheard` are kept.
+    pub(crate) fn forget_superseded(&mut self, unheard: &BTreeSet<u32>) {
         let older = self.superseded.len().saturating_sub(SETTLED_SHOWN);
         let mut forgotten = BTreeSet::new();
         for index in self.superseded.iter().take(older) {
-            if self.get(*index).is_some_and(EffectView::is_of_no_account) {
+            let is_unheard = unheard.contains(index);
+            if !is_unheard && self.get(*index).is_some_and(EffectView::is_of_no_account) {
                 forgotten.insert(*index);
             }
         }

@@ -17,6 +17,12 @@ pub(crate) const OWN_PREFIX: char = '$';
 /// The type name of the entry that says which event was consumed.
 pub(crate) const CONSUMED: &str = "$Consumed";
 
+/// The type name of the entry that says which parts of it that were.
+pub(crate) const PARTS: &str = "$Parts";
+
+/// The type name of the entry that an instance begins with.
+pub(crate) const STARTED: &str = "$Started";
+
 /// The type name of the entry that tells a parent.
 pub(crate) const REPORTED: &str = "$Reported";
 

@@ -7,6 +7,8 @@ pub(crate) mod entry;
 pub(crate) mod fold;
 pub(crate) mod id;
 pub(crate) mod open_fact;
+pub(crate) mod reason;
+pub(crate) mod rehearsal;
 pub(crate) mod scripted;
 pub(crate) mod standing;
 pub(crate) mod state;

@@ -1,6 +1,7 @@
 //! One instance without a runtime, a store or a clock: what the test kit plays scripts with.
 
 use std::any::TypeId;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::definition::input::RoutedEvent;
 use crate::definition::routes::{Delivery, EventOrigin, Routes};
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
-use crate::instance::entry::Entry;
+use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::fold::StreamReader;
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
@@ -47,6 +48,8 @@ pub struct Scripted<S: Saga> {
     written: Vec<NewEvent>,
     now: Timestamp,
     position: GlobalPosition,
+    /// The events that it was brought, for when it takes up what waited.
+    events: HashMap<GlobalPosition, RoutedEvent>,
     reader: StreamReader<S::Event>,
 }
 
@@ -59,6 +62,7 @@ impl<S: Saga> Scripted<S> {
             written: Vec::new(),
             now,
             position: GlobalPosition::ZERO,
+            events: HashMap::new(),
             reader: StreamReader::new(),
         }
     }
@@ -70,11 +74,13 @@ impl<S: Saga> Scripted<S> {
     pub fn event<E: Event>(&mut self, id: &str, event: E) -> Result<(), String> {
         self.position = GlobalPosition::new(self.position.get() + 1);
         let delivery = self.route(id, &event)?;
+        let event = RoutedEvent(Arc::new(event));
+        self.events.insert(self.position, event.clone());
         let part = Part {
             place: 0,
             of: 1,
             delivery,
-            event: RoutedEvent(Arc::new(event)),
+            event,
         };
         self.take(SagaCommand::Deliver {
             position: self.position,
@@ -118,21 +124,40 @@ impl<S: Saga> Scripted<S> {
         ))
     }
 
-    /// Has carried out what an operator wants.
+    /// Has carried out what an operator wants, and takes up what waited for that.
     ///
     /// # Errors
     /// Why it is refused, or as [`event`](Self::event).
     pub fn operate(&mut self, order: Order) -> Result<(), String> {
-        self.take(SagaCommand::Operate(order))
+        let command = SagaCommand::Operate(order);
+        let takes_up = command.takes_up();
+        self.take(command)?;
+        while let Some(input) = self.state.stalled.front().cloned()
+            && takes_up
+            && self.state.takes_up()
+        {
+            let events = match &input {
+                StalledInput::Event(position) => self.events.get(position).cloned(),
+                _ => None,
+            };
+            let events = events.into_iter().collect();
+            self.take(SagaCommand::Unstall { input, events })?;
+        }
+        Ok(())
     }
 
-    /// What is to be done now, in the order in which it was decided.
+    /// What is to be done now, in the order in which it was decided; nothing while it is paused.
     pub fn wanted(&self) -> Vec<PendingEffect> {
+        if self.state.paused.is_some() {
+            return Vec::new();
+        }
         let wanted = |action: Action| {
             let (attempt, next) = self.state.pending(action)?;
             let view = self.state.effect(action.effect)?;
             let request = self.state.request(action)?.clone();
-            (next <= self.now).then(|| PendingEffect {
+            // What waited for the end of a pause goes at once.
+            let is_due = next <= self.now || next == Timestamp::MAX;
+            is_due.then(|| PendingEffect {
                 action,
                 attempt,
                 key: view.spec.key.clone(),

@@ -135,6 +135,21 @@ impl<S> InstanceState<S> {
         position <= self.consumed
     }
 
+    /// The effects whose answers wait to be taken in, of the inputs after the first so many.
+    pub(crate) fn unheard(&self, skipped: usize) -> impl Iterator<Item = u32> {
+        let waiting = self.stalled.iter().skip(skipped);
+        waiting.filter_map(|input| match input {
+            StalledInput::Answer { effect, .. } => Some(*effect),
+            _ => None,
+        })
+    }
+
+    /// Whether the answer of an effect waits to be taken in, and is not the input that is decided on just now: whoever
+    /// takes it in asks for the effect.
+    pub(crate) fn is_unheard(&self, index: u32) -> bool {
+        self.unheard(1).any(|effect| effect == index)
+    }
+
     /// Whether it was started.
     pub(crate) fn is_started(&self) -> bool {
         self.saga_version.is_some()
@@ -274,8 +289,11 @@ impl<S: Default> InstanceState<S> {
                     self.pivoted |= answer.is_done();
                 }
             }
-            Entry::Decided(_)
-            | Entry::Terms { .. }
+            Entry::Decided(_) => {
+                self.effects.apply(entry);
+                self.forget_superseded();
+            }
+            Entry::Terms { .. }
             | Entry::Together { .. }
             | Entry::UndoDecided { .. }
             | Entry::Begun { .. }
@@ -303,7 +321,16 @@ impl<S: Default> InstanceState<S> {
         self.saga_version = Some(saga_version);
         self.user = S::default();
         self.pivoted = false;
-        self.effects.forget_settled();
+        let unheard = self.unheard(1).collect();
+        self.effects.forget_settled(&unheard);
+    }
+
+    /// One more effect was decided: of those before it some may be of no account any more.
+    fn forget_superseded(&mut self) {
+        if self.effects.has_many_superseded() {
+            let unheard = self.unheard(1).collect();
+            self.effects.forget_superseded(&unheard);
+        }
     }
 
     /// A timer that came due counts for nothing any more. The other inputs that wait keep their places: each is taken off

@@ -111,14 +111,22 @@ fn done_twice(then: &EffectView, now: &EffectView, before: &str) -> Option<Strin
     let key = &then.spec.key;
     let is_done =
         |effect: &EffectView| matches!(effect.state, EffectState::Done | EffectState::Unknown);
+    // One that was ended while it was sent, or waited for a further attempt, may have been done.
+    let may_be_done = |effect: &EffectView| {
+        let is_open = matches!(
+            effect.state,
+            EffectState::Pending { .. } | EffectState::Parked { .. }
+        );
+        is_done(effect) || is_open
+    };
     if is_done(then) {
         return (now.undo != UndoState::Idle).then(|| {
             format!("effect {key:?} was undone, or is to be: fork before that one, or begin anew")
         });
     }
-    if is_done(now) && key != before && now.undo == UndoState::Idle {
+    if may_be_done(now) && key != before && now.undo == UndoState::Idle {
         return Some(format!(
-            "effect {key:?} was under way beside it, and was done: it would be done twice. Fork before that one, or begin anew"
+            "effect {key:?} was under way beside it, and was done, or may have been: it would be done twice. Fork before that one, or begin anew"
         ));
     }
     matches!(then.spec.request, Request::Start { .. }).then(|| {

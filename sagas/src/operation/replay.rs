@@ -220,7 +220,7 @@ impl<S: Saga> Replay<'_, S> {
                 Entry::Consumed { position } => Some(SagaCommand::Deliver {
                     position: *position,
                     parts: parts_of(self.events_at(*position).await?, given),
-                    is_late: *position < state.consumed,
+                    is_late: state.has_consumed(*position, false),
                 }),
                 Entry::Child {
                     parent,
@@ -261,7 +261,7 @@ impl<S: Saga> Replay<'_, S> {
             for commit in batch? {
                 for event in commit.events().filter(|event| event.position() == position) {
                     if let Some(entry) = self.routes.entries.get(event.part().category()) {
-                        found.extend((entry.decode)(&event).map_err(at(&event))?);
+                        found.extend(entry.read(&event).map_err(at(&event))?);
                     }
                 }
             }

@@ -3,13 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, Context, Decided, Event, Never, Tenant, Upcasted, Upcasters};
-use chronicler_runtime::{Clock, RuntimeBuilder, SendOptions};
+use chronicler_domain::{Event, Tenant};
+use chronicler_runtime::Clock;
 use chronicler_sagas::{
     Ending, Input, Next, Route, Routes, Saga, SagaContext, SagaHandle, SagaStatus, SagaVerb,
     SagasBuilder, StartFrom, Tries,
 };
-use chronicler_store::MemoryStore;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
@@ -333,170 +332,5 @@ fn routes_that_name_an_aggregate_twice_do_not_start() {
     assert!(
         problems.contains("twice") && problems.contains("order"),
         "{problems}"
-    );
-}
-
-// An event that a later release reads as two.
-
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Till;
-
-#[derive(Clone, Serialize, Deserialize)]
-enum OldSale {
-    SoldAndPaid { paid_first: bool },
-}
-
-impl Event for OldSale {}
-
-impl Aggregate for Till {
-    const CATEGORY: &'static str = "till";
-    type Command = bool;
-    type Event = OldSale;
-    type Reply = ();
-    type Rejection = Never;
-
-    fn decide(&self, paid_first: bool, _: &Context) -> Decided<Self> {
-        Ok(OldSale::SoldAndPaid { paid_first }.into())
-    }
-
-    fn evolve(&mut self, _: &OldSale) {}
-}
-
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct NewTill;
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Sale {
-    Sold(bool),
-    Paid(bool),
-}
-
-impl Event for Sale {
-    fn upcasters() -> Upcasters {
-        Upcasters::new().replace::<(bool,)>("SoldAndPaid", 1, |(paid_first,)| {
-            let sold = Upcasted::new("Sold", 1, (paid_first,));
-            let paid = Upcasted::new("Paid", 1, (paid_first,));
-            match paid_first {
-                true => vec![paid, sold],
-                false => vec![sold, paid],
-            }
-        })
-    }
-}
-
-impl Aggregate for NewTill {
-    const CATEGORY: &'static str = "till";
-    type Command = ();
-    type Event = Sale;
-    type Reply = ();
-    type Rejection = Never;
-
-    fn decide(&self, (): (), _: &Context) -> Decided<Self> {
-        Ok(Sale::Sold(false).into())
-    }
-
-    fn evolve(&mut self, _: &Sale) {}
-}
-
-/// Starts at a sale, goes on at a payment, and fails on payments until it is mended.
-struct Booking;
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Booked {
-    Saw(String),
-}
-
-impl Event for Booked {}
-
-static BOOKS: AtomicBool = AtomicBool::new(false);
-
-impl Saga for Booking {
-    const NAME: &'static str = "booking";
-    type State = Vec<String>;
-    type Event = Booked;
-
-    fn routes(on: &mut Routes<Self>) {
-        on.event::<NewTill>(|event, info| match event {
-            Sale::Sold(_) => Route::start(&info.id),
-            Sale::Paid(_) => Route::resume(&info.id),
-        });
-    }
-
-    fn on(&self, _: &Vec<String>, input: &Input, ctx: &SagaContext) -> Next<Self> {
-        let Some(event) = input.event::<NewTill>() else {
-            return Next::stay();
-        };
-        let fails = ctx.id == "fails" && matches!(event, Sale::Paid(_));
-        assert!(
-            !fails || BOOKS.load(Ordering::SeqCst),
-            "it cannot book payments yet"
-        );
-        let saw = match event {
-            Sale::Sold(_) => "sold",
-            Sale::Paid(_) => "paid",
-        };
-        Next::stay().record(Booked::Saw(saw.to_owned()))
-    }
-
-    fn evolve(seen: &mut Vec<String>, Booked::Saw(what): &Booked) {
-        seen.push(what.clone());
-    }
-}
-
-#[tokio::test]
-async fn m22_the_parts_of_an_event_that_was_split_go_each_its_own_way_and_each_once() {
-    let store = MemoryStore::new();
-    let before = RuntimeBuilder::new(std::sync::Arc::new(store.clone())).aggregate::<Till>();
-    let before = before.build().await.unwrap();
-    for (name, paid_first) in [
-        ("sold", false),
-        ("paid", true),
-        ("twice", false),
-        ("twice", false),
-        ("fails", false),
-    ] {
-        let (tenant, options) = (Tenant::default(), SendOptions::default());
-        before
-            .send::<Till>(&tenant, &id(name), paid_first, options)
-            .await
-            .unwrap();
-    }
-    before
-        .stop(chronicler_runtime::StopOptions::default())
-        .await;
-
-    let sagas = SagasBuilder::default().saga(Booking, StartFrom::Origin);
-    let builder = RuntimeBuilder::new(std::sync::Arc::new(store.clone())).aggregate::<NewTill>();
-    let runtime = sagas.register(builder).build().await.unwrap();
-    let sagas = sagas.start(&runtime).await.unwrap();
-    sagas.settled().await;
-    let booking = sagas.saga::<Booking>().unwrap();
-    let seen = async |name: &str| booking.get(&Tenant::default(), &id(name)).await.unwrap();
-    assert_eq!(seen("sold").await.state, ["sold", "paid"]);
-    assert_eq!(
-        seen("paid").await.state,
-        ["sold"],
-        "the payment came before there was anything to pay"
-    );
-    assert_eq!(seen("twice").await.state, ["sold", "paid", "paid"]);
-    let stands = seen("fails").await;
-    assert!(
-        matches!(stands.status, SagaStatus::Quarantined { .. }),
-        "{:?}",
-        stands.status
-    );
-    assert_eq!(
-        (stands.state.as_slice(), stands.stalled),
-        (["sold".to_owned()].as_slice(), 1)
-    );
-    BOOKS.store(true, Ordering::SeqCst);
-    booking
-        .release(&Tenant::default(), &id("fails"), "ann")
-        .await
-        .unwrap();
-    assert_eq!(
-        seen("fails").await.state,
-        ["sold", "paid"],
-        "each part once"
     );
 }

@@ -1,5 +1,9 @@
 //! Effects that are forgotten, and undos that are next.
 
+use std::collections::VecDeque;
+
+use chronicler_domain::Timestamp;
+
 use super::*;
 use crate::definition::effect::{EffectSpec, Request, Undo};
 use crate::definition::terms::Terms;
@@ -38,9 +42,17 @@ fn what_can_still_matter_is_kept_under_its_index_whatever_is_forgotten() {
         effects.push(effect("a", false, pending.clone())),
         effects.push(effect("other", false, EffectState::Done)),
     ];
+    let unheard = BTreeSet::from([500]);
     for _ in 0..1_000 {
         effects.push(effect("a", false, EffectState::Done));
+        if effects.has_many_superseded() {
+            effects.forget_superseded(&unheard);
+        }
     }
+    assert!(
+        effects.get(500).is_some(),
+        "its answer is still to be taken in"
+    );
     assert!(effects.all().len() < 200, "{}", effects.all().len());
     assert_eq!(effects.decided(), 1_003);
     assert!(kept.iter().all(|index| effects.get(*index).is_some()));
@@ -55,7 +67,9 @@ fn what_can_still_matter_is_kept_under_its_index_whatever_is_forgotten() {
     assert_eq!(again.all(), effects.all());
     assert_eq!(again.indices(), effects.indices());
     assert_eq!(again.tally, effects.tally);
-    effects.forget_settled();
+    effects.forget_settled(&unheard);
+    assert_eq!(effects.indices(), [500]);
+    effects.forget_settled(&BTreeSet::new());
     assert_eq!(effects.all(), []);
     let next = effects.push(effect("a", true, pending));
     assert_eq!(next, 1_003);
@@ -64,11 +78,17 @@ fn what_can_still_matter_is_kept_under_its_index_whatever_is_forgotten() {
     assert_eq!(effects.next_undos(), [next]);
 }
 
+/// Whether two effects lie on different branches of one fork.
+fn are_apart(left: &[(u32, u32)], right: &[(u32, u32)]) -> bool {
+    let parted = left.iter().zip(right).find(|(left, right)| left != right);
+    parted.is_some_and(|(left, right)| left.0 == right.0)
+}
+
 /// The undos that are next as a walk over all effects finds them.
 fn walked(effects: &Effects) -> Vec<u32> {
     let is_beside = |one: &EffectView, other: &EffectView| {
         (one.together.is_some() && one.together == other.together)
-            || Terms::are_apart(&one.terms.branch, &other.terms.branch)
+            || are_apart(&one.terms.branch, &other.terms.branch)
     };
     let (mut next, mut later) = (Vec::new(), Vec::<&EffectView>::new());
     for index in effects.indices().into_iter().rev() {
@@ -98,9 +118,13 @@ fn the_undos_that_are_next_are_those_that_a_walk_over_all_finds() {
         let mut effects = Effects::default();
         for _ in 0..chance(12) + 1 {
             let first = effects.decided();
-            let branch = match chance(3) {
+            let branch = match chance(8) {
                 0 => Vec::new(),
-                branch => vec![(1, u32::try_from(branch).unwrap())],
+                1 => vec![(1, 1), (2, 1)],
+                2 => vec![(1, 1), (2, 2)],
+                3 => vec![(3, 1)],
+                4 => vec![(1, 2), (4, 1)],
+                branch => vec![(1, u32::try_from(branch % 3).unwrap())],
             };
             let count = chance(4) + 1;
             for _ in 0..count {
@@ -163,4 +187,40 @@ fn the_undos_that_are_next_are_those_that_a_walk_over_all_finds() {
             .filter(|effect| effect.is_to_be_undone());
         assert_eq!(left.count(), 0);
     }
+}
+
+/// The effects that are looked at while branches of so many effects each are undone, one undo after the other.
+fn visits_of_undoing(branches: u32, each: u32) -> usize {
+    let mut effects = Effects::default();
+    for step in 0..each * branches {
+        let mut one = effect(&format!("e{step}"), true, EffectState::Done);
+        one.terms.branch = vec![(1, step % branches)];
+        effects.push(one);
+    }
+    let before = visits::count();
+    let (mut under_way, mut undone) = (VecDeque::new(), 0);
+    loop {
+        for index in effects.next_undos() {
+            let (attempt, next) = (0, Timestamp::EPOCH);
+            effects.change(index, |effect| {
+                effect.undo = UndoState::Pending { attempt, next };
+            });
+            under_way.push_back(index);
+        }
+        let Some(index) = under_way.pop_front() else {
+            break;
+        };
+        effects.change(index, |effect| effect.undo = UndoState::Undone);
+        undone += 1;
+    }
+    assert_eq!(undone, each * branches);
+    visits::count() - before
+}
+
+#[test]
+fn e1_undoing_on_many_branches_looks_at_the_others_only_where_one_more_is_next() {
+    let (few, many) = (visits_of_undoing(50, 1), visits_of_undoing(2_000, 1));
+    assert!(many <= 50 * few, "{few} for 50 branches, {many} for 2,000");
+    let (few, many) = (visits_of_undoing(50, 2), visits_of_undoing(200, 2));
+    assert!(many <= 20 * few, "{few} for 50 branches, {many} for 200");
 }

@@ -12,6 +12,7 @@ use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
 use crate::instance::entry::{Entry, Parent, StalledInput};
+use crate::instance::reason::cut;
 use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
@@ -115,7 +116,7 @@ impl<S: Saga> Step<'_, S> {
             other => Err(format!(
                 "its child {}: {}; what it did was not undone",
                 other.word(),
-                other.reason().unwrap_or_default()
+                cut(other.reason().unwrap_or_default().to_owned())
             )),
         }
     }

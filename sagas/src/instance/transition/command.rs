@@ -9,6 +9,7 @@ use crate::definition::routes::Delivery;
 use crate::instance::action::Action;
 use crate::instance::entry::{Parent, StalledInput};
 use crate::instance::fold::Recorded;
+use crate::instance::reason::cut;
 use crate::instance::status::Ending;
 use crate::instance::verb::{Order, SagaVerb};
 
@@ -92,6 +93,23 @@ pub(crate) enum SagaCommand {
 }
 
 impl SagaCommand {
+    /// The same with what a service or the machinery says of a failure cut: it is for people to read, and no reason why the
+    /// log should not take it.
+    pub(crate) fn with_short_reason(mut self) -> Self {
+        match &mut self {
+            Self::Failed { reason, .. }
+            | Self::Held { reason, .. }
+            | Self::GiveUp { reason, .. }
+            | Self::QuarantineAt { reason, .. }
+            | Self::Answer {
+                answer: Answer::Unknown(reason),
+                ..
+            } => *reason = cut(std::mem::take(reason)),
+            _ => {}
+        }
+        self
+    }
+
     /// Whether effects may be due by it that were sent before, by a commit that is not known.
     pub(crate) fn sends_again(&self) -> bool {
         match self {

@@ -9,6 +9,7 @@ use chronicler_store::{NewEvent, panic_text};
 use super::fault::Fault;
 use super::step::Step;
 use crate::definition::directive::Directive;
+use crate::definition::effect_view::EffectView;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::saga::Saga;
@@ -21,28 +22,37 @@ impl<S: Saga> Step<'_, S> {
     /// # Errors
     /// What its code did wrong. Nothing of the decision is then in the stream.
     pub(super) fn decide(&mut self, input: &Input) -> Result<(), Fault> {
-        if self.state.is_over() || self.state.concluded.is_some() {
-            return Ok(());
+        match self.decided(input)? {
+            Some(next) => self.follow(next, input),
+            None => Ok(()),
         }
-        let ctx = SagaContext {
-            id: self.state.id.clone(),
-            tenant: self.state.tenant.clone(),
-            now: self.now,
-        };
-        let (saga, user) = (self.saga, &self.state.user);
+    }
+
+    /// What the saga decides on an input, looked through; `None` if the input does not matter any more.
+    ///
+    /// # Errors
+    /// What its code did wrong.
+    pub(crate) fn decided(&self, input: &Input) -> Result<Option<Next<S>>, Fault> {
+        if self.state.is_over() || self.state.concluded.is_some() {
+            return Ok(None);
+        }
         let late = match (input, &self.state.phase) {
-            (Input::Answer(outcome), Phase::Compensating { .. }) => Some(outcome),
-            _ => None,
+            (_, Phase::Forward) | (Input::Compensated { .. }, _) => None,
+            (Input::Answer(outcome), Phase::Compensating { .. }) if outcome.is_done() => {
+                Some(outcome)
+            }
+            // Once it is being compensated, only what has to be taken back matters.
+            _ => return Ok(None),
         };
-        let decided = catch_unwind(AssertUnwindSafe(|| match late {
-            Some(outcome) => saga.on_late(user, outcome, &ctx),
-            None => saga.on(user, input, &ctx),
-        }));
-        let next = decided.map_err(|panic| Fault::Panicked {
-            input: input.describe(),
-            panic: panic_text(panic.as_ref()).to_owned(),
+        let ctx = self.context();
+        let (saga, user) = (self.saga, &self.state.user);
+        let next = contained(input, || {
+            Ok(match late {
+                Some(outcome) => saga.on_late(user, outcome, &ctx),
+                None => saga.on(user, input, &ctx),
+            })
         })?;
-        self.check(&next, input)?;
+        contained(input, || self.check(&next, input))?;
         // Who is cancelled takes note, and is then undone.
         let is_cancelled = matches!(input, Input::Cancelled { .. });
         let only_undoes = |directive: &Directive<_>| {
@@ -59,7 +69,15 @@ impl<S: Saga> Step<'_, S> {
                 input: input.describe(),
             });
         }
-        let (user, recorded) = self.tried(&next, input)?;
+        Ok(Some(next))
+    }
+
+    /// Carries a decision that was looked through into the stream.
+    ///
+    /// # Errors
+    /// What the saga's code did wrong. Nothing of the decision is then in the stream.
+    pub(crate) fn follow(&mut self, next: Next<S>, input: &Input) -> Result<(), Fault> {
+        let (user, recorded) = contained(input, || self.tried(&next, input))?;
         let mut recorded = recorded.into_iter();
         for directive in next.directives {
             self.act(directive, &mut recorded);
@@ -68,6 +86,14 @@ impl<S: Saga> Step<'_, S> {
             self.state.user = user;
         }
         Ok(())
+    }
+
+    fn context(&self) -> SagaContext {
+        SagaContext {
+            id: self.state.id.clone(),
+            tenant: self.state.tenant.clone(),
+            now: self.now,
+        }
     }
 
     /// The state as the events of a decision make it, and these events, encoded. The state itself is not touched: an
@@ -105,25 +131,29 @@ impl<S: Saga> Step<'_, S> {
     /// # Errors
     /// Why it would not.
     pub(super) fn would_take(&self, input: &Input) -> Result<(), Fault> {
-        let ctx = SagaContext {
-            id: self.state.id.clone(),
-            tenant: self.state.tenant.clone(),
-            now: self.now,
-        };
+        let ctx = self.context();
         let (saga, user) = (self.saga, &self.state.user);
         let decided = catch_unwind(AssertUnwindSafe(|| saga.on(user, input, &ctx)));
         let next = decided.map_err(|panic| Fault::WouldPanic {
             panic: panic_text(panic.as_ref()).to_owned(),
         })?;
-        self.check(&next, input)?;
-        self.tried(&next, input).map(drop)
+        contained(input, || {
+            self.check(&next, input)?;
+            self.tried(&next, input).map(drop)
+        })
     }
 
     /// Whether an effect of this key was decided, and is not forgotten by a decision that continues as new.
     fn is_known(&self, key: &str, continues: bool) -> bool {
+        if self.knows_all_keys {
+            return true;
+        }
         let found = self.state.effects.latest(key);
-        let effect = found.and_then(|index| self.state.effect(index));
-        effect.is_some_and(|effect| !continues || effect.is_open())
+        found.is_some_and(|index| {
+            let effect = self.state.effect(index);
+            let is_open = |effect: &EffectView| effect.is_open() || self.state.is_unheard(index);
+            effect.is_some_and(|effect| !continues || is_open(effect))
+        })
     }
 
     /// Finds everything that is wrong with a decision before any of it is journaled.
@@ -151,6 +181,19 @@ impl<S: Saga> Step<'_, S> {
         }
         Ok(())
     }
+}
+
+/// Runs what calls the application's code: also where its state is copied, or its events are written and read.
+///
+/// # Errors
+/// What it did wrong; a panic is that, too.
+fn contained<T>(input: &Input, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(Fault::Panicked {
+            input: input.describe(),
+            panic: panic_text(panic.as_ref()).to_owned(),
+        })
+    })
 }
 
 /// An event as it is written, and as it will be read.

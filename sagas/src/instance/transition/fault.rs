@@ -31,7 +31,9 @@ pub(crate) enum Fault {
     OwnPrefix { name: String },
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The log does not take what it decided.
+    #[error("an answer waits for effect {effect}, of which nothing is known any more")]
+    Forgotten { effect: u32 },
+    /// The log does not take what it decided, or what waits cannot be read.
     #[error("{reason}")]
     NotWritten { reason: String },
 }

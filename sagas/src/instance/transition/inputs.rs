@@ -5,7 +5,8 @@ use chronicler_domain::{GlobalPosition, Timestamp};
 use super::command::Part;
 use super::step::Step;
 use crate::definition::answer::{Answer, EffectAnswer};
-use crate::definition::effect_view::UndoState;
+use crate::definition::effect::Request;
+use crate::definition::effect_view::{EffectState, UndoState};
 use crate::definition::input::Input;
 use crate::definition::routes::Delivery;
 use crate::definition::saga::Saga;
@@ -15,7 +16,10 @@ use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
     pub(super) fn deliver(&mut self, position: GlobalPosition, parts: Vec<Part>, is_late: bool) {
-        if self.state.has_consumed(position, is_late) || self.state.is_over() {
+        // Who brings parts late has asked the stream which of them it was given before.
+        let was_asked = is_late && parts.iter().any(|part| part.of > 1);
+        let is_consumed = !was_asked && self.state.has_consumed(position, is_late);
+        if is_consumed || self.state.is_over() {
             return;
         }
         // Which of them pass depends on what those before them begin.
@@ -52,7 +56,8 @@ impl<S: Saga> Step<'_, S> {
             place, of, event, ..
         } in passing
         {
-            if self.state.is_over() {
+            // One before it may have ended it, or had it compensated: as what comes after that, it changes nothing any more.
+            if self.state.is_over() || !self.state.is_forward() {
                 break;
             }
             // Each part waits by itself: what was decided on those before it stays decided.
@@ -161,6 +166,11 @@ impl<S: Saga> Step<'_, S> {
             return self.enter(Entry::Answered { effect, answer });
         }
         let effect = index;
+        // Till it is resumed no attempt begins, and a person can skip or settle it.
+        let next = next.map(|next| match self.state.paused {
+            Some(_) => Timestamp::MAX,
+            None => next,
+        });
         self.enter(match next {
             Some(next) => Entry::Retrying {
                 action,
@@ -180,6 +190,18 @@ impl<S: Saga> Step<'_, S> {
         }
     }
 
+    /// No further attempt is made by itself.
+    pub(super) fn give_up(&mut self, action: Action, reason: String) {
+        if let Some((failed, _)) = self.state.pending(action) {
+            return self.failed(action, failed.saturating_add(1), None, reason);
+        }
+        let state = self.state.effect(action.effect).map(|effect| &effect.state);
+        if state == Some(&EffectState::Awaited) && !action.is_undo() {
+            let effect = action.effect;
+            self.enter(Entry::Parked { effect, reason });
+        }
+    }
+
     /// An attempt waits for a service that takes no requests.
     pub(super) fn held(&mut self, action: Action, attempt: u32, reason: String) {
         let Some((failed, next)) = self.state.pending(action) else {
@@ -189,7 +211,8 @@ impl<S: Saga> Step<'_, S> {
             return;
         }
         let is_undone = self.state.is_compensating();
-        if is_undone && !action.is_undo() {
+        let request = self.state.request(action);
+        if is_undone && !action.is_undo() && request.is_some_and(Request::is_call) {
             // It is not tried again: it would only have to be taken back.
             let (effect, answer) = (action.effect, Answer::Unknown(reason));
             return self.enter(Entry::Answered { effect, answer });

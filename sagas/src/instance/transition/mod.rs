@@ -10,6 +10,8 @@ mod fault;
 mod inputs;
 mod operate;
 pub(crate) mod refusal;
+#[cfg(test)]
+mod split_tests;
 mod stalled;
 pub(crate) mod step;
 mod verbs;

@@ -259,25 +259,24 @@ impl<S: Saga> Step<'_, S> {
             action,
             request: Box::new(request),
         });
-        self.enter(Entry::Unparked {
-            action,
-            by: order.by.clone(),
-        });
-        self.due.push(action);
+        self.unpark(action, order.by.clone());
         Ok(())
     }
 
     fn migrate(&mut self, order: &Order) -> Result<(), SagaRefusal> {
-        let is_open = |effect: &EffectView| {
-            effect.is_under_way() || matches!(effect.state, EffectState::Parked { .. })
-        };
-        let has_outcomes = self
-            .state
-            .stalled
-            .iter()
-            .any(|input| matches!(input, StalledInput::Answer { .. }));
-        if has_outcomes || self.state.effects().iter().any(is_open) {
+        if self.state.effects().iter().any(EffectView::is_under_way) {
             return Err(SagaRefusal::UnderWay);
+        }
+        if self.state.effects.is_one_parked() {
+            return Err(SagaRefusal::EffectParked);
+        }
+        if let Some(effect) = self.state.unheard(0).next() {
+            let key = self
+                .state
+                .effect(effect)
+                .map(|effect| effect.spec.key.clone());
+            let key = key.unwrap_or_default();
+            return Err(SagaRefusal::AnswerWaits { key });
         }
         if !self.state.is_forward() {
             return Err(SagaRefusal::Compensating);

@@ -29,8 +29,20 @@ pub(crate) enum SagaRefusal {
     NoTimer,
     #[error("an attempt at this effect is under way: wait for its outcome")]
     AttemptUnderWay,
-    #[error("effects are under way: wait for their outcomes, or pause it")]
+    #[error("it is paused: no further attempt begins until it is resumed")]
+    Paused,
+    #[error(
+        "effects are under way: wait for their outcomes; or pause it, and skip or settle what is left"
+    )]
     UnderWay,
+    #[error(
+        "effects wait for a person: have them tried again, or skip or settle them; then migrate it"
+    )]
+    EffectParked,
+    #[error(
+        "the answer to effect {key:?} waits, and only the definition that asked for it can take it: have the application know that one again (`StepSaga::older`, or its earlier release), and release the instance; or cancel it"
+    )]
+    AnswerWaits { key: String },
     #[error("an instance of this id was started before")]
     StartedBefore,
     #[error("the saga's own code cannot take {what}: {reason}")]

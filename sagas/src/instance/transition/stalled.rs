@@ -9,6 +9,7 @@ use crate::definition::input::{Input, Message, RoutedEvent};
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::instance::entry::{Entry, StalledInput};
+use crate::instance::reason::cut;
 use crate::instance::state::Phase;
 
 impl<S: Saga> Step<'_, S> {
@@ -32,7 +33,7 @@ impl<S: Saga> Step<'_, S> {
     }
 
     fn quarantine(&mut self, fault: &Fault, input: StalledInput) {
-        let reason = fault.to_string();
+        let reason = cut(fault.to_string());
         self.enter(Entry::Quarantined { reason });
         self.enter(Entry::Stalled(input));
     }
@@ -44,11 +45,15 @@ impl<S: Saga> Step<'_, S> {
         if stands || self.state.is_over() || !is_first {
             return;
         }
-        match self.take_up(stalled, events) {
+        let taken = match self.not_written.take() {
+            Some(reason) => Err(Fault::NotWritten { reason }),
+            None => self.take_up(stalled, events),
+        };
+        match taken {
             Ok(()) => self.enter(Entry::Unstalled),
             // It stays the first of those that wait.
             Err(fault) => self.enter(Entry::Quarantined {
-                reason: fault.to_string(),
+                reason: cut(fault.to_string()),
             }),
         }
     }
@@ -75,14 +80,10 @@ impl<S: Saga> Step<'_, S> {
                 events.into_iter().map(Input::Event).collect()
             }
             StalledInput::Answer { effect, answer } => {
-                let key = self
-                    .state
-                    .effect(*effect)
-                    .map(|effect| effect.spec.key.clone());
-                vec![Input::Answer(EffectAnswer::new(
-                    key.unwrap_or_default(),
-                    answer.clone(),
-                ))]
+                let view = self.state.effect(*effect);
+                let view = view.ok_or(Fault::Forgotten { effect: *effect })?;
+                let (key, answer) = (view.spec.key.clone(), answer.clone());
+                vec![Input::Answer(EffectAnswer::new(key, answer))]
             }
             StalledInput::Dropped => Vec::new(),
             StalledInput::Timer(key) => vec![Input::Timer(key.clone())],

@@ -30,6 +30,8 @@ pub(crate) struct Step<'a, S: Saga> {
     moved: BTreeMap<String, Option<Timestamp>>,
     /// Timers that were armed for a date, not for a while.
     pub(super) dated: BTreeSet<String>,
+    /// Effects of other keys than those that are known may have been decided: for whoever begins in the middle of a life.
+    pub(crate) knows_all_keys: bool,
     /// How many causes lie before the input, if those are too many.
     pub(crate) too_deep: Option<u16>,
     /// Why nothing of the step counts.
@@ -68,6 +70,7 @@ impl<'a, S: Saga> Step<'a, S> {
             not_written: None,
             moved: BTreeMap::new(),
             dated: BTreeSet::new(),
+            knows_all_keys: false,
             too_deep: None,
             refused: None,
             error: None,
@@ -125,11 +128,7 @@ impl<'a, S: Saga> Step<'a, S> {
                 self.state.know_decided_at(action.effect, decided_at);
                 self.failed(action, attempt, next, reason);
             }
-            SagaCommand::GiveUp { action, reason } => {
-                if let Some((failed, _)) = self.state.pending(action) {
-                    self.failed(action, failed.saturating_add(1), None, reason);
-                }
-            }
+            SagaCommand::GiveUp { action, reason } => self.give_up(action, reason),
             SagaCommand::Fire { key, due } => self.fire(key, due),
             SagaCommand::Operate(order) => self.operate(order)?,
             SagaCommand::Fork(fork, order) => self.fork(*fork, &order)?,
@@ -184,8 +183,11 @@ impl<'a, S: Saga> Step<'a, S> {
         next: Timestamp,
     ) -> Result<(), SagaRefusal> {
         let wanted = self.state.pending(action);
-        if wanted != Some((attempt, next)) || self.state.paused.is_some() {
+        if wanted != Some((attempt, next)) {
             return Err(SagaRefusal::NotWanted);
+        }
+        if self.state.paused.is_some() {
+            return Err(SagaRefusal::Paused);
         }
         // From here on it is under way, and waits for no date: a compensation waits for it again, whatever becomes of the
         // clock.

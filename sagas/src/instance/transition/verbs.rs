@@ -138,15 +138,22 @@ impl<S: Saga> Step<'_, S> {
             };
             // One that is under way for the first time is sent once more, in case its answer got lost: its target
             // answers the same.
-            if !is_under_way {
-                self.enter(Entry::Unparked {
-                    action,
-                    by: by.to_owned(),
-                });
+            match is_under_way {
+                true => self.due.push(action),
+                false => self.unpark(action, by.to_owned()),
             }
-            self.due.push(action);
         }
         Ok(())
+    }
+
+    /// Has it tried again: at once, or when the instance is resumed. Till then a person can skip or settle it.
+    pub(super) fn unpark(&mut self, action: Action, by: String) {
+        self.enter(Entry::Unparked { action, by });
+        if self.state.paused.is_some() {
+            let reason = "it is paused".to_owned();
+            self.enter(Entry::Held { action, reason });
+        }
+        self.due.push(action);
     }
 
     pub(super) fn open(&self) -> Result<(), SagaRefusal> {
