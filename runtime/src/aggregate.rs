@@ -8,7 +8,8 @@ use chronicler_store::codec::{
 };
 use chronicler_store::{OutcomeResult, PartRef, RecordedCommit};
 
-use crate::entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal};
+use crate::contain::contain;
+use crate::entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal, Undecided};
 
 /// An aggregate type, hosted.
 #[derive(Debug)]
@@ -67,14 +68,20 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
         command: A::Command,
         ctx: &Context,
     ) -> Result<Draft<A::Reply>, Refusal<A::Rejection>> {
-        let decision = state.decide(command, ctx).map_err(Refusal::Rejected)?;
-        let mut events = Vec::with_capacity(decision.events.len());
-        let mut recorded = Vec::with_capacity(decision.events.len());
-        for event in &decision.events {
-            let encoded = encode_event(self.codec, event).map_err(Refusal::Failed)?;
-            recorded.push(read_back(event, &encoded).map_err(Refusal::Failed)?);
-            events.push(encoded);
-        }
+        // Whatever fails before `evolve` leaves the state as it is: no command makes its stream be read each time.
+        let decided = contain(|| -> Result<_, Refusal<A::Rejection>> {
+            let decision = state.decide(command, ctx).map_err(Refusal::Rejected)?;
+            let mut events = Vec::with_capacity(decision.events.len());
+            let mut recorded = Vec::with_capacity(decision.events.len());
+            for event in &decision.events {
+                let encoded = encode_event(self.codec, event).map_err(unencodable)?;
+                recorded.push(read_back(event, &encoded).map_err(unencodable)?);
+                events.push(encoded);
+            }
+            Ok((events, recorded, decision.reply))
+        });
+        let panicked = |said| Refusal::Undecided(Undecided::Panicked(said));
+        let (events, recorded, reply) = decided.map_err(panicked)??;
         // The events as a recovery will see them, so that the state is the same then as now.
         for event in &recorded {
             state.evolve(event);
@@ -82,7 +89,7 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
         Ok(Draft {
             events,
             records: Vec::new(),
-            reply: decision.reply,
+            reply,
         })
     }
 
@@ -142,6 +149,10 @@ impl<A: Aggregate> Entity for AggregateEntity<A> {
             OutcomeResult::Rejection => Err(codec::decode(codec, payload)?),
         })
     }
+}
+
+fn unencodable<R>(error: CodecError) -> Refusal<R> {
+    Refusal::Undecided(Undecided::Unencodable(error))
 }
 
 /// The last segment of a type's path: for people who look at the log.

@@ -8,7 +8,7 @@ use chronicler_store::{NewEvent, OutcomeResult, PartRef, RecordedCommit, SideRec
 /// A kind of instance. One value serves all instances of its category.
 ///
 /// The functions are synchronous and must not block. A panic in any of them fails the command that it was
-/// called for; the instance is then recovered from the log.
+/// called for; where it may have changed the state, the instance is then recovered from the log.
 pub trait Entity: Send + Sync + 'static {
     /// What is folded from the stream.
     type State: Send + 'static;
@@ -37,7 +37,9 @@ pub trait Entity: Send + Sync + 'static {
         part: &PartRef<'_>,
     ) -> Result<(), FoldError>;
 
-    /// Decides a command. With `Ok` the state has moved on by the drafted events; with `Err` it has not.
+    /// Decides a command. With `Ok` the state has moved on by the drafted events; with [`Refusal::Rejected`] and
+    /// [`Refusal::Undecided`] it has not. After any other refusal and after a panic the state is recovered from the log, so
+    /// that a command which fails each time is dear: catch what fails before the state is touched.
     ///
     /// # Errors
     /// The domain's no, or that something cannot be encoded.
@@ -132,9 +134,23 @@ pub enum Refusal<R> {
     /// the command is decided anew: it is none for the commands of effects, whose outcomes are for good.
     #[error("{0}")]
     Withdrawn(R),
-    /// Something could not be encoded.
+    /// Nothing could be decided, and the state is as it was: it stays.
+    #[error(transparent)]
+    Undecided(Undecided),
+    /// Something could not be encoded, and the state may have changed: it is forgotten, and recovered from the log.
     #[error(transparent)]
     Failed(CodecError),
+}
+
+/// Why nothing could be decided. The same command fails again, however often it is sent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Undecided {
+    /// The decision panicked, with these words.
+    #[error("the decision panicked: {0}")]
+    Panicked(String),
+    /// What was decided cannot be encoded.
+    #[error(transparent)]
+    Unencodable(CodecError),
 }
 
 /// A reply or rejection as bytes.

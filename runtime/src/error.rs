@@ -82,7 +82,7 @@ pub enum DispatchError {
     /// The application's code panicked. The state is as it was before.
     #[error("{what} of {stream} panicked: {message}")]
     Panicked {
-        /// What of it: "decide or evolve", a look at the state, decoding or encoding something.
+        /// What of it: a decision, "decide or evolve", a look at the state, decoding or encoding something.
         what: &'static str,
         /// The instance.
         stream: StreamId,

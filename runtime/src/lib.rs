@@ -46,7 +46,7 @@ pub use durable::{
     DurableSubscription, SubscribeError,
 };
 pub use effects::{EffectCommand, EffectDispatcher, EffectOutcome};
-pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal};
+pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal, Undecided};
 pub use error::{DispatchError, SendError};
 pub use failing::FailingInstance;
 pub use follow::{

@@ -20,7 +20,7 @@ use crate::backoff::Backoff;
 use crate::contain;
 use crate::dedup::{Place, Remembered};
 use crate::dispatch::{Admitted, Core};
-use crate::entity::{Draft, Entity, Refusal};
+use crate::entity::{Draft, Entity, Refusal, Undecided};
 use crate::error::{DispatchError, SendError};
 use crate::inbox::{Answer, Body, CommandEnvelope, Identity, Searched};
 use crate::instance::{Instance, refuse, refuse_unseen};
@@ -115,6 +115,20 @@ impl<E: Entity> Turn<E> {
                     },
                 );
             }
+            // The state was not touched.
+            Ok(Err(Refusal::Undecided(Undecided::Unencodable(error)))) => {
+                return fail(answer, error.into());
+            }
+            Ok(Err(Refusal::Undecided(Undecided::Panicked(message)))) => {
+                let (what, stream) = ("a decision", instance.stream.clone());
+                tracing::error!(panic = message, "command panicked");
+                let error = DispatchError::Panicked {
+                    what,
+                    stream,
+                    message,
+                };
+                return fail(answer, error);
+            }
             Ok(Err(Refusal::Failed(error))) => {
                 self.discard();
                 return fail(answer, error.into());
@@ -164,7 +178,10 @@ impl<E: Entity> Turn<E> {
                     place = Some(at);
                 }
                 Err(error) => {
-                    self.discard();
+                    // A rejection has changed nothing.
+                    if outcome.is_ok() {
+                        self.discard();
+                    }
                     return fail(answer, error);
                 }
             }

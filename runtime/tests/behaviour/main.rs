@@ -20,6 +20,7 @@ mod memory;
 mod outcomes;
 mod panics;
 mod passing;
+mod poison;
 mod refusals;
 mod repetition;
 mod shapes;

@@ -131,6 +131,7 @@ pub(crate) async fn operate(
     let decided = entity.decide(&mut state, command, &Context::new(now, id));
     let draft = decided.map_err(|refusal| match refusal {
         Refusal::Rejected(refusal) | Refusal::Withdrawn(refusal) => refusal.into(),
+        Refusal::Undecided(why) => OperateError::failed(why),
         Refusal::Failed(error) => OperateError::failed(error),
     })?;
     if !draft.events.is_empty() {
