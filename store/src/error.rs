@@ -73,6 +73,13 @@ pub enum AppendError {
         /// Their bytes.
         bytes: usize,
     },
+    /// The next segment of the log could not be begun, for want of room, memory or descriptors. Nothing was written, and
+    /// the next append tries again.
+    #[error("the log cannot grow at present, and nothing was written: {source}; try again later")]
+    CannotGrow {
+        /// The error of the operating system.
+        source: Arc<std::io::Error>,
+    },
     /// Writes have stopped after an earlier failure; reads go on.
     #[error("the log takes no more writes until it is opened again: {reason}")]
     ReadOnly {
@@ -130,6 +137,7 @@ impl AppendError {
             | Self::TooLarge { .. }
             | Self::Invalid { .. }
             | Self::Overloaded { .. }
+            | Self::CannotGrow { .. }
             | Self::ReadOnly { .. }
             | Self::Closed
             | Self::IdReused { .. } => Outcome::NotApplied,
@@ -139,7 +147,7 @@ impl AppendError {
     /// Whether the same append can succeed later without anything being mended.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Overloaded { .. } => true,
+            Self::Overloaded { .. } | Self::CannotGrow { .. } => true,
             Self::Unreadable { source, .. } => source.is_retryable(),
             Self::WrongExpectedVersion { .. }
             | Self::Fenced { .. }
@@ -240,6 +248,17 @@ pub enum StoreError {
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether the same call can succeed later without anything being mended. What was derived and is lost is derived again,
+    /// and want of threads, descriptors or room may pass.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Derived { .. } => true,
+            Self::BeyondLog { .. } | Self::Closed => false,
+        }
+    }
 }
 
 /// Why a store could not be opened. Nothing was changed, unless the message says so.

@@ -29,20 +29,31 @@ fn k6_a_full_disk_at_any_operation_stops_writes_and_loses_nothing() {
 }
 
 #[test]
+fn k6_a_disk_that_is_full_for_a_moment_stops_writes_only_where_something_may_be_written() {
+    let refused: u64 = (1..4)
+        .map(|count| every_operation(FaultKind::NoRoom, count))
+        .sum();
+    assert!(refused > 20, "the log was never kept from growing");
+}
+
+#[test]
 fn k6_half_a_write_at_any_operation_stops_writes_and_loses_nothing() {
     every_operation(FaultKind::Half, 1);
 }
 
-fn every_operation(kind: FaultKind, count: u64) {
+/// How often the log could not grow, and went on.
+fn every_operation(kind: FaultKind, count: u64) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let mut grown = 0;
     for seed in 0..SEEDS {
         for from in 1.. {
             let fault = Fault { from, count, kind };
             let mut session = Session::new(folder.path(), seed);
-            let run = AssertUnwindSafe(|| runtime.block_on(fail_at(&mut session, fault)));
+            let run =
+                AssertUnwindSafe(|| runtime.block_on(fail_at(&mut session, fault, &mut grown)));
             match catch_unwind(run) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -57,16 +68,23 @@ fn every_operation(kind: FaultKind, count: u64) {
             }
         }
     }
+    grown
 }
 
 /// Whether the fault hit anything.
-async fn fail_at(session: &mut Session<'_>, fault: Fault) -> bool {
+async fn fail_at(session: &mut Session<'_>, fault: Fault, grown: &mut u64) -> bool {
     session.disk.set_fault(Some(fault));
+    let mut is_cut = false;
     match session.open() {
-        Ok((log, _)) => write_until_it_fails(session, log).await,
+        Ok((log, _)) => {
+            let cuts = fault.from.is_multiple_of(3);
+            let went_on = write_until_it_fails(session, log, cuts).await;
+            is_cut = cuts && went_on > 0;
+            *grown += went_on;
+        }
         Err(error) => assert!(matches!(error, OpenError::Io { .. }), "{error}"),
     }
-    let is_hit = session.disk.operations() >= fault.from;
+    let is_hit = is_cut || session.disk.operations() >= fault.from;
     session.disk.set_fault(None);
     // The process ends, and the pages of the failed sync are still in memory.
     let log = open(session);
@@ -84,12 +102,27 @@ async fn fail_at(session: &mut Session<'_>, fault: Fault) -> bool {
     is_hit
 }
 
-async fn write_until_it_fails(session: &mut Session<'_>, log: JournalLog) {
+/// How often the log could not grow, and went on when it could; or, if it `cuts`, the power went at that moment.
+async fn write_until_it_fails(session: &mut Session<'_>, log: JournalLog, cuts: bool) -> u64 {
+    let mut grown = 0;
     for _ in 0..BATCHES {
-        if !session.write(&log).await {
+        let whole = session.write(&log).await;
+        session.wait_for_seals(&log);
+        if log.health() != Health::Healthy {
             break;
         }
-        session.wait_for_seals(&log);
+        if !whole {
+            session.expected.check(&log).await;
+            if cuts {
+                session.disk.power_off_after(0);
+                log.close().await;
+                session.cut_power();
+                return grown + 1;
+            }
+            session.disk.set_fault(None);
+            assert!(session.write(&log).await, "it does not go on");
+            grown += 1;
+        }
     }
     session.expected.check(&log).await;
     if let Health::ReadOnly(reason) = log.health() {
@@ -100,6 +133,7 @@ async fn write_until_it_fails(session: &mut Session<'_>, log: JournalLog) {
         session.expected.check(&log).await;
     }
     log.close().await;
+    grown
 }
 
 fn open(session: &mut Session<'_>) -> JournalLog {

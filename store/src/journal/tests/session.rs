@@ -87,8 +87,8 @@ impl<'a> Session<'a> {
         self.lost_power = true;
     }
 
-    /// Hands in some commits that become one batch, and waits for the answers. False once writes have
-    /// stopped.
+    /// Hands in some commits that become one batch, and waits for the answers. False if one was
+    /// refused: writes have stopped, or the log could not grow.
     pub(super) async fn write(&mut self, log: &JournalLog) -> bool {
         let mut appends = Vec::new();
         for _ in 0..1 + self.random.below(5) {
@@ -109,7 +109,9 @@ impl<'a> Session<'a> {
                 Err(error) => {
                     goes_on = false;
                     let unknown = matches!(error, AppendError::Failed { .. });
-                    let refused = matches!(error, AppendError::ReadOnly { .. });
+                    let cannot_grow = matches!(error, AppendError::CannotGrow { .. });
+                    assert_eq!(error.is_retryable(), cannot_grow);
+                    let refused = cannot_grow || matches!(error, AppendError::ReadOnly { .. });
                     assert!(unknown || refused, "{error}");
                     assert_eq!(error.outcome() == Outcome::Unknown, unknown);
                     self.expected.failed(append.commit_id, error.outcome());

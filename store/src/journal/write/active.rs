@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::journal::disk::{OpenMode, Storage, StorageFile};
@@ -43,6 +44,12 @@ impl ActiveSegment {
         self.file.is_whole_at(path, self.file_bytes)
     }
 
+    /// Makes the beginning of the segment and its name durable.
+    pub(super) fn make_durable(&self, storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+        self.file.sync_data()?;
+        storage.sync_folder(folder)
+    }
+
     /// Notes a frame for the footer.
     pub(crate) fn note(&mut self, entry: SparseEntry, stream_hashes: impl Iterator<Item = u64>) {
         for hash in stream_hashes {
@@ -76,15 +83,27 @@ pub(crate) fn create_segment(
     file_bytes: u64,
     durable: bool,
 ) -> io::Result<ActiveSegment> {
+    let segment = lay_out_segment(storage, folder, store_id, number, end, file_bytes)?;
+    if durable {
+        segment.make_durable(storage, folder)?;
+    }
+    Ok(segment)
+}
+
+/// The same, without a sync: after a failure nothing has happened that the log knows of.
+pub(super) fn lay_out_segment(
+    storage: &dyn Storage,
+    folder: &Path,
+    store_id: Uuid,
+    number: u64,
+    end: &LogEnd,
+    file_bytes: u64,
+) -> io::Result<ActiveSegment> {
     let header = SegmentHeader::following(number, store_id, end);
     let file_bytes = file_bytes.max(SEGMENT_HEADER_BYTES);
     let file = storage.open(&folder.join(file_name(number)), OpenMode::Create)?;
     file.preallocate(file_bytes)?;
     file.write_at(&header.to_bytes(), 0)?;
-    if durable {
-        file.sync_data()?;
-        storage.sync_folder(folder)?;
-    }
     let segment = Segment::new(folder, header, Some(Vec::new()));
     Ok(ActiveSegment {
         segment: Arc::new(segment),
@@ -92,6 +111,20 @@ pub(crate) fn create_segment(
         builder: SealBuilder::new(end.offset),
         file_bytes,
     })
+}
+
+/// Whether a failure to lay out a segment may pass by itself: there was no descriptor, no room or no memory for it.
+pub(super) fn may_pass(error: &io::Error) -> bool {
+    let of_kind = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory
+    );
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let of_number = matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::DQUOT | Errno::AGAIN | Errno::INTR)
+    );
+    of_kind || of_number
 }
 
 /// Writes the footer of a segment behind its frames, gives back what was reserved beyond, and syncs.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use chronicler_domain::{StreamVersion, Timestamp};
 
-use super::active::{ActiveSegment, create_segment};
+use super::active::{ActiveSegment, lay_out_segment, may_pass};
 use super::answer::Answer;
 use super::clock_watch::ClockWatch;
 use super::marking::Unsynced;
@@ -24,7 +24,7 @@ use crate::journal::lock::DirectoryLock;
 use crate::journal::marker::MarkerFile;
 use crate::journal::memory::FactValue;
 use crate::journal::options::Durability;
-use crate::journal::segment::{SEGMENT_HEADER_BYTES, SparseEntry, stream_hash};
+use crate::journal::segment::{SEGMENT_HEADER_BYTES, SparseEntry, file_name, stream_hash};
 use crate::journal::shared::Shared;
 use crate::log::Health;
 use crate::test_points::{CrashPlace, Promise, is_broken, reached};
@@ -67,6 +67,8 @@ pub(crate) struct Writer {
     /// Whether the file system tells that the file at a path is the one that was opened there, as long as it was made.
     /// Some in user space do not.
     places_are_told: bool,
+    /// The next segment was to be begun, and could not be.
+    must_roll: bool,
     heads: Vec<Option<HeadRow>>,
     places: Vec<Option<(StreamVersion, Option<u64>)>>,
 }
@@ -93,6 +95,7 @@ impl Writer {
             clock: ClockWatch::default(),
             given_time: None,
             places_are_told,
+            must_roll: false,
             heads: Vec::new(),
             places: Vec::new(),
         }
@@ -248,7 +251,7 @@ impl Writer {
     fn stage_frame(&mut self, append: &Append) -> Result<(), AppendError> {
         let frame_bytes_max = self.shared.options.frame_bytes_max;
         let mut encoded = self.stage.encode(append, &self.places, frame_bytes_max)?;
-        if !self.active.fits(self.stage.end.offset, encoded.length) {
+        if self.must_roll || !self.active.fits(self.stage.end.offset, encoded.length) {
             let frame = self.stage.take_out(encoded);
             self.commit();
             self.roll(frame.len())?;
@@ -384,27 +387,11 @@ impl Writer {
         if let Health::ReadOnly(reason) = self.shared.health() {
             return Err(AppendError::ReadOnly { reason });
         }
-        let room = SEGMENT_HEADER_BYTES + frame_bytes as u64;
-        let ours = self.lock.check();
-        let create = || {
-            create_segment(
-                self.shared.storage.as_ref(),
-                &self.shared.folder,
-                self.shared.store_id,
-                self.active.segment.header.number + 1,
-                &self.stage.end,
-                room.max(self.shared.options.segment_bytes),
-                self.shared.options.durability == Durability::Fsync,
-            )
-        };
-        let next = ours.and_then(|()| create()).map_err(|error| {
-            // Nothing of this append was written.
-            let reason = self.stop("beginning the next segment", &error);
-            AppendError::ReadOnly {
-                reason: reason.into(),
-            }
-        })?;
+        let next = self.next_segment(SEGMENT_HEADER_BYTES + frame_bytes as u64)?;
         reached(CrashPlace::SegmentBegun);
+        if std::mem::take(&mut self.must_roll) {
+            tracing::info!("the log grows again");
+        }
         self.shared.catalogue.push(next.segment.clone());
         let full = std::mem::replace(&mut self.active, next);
         if self.shared.options.durability == Durability::Os {
@@ -412,6 +399,50 @@ impl Writer {
         }
         self.shared.follower.seal(full.into_seal(self.stage.end));
         Ok(())
+    }
+
+    /// Lays out the segment after this one, with room for `file_bytes` at least. Nothing of the append that needs it was
+    /// written. Want of room or descriptors refuses that append alone, and the next one tries again.
+    fn next_segment(&mut self, file_bytes: u64) -> Result<ActiveSegment, AppendError> {
+        let stopped = |writer: &Self, error: &io::Error| AppendError::ReadOnly {
+            reason: writer.stop("beginning the next segment", error).into(),
+        };
+        self.lock.check().map_err(|error| stopped(self, &error))?;
+        let (storage, folder) = (self.shared.storage.as_ref(), &self.shared.folder);
+        let number = self.active.segment.header.number + 1;
+        let laid_out = lay_out_segment(
+            storage,
+            folder,
+            self.shared.store_id,
+            number,
+            &self.stage.end,
+            file_bytes.max(self.shared.options.segment_bytes),
+        );
+        let next = match laid_out {
+            Ok(next) => next,
+            Err(error) if may_pass(&error) => {
+                match storage.remove(&folder.join(file_name(number))) {
+                    Err(again) if again.kind() != io::ErrorKind::NotFound => {
+                        return Err(stopped(self, &again));
+                    }
+                    _ => {}
+                }
+                // No shorter frame goes into the segment before: one that is begun in vain may still be there after a
+                // power cut, and says where it begins.
+                if !std::mem::replace(&mut self.must_roll, true) {
+                    tracing::error!(%error, "the next segment cannot be begun: appends are refused until it can");
+                }
+                return Err(AppendError::CannotGrow {
+                    source: Arc::new(error),
+                });
+            }
+            Err(error) => return Err(stopped(self, &error)),
+        };
+        if self.shared.options.durability == Durability::Fsync {
+            let durable = next.make_durable(storage, folder);
+            durable.map_err(|error| stopped(self, &error))?;
+        }
+        Ok(next)
     }
 
     /// Answers the batch whose write or sync failed, and stops writes: what the file holds is unknown now,
