@@ -55,7 +55,9 @@ impl ViewError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Rebuilding { .. } => true,
-            Self::Failed { .. } | Self::Undecodable { .. } | Self::Store { .. } => false,
+            // A table that the store has lost is built again.
+            Self::Store { source, .. } => source.is_retryable(),
+            Self::Failed { .. } | Self::Undecodable { .. } => false,
         }
     }
 }

@@ -210,7 +210,10 @@ async fn answered(world: &World, projections: &Projections, key: &str) -> (u32, 
     loop {
         match table.get(key).await {
             Ok(row) => return (errors, row.unwrap()),
-            Err(ViewError::Store { .. } | ViewError::Rebuilding { .. }) => errors += 1,
+            Err(error @ (ViewError::Store { .. } | ViewError::Rebuilding { .. })) => {
+                assert!(error.is_retryable(), "{error}");
+                errors += 1;
+            }
             Err(error) => panic!("{error}"),
         }
         world.clock.advance(Duration::from_secs(1));
