@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chronicler_domain::Timestamp;
 
 use crate::backoff::is_worth_a_warning;
+use crate::clock::later;
 use crate::timers::FiredTimer;
 
 /// Timers that are looked at together, and that wait for a place at most.
@@ -35,6 +36,12 @@ impl NextLook {
 
     pub(crate) fn look_at(&mut self, at: Timestamp) {
         self.at = self.at.min(at);
+    }
+
+    /// When a date has come for which the wall clock shows `reached` now, by whichever of the two clocks is first.
+    pub(crate) fn look_when(&mut self, date: Timestamp, reached: Timestamp, now: Instant) {
+        self.look_by(later(now, date.since(reached)));
+        self.look_at(date);
     }
 
     /// The date at which it is looked at the latest, however the wall clock is set; the beginning of time if there is none.

@@ -20,6 +20,7 @@ mod error;
 mod failing;
 mod fingerprint;
 mod follow;
+mod foreign_timers;
 mod in_flight;
 mod inbox;
 mod instance;

@@ -18,6 +18,7 @@ use crate::backoff::{Backoff, Jitter};
 use crate::clock::{Clock, later};
 use crate::clock_steps::ClockSteps;
 use crate::due_timers::{DueTimers, TIMERS_READ_MAX};
+use crate::foreign_timers::ForeignTimers;
 use crate::options::RestartPolicy;
 use crate::workers::{WorkerContext, WorkerError, WorkerSpec, Workers};
 
@@ -43,6 +44,12 @@ pub fn owner_of_timer(key: &[u8]) -> Option<&str> {
     let (_, rest) = key.split_first_chunk::<8>()?;
     let nul = rest.iter().position(|byte| *byte == 0)?;
     std::str::from_utf8(rest.get(..nul)?).ok()
+}
+
+/// When the timer of a key is due.
+fn due_of_timer(key: &[u8]) -> Option<Timestamp> {
+    let (due, _) = key.split_first_chunk::<8>()?;
+    Some(Timestamp::from_micros(u64::from_be_bytes(*due)))
 }
 
 /// What a timer waits for: the value of its fact.
@@ -125,6 +132,8 @@ struct Inner {
     changed: Notify,
     /// It is looked again when the wall clock shows this, in microseconds, at the latest; 0 while that is not known.
     looks_at: AtomicU64,
+    /// Since the last look timers were armed that are due then, in microseconds, and later.
+    armed_from: AtomicU64,
     steps: Mutex<ClockSteps>,
 }
 
@@ -140,6 +149,7 @@ impl Timers {
                 handlers,
                 changed,
                 looks_at: AtomicU64::new(0),
+                armed_from: AtomicU64::new(u64::MAX),
                 steps: Mutex::new(steps),
             }),
         }
@@ -148,6 +158,8 @@ impl Timers {
     /// Who handles the timers of an owner. Those that are due already fire soon after.
     pub fn handle(&self, owner: &str, handler: Arc<dyn TimerHandler>) {
         self.inner.handlers.lock().insert(owner.to_owned(), handler);
+        // After the owner is there: the look that sees this sees the owner.
+        self.inner.armed_from.store(0, Ordering::Release);
         self.inner.changed.notify_one();
     }
 
@@ -157,8 +169,12 @@ impl Timers {
     }
 
     /// A timer was armed, durably, that is due then: look again, unless that is done by then anyway. A hint; a forgotten
-    /// one costs at most the time until the next look.
+    /// one costs at most the time until the next look, and ten minutes if the timer lies among those of owners that nobody
+    /// handles.
     pub fn notice(&self, due: Timestamp) {
+        self.inner
+            .armed_from
+            .fetch_min(due.as_micros(), Ordering::AcqRel);
         let looks_at = self.inner.looks_at.load(Ordering::Acquire);
         if looks_at == 0 || due.as_micros() < looks_at {
             self.inner.changed.notify_one();
@@ -210,11 +226,13 @@ impl Timers {
         let inner = &self.inner;
         let stopping = context.stopping();
         let mut at_work = FuturesUnordered::new();
-        let mut due = DueTimers::default();
+        let (mut due, mut foreign) = (DueTimers::default(), ForeignTimers::default());
         loop {
             if due.is_to_be_read() {
                 inner.looks_at.store(0, Ordering::Release);
-                self.read(&mut due).await.map_err(WorkerError)?;
+                self.read(&mut due, &mut foreign)
+                    .await
+                    .map_err(WorkerError)?;
                 let looks_at = due.next.certainly_at().as_micros();
                 inner.looks_at.store(looks_at, Ordering::Release);
             }
@@ -273,12 +291,15 @@ impl Timers {
     }
 
     /// Reads which timers are due, and when it is to be looked again. Timers that nobody handles, that are being handled,
-    /// or that failed and have to wait are passed over, not in the way: pages go on behind them.
-    async fn read(&self, due: &mut DueTimers) -> Result<(), String> {
+    /// or that failed and have to wait are passed over, not in the way: pages go on behind them. Nothing is read behind one
+    /// that is not due, whoever handles it.
+    async fn read(&self, due: &mut DueTimers, foreign: &mut ForeignTimers) -> Result<(), String> {
         let (monotonic, wall) = self.clocks();
         let reach = self.inner.steps.lock().reach(monotonic, wall);
+        let armed_from = self.inner.armed_from.swap(u64::MAX, Ordering::AcqRel);
         let owners: HashSet<String> = self.inner.handlers.lock().keys().cloned().collect();
-        let mut after = None;
+        let mut after = foreign.begin(Timestamp::from_micros(armed_from), monotonic);
+        let mut is_all_foreign = true;
         // Most looks find one or none that is due.
         let mut limit = due.first_page();
         due.begin_look();
@@ -294,16 +315,20 @@ impl Timers {
             limit = TIMERS_READ_MAX;
             for fact in facts {
                 after = Some(fact.key.clone());
-                let Some(timer) = FiredTimer::read(fact.key, &fact.value) else {
+                let is_ours = |owner| owners.contains(owner);
+                let timer = match owner_of_timer(&fact.key).is_some_and(is_ours) {
+                    true => FiredTimer::read(fact.key, &fact.value),
+                    false => None,
+                };
+                let Some(timer) = timer else {
+                    if is_all_foreign {
+                        after.clone().into_iter().for_each(|key| foreign.reach(key));
+                    }
                     continue;
                 };
-                if !owners.contains(&timer.owner) {
-                    continue;
-                }
+                is_all_foreign = false;
                 if timer.due > wall.plus(reach) {
-                    due.next
-                        .look_by(later(monotonic, timer.due.since(wall.plus(reach))));
-                    due.next.look_at(timer.due);
+                    due.next.look_when(timer.due, wall.plus(reach), monotonic);
                     due.end_look(None);
                     return Ok(());
                 }
@@ -323,6 +348,13 @@ impl Timers {
             if is_last || due.is_full() {
                 // What lies behind the last page was not looked at.
                 due.end_look(after.filter(|_| !is_last));
+                return Ok(());
+            }
+            let last = after.as_deref().and_then(due_of_timer).unwrap_or_default();
+            if last > wall.plus(reach) {
+                // One that nobody handles; ours are not due before it.
+                due.next.look_when(last, wall.plus(reach), monotonic);
+                due.end_look(None);
                 return Ok(());
             }
         }

@@ -13,6 +13,7 @@ mod follower;
 mod commands;
 mod durable;
 mod fencing;
+mod foreign_timers;
 mod lives;
 mod log_thread;
 mod looks;

@@ -28,7 +28,7 @@ fn set_forward(f: &Fixture) {
 
 const STEPS: [fn(&Fixture); 2] = [set_back, set_forward];
 
-async fn go_on(f: &Fixture, seconds: u64) {
+pub(crate) async fn go_on(f: &Fixture, seconds: u64) {
     settle().await;
     f.clock.advance(Duration::from_secs(seconds));
     settle().await;
@@ -172,9 +172,9 @@ async fn t2_an_instance_is_idle_when_nobody_used_it_for_so_long() {
 }
 
 /// Counts what it fires, and removes it.
-struct Alarm {
+pub(crate) struct Alarm {
     store: MemoryStore,
-    fired: AtomicU32,
+    pub(crate) fired: AtomicU32,
 }
 
 impl TimerHandler for Alarm {
@@ -189,7 +189,7 @@ impl TimerHandler for Alarm {
     }
 }
 
-fn armed(key: Bytes, value: Option<Bytes>) -> Append {
+pub(crate) fn armed(key: Bytes, value: Option<Bytes>) -> Append {
     let kind = FactKind::TIMER;
     let record = SideRecord::Fact { kind, key, value };
     Append::new(uuid::Uuid::from_u128(one_more()), Timestamp::EPOCH).record(record)
@@ -202,13 +202,17 @@ fn one_more() -> u128 {
 }
 
 fn alarm(f: &Fixture) -> Arc<Alarm> {
+    alarm_of(f, "test")
+}
+
+pub(crate) fn alarm_of(f: &Fixture, owner: &str) -> Arc<Alarm> {
     let alarm = Arc::new(Alarm {
         store: f.store.clone(),
         fired: AtomicU32::new(0),
     });
     f.runtime
         .timers()
-        .handle("test", Arc::clone(&alarm) as Arc<dyn TimerHandler>);
+        .handle(owner, Arc::clone(&alarm) as Arc<dyn TimerHandler>);
     alarm
 }
 
