@@ -149,9 +149,15 @@ impl Ledger {
         (waiting as u64, self.skipped as u64)
     }
 
-    /// Whether it can take `more` events where it may hold `most`.
-    pub(crate) fn has_room(&self, more: usize, most: usize) -> bool {
-        self.events.len().saturating_add(more) <= most
+    /// How many more events it can take where `most` may wait, and as many be left out.
+    pub(crate) fn room(&self, most: usize) -> usize {
+        let waiting = self.events.len() - self.skipped;
+        most.saturating_sub(waiting.max(self.skipped))
+    }
+
+    /// The last event that it holds.
+    pub(crate) fn last(&self) -> Option<GlobalPosition> {
+        self.events.keys().next_back().copied()
     }
 
     /// Everything that it holds, by position.

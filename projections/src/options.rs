@@ -22,8 +22,8 @@ pub const FLUSH_BYTES_DEFAULT: usize = 16 * 1_024 * 1_024;
 pub const FLUSH_IDLE_DEFAULT: Duration = Duration::from_millis(500);
 /// Unchanged rows of a table that are kept decoded, so that folding into them again reads nothing.
 pub const CACHED_ROWS_DEFAULT: usize = 65_536;
-/// Events that one projection sets aside, those that wait for another one and those that are left out included. Each takes
-/// some 300 bytes of memory and a fact in the log. More mean that it is the projection which is broken.
+/// Events that wait set aside in one projection, those that wait for another one included, and as many that are left out.
+/// Each takes some 300 bytes of memory and a fact in the log. More mean that it is the projection which is broken.
 pub const PARKED_EVENTS_MAX_DEFAULT: usize = 100_000;
 /// How long `at_least` waits when it is not told otherwise.
 pub const WAIT_DEFAULT: Duration = Duration::from_secs(30);
@@ -167,7 +167,10 @@ impl ProjectionOptions {
         }
     }
 
-    /// The most events that are set aside; with more the projection stops. Default [`PARKED_EVENTS_MAX_DEFAULT`].
+    /// The most events that may wait set aside, and the most that may be left out for good; a commit with several events
+    /// can take it beyond. With so many nothing more is read, and the status is
+    /// [`Full`](crate::ProjectionStatus::Full), until some are taken up (`retry_parked`) or, of those that wait, dropped; a
+    /// rebuild that sets so many aside fails. Default [`PARKED_EVENTS_MAX_DEFAULT`].
     #[must_use]
     pub fn parked_events_max(self, events: usize) -> Self {
         Self {

@@ -25,6 +25,8 @@ enum Phase {
         tries: u32,
         reason: Arc<str>,
     },
+    /// As many events are set aside as may be.
+    Full(Arc<str>),
     Restarting(Arc<str>),
     Ended(Ended),
 }
@@ -197,6 +199,7 @@ impl Progress {
     }
 
     pub(crate) fn running(&self) {
+        self.motion.lock().halted_at = None;
         *self.phase.lock() = Phase::Running;
     }
 
@@ -210,11 +213,22 @@ impl Progress {
     }
 
     pub(crate) fn retrying(&self, position: GlobalPosition, tries: u32, reason: Arc<str>) {
+        self.motion.lock().halted_at = None;
         *self.phase.lock() = Phase::Retrying {
             position,
             tries,
             reason,
         };
+    }
+
+    /// Notes that nothing more is read until something that is set aside is taken up.
+    pub(crate) fn full(&self, reason: Arc<str>) {
+        self.halted();
+        let mut phase = self.phase.lock();
+        if !matches!(*phase, Phase::Full(_)) {
+            tracing::error!(projection = %self.name, %reason, "a projection stands still");
+        }
+        *phase = Phase::Full(reason);
     }
 
     pub(crate) fn restarting(&self, reason: Arc<str>) {
@@ -408,6 +422,7 @@ impl Progress {
                 tries,
                 reason,
             },
+            Phase::Full(reason) => ProjectionStatus::Full { reason },
             Phase::Restarting(reason) => ProjectionStatus::Restarting { reason },
             Phase::Ended(Ended::Stopped) => ProjectionStatus::Stopped,
             Phase::Ended(Ended::Failed(reason)) => ProjectionStatus::Failed { reason },

@@ -32,6 +32,12 @@ pub enum ProjectionStatus {
         /// Why the last try failed.
         reason: Arc<str>,
     },
+    /// As many events are set aside as [may be](crate::ProjectionOptions::parked_events_max): nothing more is read until
+    /// some are taken up or dropped. The view answers from where it stands.
+    Full {
+        /// How many, and what to do.
+        reason: Arc<str>,
+    },
     /// Its worker ended and is restarted by its supervisor; the view answers from where it stands.
     Restarting {
         /// Why it ended.
@@ -51,6 +57,7 @@ impl ProjectionStatus {
     pub fn reason(&self) -> Option<&Arc<str>> {
         match self {
             Self::Retrying { reason, .. }
+            | Self::Full { reason }
             | Self::Restarting { reason }
             | Self::Failed { reason } => Some(reason),
             Self::CatchingUp { .. } | Self::Running | Self::Stopped => None,
@@ -94,6 +101,7 @@ impl fmt::Display for ProjectionStatus {
                 tries,
                 reason,
             } => write!(f, "retrying {position} (tried {tries} times): {reason}"),
+            Self::Full { reason } => write!(f, "full: {reason}"),
             Self::Restarting { reason } => write!(f, "restarting: {reason}"),
             Self::Stopped => write!(f, "stopped"),
             Self::Failed { reason } => write!(f, "failed: {reason}"),

@@ -32,12 +32,25 @@ pub(super) struct TakenUp {
 }
 
 impl<F: Fold> Track<F> {
-    /// Records what a fold met and did not fold, durably if the view is; a reason if there is no room for it.
-    pub(super) async fn set_aside(
-        &mut self,
-        setup: &Setup,
-        aside: Aside,
-    ) -> Result<Option<Arc<str>>, RunError> {
+    /// How many more events it may set aside: no more are read at a time.
+    pub(super) fn room(&self, setup: &Setup) -> usize {
+        self.ledger.room(setup.options.parked_events_max)
+    }
+
+    /// Why nothing more is read, if as many events are set aside as may be. Those that are can be met once more.
+    pub(super) fn is_full(&self, setup: &Setup) -> Option<Arc<str>> {
+        if self.room(setup) > 0 || self.ledger.last() > Some(self.fold.position()) {
+            return None;
+        }
+        let most = setup.options.parked_events_max;
+        let reason = format!(
+            "{most} events are set aside, as many as may be, and nothing more is read: mend the projection and retry them, drop some, or raise parked_events_max"
+        );
+        Some(reason.into())
+    }
+
+    /// Records what a fold met and did not fold, durably if the view is.
+    pub(super) async fn set_aside(&mut self, setup: &Setup, aside: Aside) -> Result<(), RunError> {
         let (at, fingerprint) = (setup.clock.now(), setup.fingerprint);
         let mut events = Vec::with_capacity(aside.failed.len() + aside.held.len());
         let mut due = Vec::new();
@@ -63,14 +76,7 @@ impl<F: Fold> Track<F> {
             events.push(event);
         }
         if events.is_empty() {
-            return Ok(None);
-        }
-        let most = setup.options.parked_events_max;
-        if !self.ledger.has_room(events.len(), most) {
-            let reason = format!(
-                "more than {most} events would be set aside: mend the projection and start again, or raise parked_events_max"
-            );
-            return Ok(Some(reason.into()));
+            return Ok(());
         }
         for event in &mut events {
             event.fingerprint = fingerprint;
@@ -83,7 +89,7 @@ impl<F: Fold> Track<F> {
                 ledger.set_due(&key, when);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// When an event was first set aside, and how often it was tried, as far as an earlier life of the view knew.

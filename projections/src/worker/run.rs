@@ -172,6 +172,7 @@ impl<F: Fold> Run<'_, F> {
         let stopping = self.ctx.stopping();
         let setup = self.setup;
         let events_max = setup.options.batch_events_max;
+        let goes_on = !goes_first && self.main.is_full(setup).is_none();
         let (main, rebuild) = (&mut self.main, &mut self.rebuild);
         // In turn, so that neither holds up the other; never by chance, so that a simulation can be run again.
         self.rebuild_is_next = !self.rebuild_is_next;
@@ -181,7 +182,7 @@ impl<F: Fold> Run<'_, F> {
                 () = stopping.cancelled() => Ok(Woken::Stop),
                 () = setup.control.changed() => Ok(Woken::Asked),
                 chunk = next_of(rebuild, setup) => Ok(Woken::Rebuild(chunk?)),
-                chunk = main.next(setup, events_max), if !goes_first => Ok(Woken::Main(chunk?)),
+                chunk = main.next(setup, events_max), if goes_on => Ok(Woken::Main(chunk?)),
                 () = until(setup, due) => Ok(Woken::Due),
                 () = idle(setup, is_unwritten) => Ok(Woken::Idle),
             }
@@ -190,7 +191,7 @@ impl<F: Fold> Run<'_, F> {
                 biased;
                 () = stopping.cancelled() => Ok(Woken::Stop),
                 () = setup.control.changed() => Ok(Woken::Asked),
-                chunk = main.next(setup, events_max), if !goes_first => Ok(Woken::Main(chunk?)),
+                chunk = main.next(setup, events_max), if goes_on => Ok(Woken::Main(chunk?)),
                 chunk = next_of(rebuild, setup) => Ok(Woken::Rebuild(chunk?)),
                 () = until(setup, due) => Ok(Woken::Due),
                 () = idle(setup, is_unwritten) => Ok(Woken::Idle),
@@ -230,13 +231,18 @@ impl<F: Fold> Run<'_, F> {
     async fn become_ready(&mut self) -> Result<(), RunError> {
         let progress = &self.setup.progress;
         let position = self.main.fold.position();
-        if progress.is_ready() || position < progress.target() {
+        let has_all = position >= progress.target();
+        // One that is full comes no further, as it did not in its last life. It answers what it can.
+        if progress.is_ready() || !has_all && self.main.is_full(self.setup).is_none() {
             return Ok(());
         }
         self.main.record_all(self.setup).await?;
         let newly = self.main.fold.take_over();
         progress.ready(position, newly);
         self.setup.options.hooks.ready(&progress.name, position);
+        if !has_all {
+            return Ok(());
+        }
         // The views first: facts of one that is still there may be all that is known of an event.
         self.main.fold.discard_others().await?;
         self.setup.facts().keep_only(&self.main.facts).await
@@ -299,14 +305,22 @@ impl<F: Fold> Run<'_, F> {
             Absorbed::Failed(reason) => {
                 let name = progress.name.clone();
                 let error = RebuildError::Failed { name, reason };
-                self.end_rebuild(error).await
+                return self.end_rebuild(error).await;
             }
-            Absorbed::Again => {
-                self.count_set_aside();
-                Ok(())
-            }
-            Absorbed::All => self.switch_when_ready().await,
+            Absorbed::Again => self.count_set_aside(),
+            Absorbed::All => self.switch_when_ready().await?,
         }
+        // It would not get further before its events work, and the view that answers does not need it.
+        let full = self
+            .rebuild
+            .as_ref()
+            .and_then(|rebuild| rebuild.is_full(self.setup));
+        if let Some(reason) = full {
+            let name = self.setup.progress.name.clone();
+            self.end_rebuild(RebuildError::Failed { name, reason })
+                .await?;
+        }
+        Ok(())
     }
 
     /// Lets the rebuilt view take over when it shows as much as the main one, and nothing that failed on the way may still
@@ -465,6 +479,9 @@ impl<F: Fold> Run<'_, F> {
         let (ledger, progress) = (&self.main.ledger, &self.setup.progress);
         let (parked, skipped) = ledger.counts();
         progress.set_aside(parked, skipped);
+        if let Some(reason) = self.main.is_full(self.setup) {
+            return progress.full(reason);
+        }
         match ledger.retrying() {
             Some(event) => {
                 progress.retrying(event.position, event.tries, Arc::clone(&event.reason));

@@ -76,8 +76,8 @@ impl<F: Fold> Track<F> {
         }
     }
 
-    /// The next batch, of at most so many events; waits until there is one, and until an event that failed may be tried
-    /// again.
+    /// The next batch, of at most so many events, and of no more than may be set aside, but for a longer commit; waits until
+    /// there is one, and until an event that failed may be tried again.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -95,6 +95,7 @@ impl<F: Fold> Track<F> {
             self.pending = batch.commits.into();
             self.pending_through = batch.through;
         }
+        let events_max = events_max.min(self.room(setup));
         let mut events = 0;
         let mut commits = Vec::new();
         while let Some(commit) = self.pending.front() {
@@ -141,9 +142,7 @@ impl<F: Fold> Track<F> {
             let folded = self.fold.fold(&scope, &commits, chunk.through).await;
             drop(scope);
             // Recorded before anything after them is published.
-            if let Some(reason) = self.set_aside(setup, folded.aside).await? {
-                return Ok(Absorbed::Failed(reason));
-            }
+            self.set_aside(setup, folded.aside).await?;
             match folded.end {
                 FoldEnd::All => break,
                 FoldEnd::Full => {
@@ -167,7 +166,6 @@ impl<F: Fold> Track<F> {
                                 let newly = self.fold.publish(&before);
                                 published(&mut self.fold, newly);
                             }
-                            Before::NoRoom(reason) => return Ok(Absorbed::Failed(reason)),
                         }
                     }
                     return Ok(self.stop_or_wait(setup, failure, from, &commits));
@@ -208,9 +206,7 @@ impl<F: Fold> Track<F> {
         let scope = self.scope(setup);
         let folded = self.fold.fold(&scope, &whole, boundary).await;
         drop(scope);
-        if let Some(reason) = self.set_aside(setup, folded.aside).await? {
-            return Ok(Before::NoRoom(reason));
-        }
+        self.set_aside(setup, folded.aside).await?;
         Ok(match folded.end {
             FoldEnd::All => Before::Folded(whole),
             _ => Before::Nothing,
@@ -261,6 +257,4 @@ impl<F: Fold> Track<F> {
 enum Before {
     Nothing,
     Folded(Commits),
-    /// It has to be set aside, and there is no room.
-    NoRoom(Arc<str>),
 }

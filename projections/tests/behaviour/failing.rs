@@ -1,12 +1,15 @@
 //! Events that a handler cannot take: retried, parked with those behind them, skipped, or the end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chronicler_domain::GlobalPosition;
 use chronicler_projections::{
     AfterRetries, FailurePolicy, ProjectionOptions, ProjectionStatus, Projections,
-    ProjectionsBuilder, SetAside, UNHEALTHY_AFTER, ViewError,
+    ProjectionsBuilder, Selection, SetAside, UNHEALTHY_AFTER, ViewError,
 };
+use chronicler_runtime::Clock;
 
 use crate::world::{AccountEvent, BalanceRows, Balances, Trap, World, at_once, moved};
 
@@ -332,8 +335,8 @@ async fn an_event_of_an_unknown_type_is_parked_without_retries() {
 }
 
 #[tokio::test]
-async fn n15_what_has_to_wait_and_finds_no_room_is_not_passed_over() {
-    // Positions: 1 and 2 cannot be taken, 3 waits for 2, 4 fails.
+async fn n15_when_as_many_are_parked_as_may_be_nothing_more_is_read_until_there_is_room() {
+    // Positions: 1 and 2 cannot be taken, 3 waits for 2, 4 works, 5 fails.
     let world = World::new().await;
     world.send("bob", moved("nobody", 1)).await;
     world.send("alice", moved("nobody", 1)).await;
@@ -342,32 +345,76 @@ async fn n15_what_has_to_wait_and_finds_no_room_is_not_passed_over() {
         ProjectionsBuilder::new().table_with::<BalanceRows>(options)
     };
     let projections = world.start(room(2, AfterRetries::Park)).await;
+    let is_full = |status| matches!(status, ProjectionStatus::Full { .. });
     assert_eq!(projections.info("balance_rows").unwrap().parked_events, 2);
     projections.stop().await;
     for then in [AfterRetries::Stop, AfterRetries::Park] {
         let world = World::over(world.store.faults().survivor()).await;
         world.deposit("alice", 1).await;
         world.deposit("carol", 7).await;
-        world.send("dora", moved("nobody", 1)).await;
-        let builder = room(2, then);
-        let projections = builder.start_without_waiting(&world.runtime).unwrap();
+        let last = world.send("dora", moved("nobody", 1)).await;
+        // A start does not wait for what cannot come.
+        let projections = world.start(room(2, then)).await;
         let info = || projections.info("balance_rows").unwrap();
-        let failed = |status| matches!(status, ProjectionStatus::Failed { .. });
-        world.until(|| failed(info().status)).await;
-        let ProjectionStatus::Failed { reason } = info().status else {
-            panic!("it has failed");
-        };
+        assert!(is_full(info().status), "{:?}", info().status);
+        let reason = Arc::clone(info().status.reason().unwrap());
         assert!(reason.contains("parked_events_max"), "{reason}");
-        assert_eq!(info().position.get(), 0, "nothing of it is shown");
+        assert_eq!((info().position.get(), info().parked_events), (2, 2));
+        let table = projections.table::<BalanceRows>().unwrap();
+        assert_eq!(table.get("carol").await.unwrap(), None, "it was read");
+        world.clock.advance(UNHEALTHY_AFTER);
+        let unhealthy = info().unhealthy.unwrap();
+        assert_eq!(unhealthy.reason, Some(reason));
+        // It goes on by itself once there is room, up to the next event that needs it.
+        let bob = Selection::Event(GlobalPosition::new(1));
+        let dropped = projections.drop_parked("balance_rows", bob).await.unwrap();
+        assert_eq!(dropped, 1);
+        world.until(|| is_full(info().status)).await;
+        assert_eq!((info().position.get(), info().parked_events), (3, 2));
+        // What still fails frees nothing.
+        let all = projections
+            .retry_parked("balance_rows", Selection::All)
+            .await;
+        assert_eq!(all.unwrap(), 1);
+        assert!(is_full(info().status));
         projections.stop().await;
         // With room for all of them none is missing.
         let world = World::over(world.store.clone()).await;
         let projections = world.start(room(9, AfterRetries::Park)).await;
-        assert_eq!(causes(&projections, "balance_rows").await.len(), 4);
         let table = projections.table::<BalanceRows>().unwrap();
+        table.at_least(last).await.unwrap();
+        assert_eq!(causes(&projections, "balance_rows").await.len(), 4);
         assert_eq!(table.get("carol").await.unwrap().unwrap().cents, 7);
         assert_eq!(table.get("alice").await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn n15_a_view_in_memory_with_no_room_goes_on_when_its_events_work() {
+    let world = World::new().await;
+    let trap = Trap::new(1, 2);
+    let options = at_once(AfterRetries::Park).parked_events_max(1);
+    world.send("alice", moved("bob", 4)).await;
+    let last = world.deposit("carol", 1).await;
+    let builder = ProjectionsBuilder::new().memory_with(trapped(&trap), options);
+    let projections = world.start(builder).await;
+    let info = || projections.info("balances").unwrap();
+    assert!(matches!(info().status, ProjectionStatus::Full { .. }));
+    let view = projections.view::<Balances>().unwrap();
+    assert!(view.read().unwrap().cents.is_empty());
+    trap.times.store(0, Ordering::Release);
+    let retried = projections.retry_parked("balances", Selection::All);
+    assert_eq!(retried.await.unwrap(), 1);
+    view.at_least(last).await.unwrap();
+    let cents = view.read().unwrap().cents.clone();
+    assert_eq!(
+        cents,
+        [("alice", -4), ("bob", 4), ("carol", 1)]
+            .map(|(name, cents)| (name.to_owned(), cents))
+            .into()
+    );
+    assert_eq!(info().status, ProjectionStatus::Running);
+    assert_eq!((info().parked_events, info().unhealthy), (0, None));
 }
 
 #[tokio::test]
