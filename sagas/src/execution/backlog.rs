@@ -120,6 +120,15 @@ impl Backlog {
         }
     }
 
+    /// Whether decisions of an instance wait.
+    pub(crate) fn has(&self, instance: &InstanceId) -> bool {
+        let waiting = self.waiting.lock();
+        waiting
+            .all
+            .iter()
+            .any(|decided| decided.instance == *instance)
+    }
+
     /// The executor has had no room until now: all that came by now had to wait for it.
     pub(crate) fn had_to_wait(&self) {
         let mut waiting = self.waiting.lock();

@@ -14,6 +14,7 @@ pub(crate) mod options;
 pub(crate) mod outcomes;
 pub(crate) mod quiet;
 pub(crate) mod resources;
+mod resting;
 pub(crate) mod resuming;
 pub(crate) mod router;
 pub(crate) mod take_up;

@@ -41,6 +41,12 @@ impl Turns {
         };
         (turn, has_waited)
     }
+
+    /// Whether somebody has the turn of an effect or undo.
+    pub(crate) fn is_taken(&self, instance: &InstanceId, action: Action) -> bool {
+        let InstanceId { tenant, id } = instance.clone();
+        self.0.lock().contains_key(&(tenant, id, action))
+    }
 }
 
 impl Drop for Turn {

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use crate::definition::answer::Answer;
 use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
-use crate::execution::asking::Patience;
+use crate::execution::asking::{AskError, Patience};
 use crate::execution::executor::Executor;
 use crate::instance::id::InstanceId;
 use crate::instance::open_fact::waits_for;
@@ -334,7 +334,19 @@ impl<S: Saga> SagaHandle<S> {
         command: SagaCommand,
     ) -> Result<(), OperateError> {
         let instance = InstanceId::new(tenant, id);
-        self.executor.tell_for_a_person(&instance, command).await?;
-        Ok(())
+        let executor = &self.executor;
+        let told = executor.tell_for_a_person(&instance, command.clone()).await;
+        // It may only believe that an attempt is under way.
+        let must_wait = matches!(
+            &told,
+            Err(AskError::Refused(
+                SagaRefusal::AttemptUnderWay | SagaRefusal::NothingToSettle
+            ))
+        );
+        if must_wait && executor.hold_what_rests(&instance).await? {
+            executor.tell_for_a_person(&instance, command).await?;
+            return Ok(());
+        }
+        Ok(told?)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chronicler_domain::{Event, Tenant};
-use chronicler_runtime::{ManualClock, RuntimeBuilder};
+use chronicler_runtime::{ManualClock, RuntimeBuilder, StopOptions};
 use chronicler_sagas::{
     Answer, CallResult, EffectState, ExternalService, Input, Next, Route, Routes, Saga,
     SagaContext, SagaOptions, SagaStatus, SagaVerb, SagaView, SagasBuilder, StartFrom,
@@ -177,11 +177,11 @@ async fn porter() -> (Fixture, Counter) {
 }
 
 async fn porter_with(options: SagaOptions) -> (Fixture, Counter) {
-    let (store, clock, counter) = (
-        MemoryStore::new(),
-        ManualClock::default(),
-        Counter::default(),
-    );
+    over(MemoryStore::new(), ManualClock::default(), options).await
+}
+
+async fn over(store: MemoryStore, clock: ManualClock, options: SagaOptions) -> (Fixture, Counter) {
+    let counter = Counter::default();
     let sagas = SagasBuilder::default()
         .options(options)
         .saga(Porter, StartFrom::Now)
@@ -326,6 +326,34 @@ async fn m27_what_fails_while_it_is_paused_can_be_skipped_or_settled_however_lat
         f.advance(3_600).await;
         operate(&f, "room-b", verb).await.unwrap();
         assert_eq!(counter.calls().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn m27_what_was_under_way_when_its_process_ended_can_be_skipped_or_settled_while_it_is_paused()
+ {
+    for verb in [
+        SagaVerb::Skip {
+            key: carry(),
+            output: "null".to_owned(),
+        },
+        SagaVerb::Settle {
+            key: carry(),
+            outcome: Answer::Done("null".to_owned()),
+        },
+    ] {
+        let (f, _) = porter().await;
+        touch(&f, "call-a").await;
+        operate(&f, "call-a", SagaVerb::Pause).await.unwrap();
+        operate(&f, "call-a", verb.clone()).await.unwrap_err();
+        f.sagas.stop().await;
+        f.runtime.stop(StopOptions::default()).await;
+        let (f, counter) = over(f.store, f.clock, impatient()).await;
+        settle().await;
+        operate(&f, "call-a", verb).await.unwrap();
+        operate(&f, "call-a", SagaVerb::Resume).await.unwrap();
+        assert_eq!(view(&f, "call-a").await.state.0, ["begun", "done carry"]);
+        assert_eq!(counter.calls().len(), 0, "it is not made again");
     }
 }
 

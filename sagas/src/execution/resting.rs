@@ -1,0 +1,54 @@
+//! Attempts of a paused instance that nobody makes, although it believes them under way: its process ended meanwhile.
+
+use chronicler_domain::{LogSequence, Timestamp};
+
+use crate::definition::saga::Saga;
+use crate::execution::asking::{AskError, Patience};
+use crate::execution::executor::Executor;
+use crate::instance::action::Action;
+use crate::instance::id::InstanceId;
+use crate::instance::state::InstanceState;
+use crate::instance::transition::command::SagaCommand;
+
+impl<S: Saga> Executor<S> {
+    /// Has an instance that is paused know which of its attempts are not under way, and says whether there were any: they wait
+    /// until it is resumed, and till then a person can skip or settle them.
+    pub(crate) async fn hold_what_rests(&self, instance: &InstanceId) -> Result<bool, AskError> {
+        let sent = |state: &InstanceState<S::State>, _: _| state.sent_before_its_pause();
+        let sent = self.look(Patience::PERSON, instance, sent).await?;
+        // What was decided just now is about to be sent.
+        if self.backlog().has(instance) {
+            return Ok(false);
+        }
+        let mut any = false;
+        for (action, failed) in sent {
+            if self.turns.is_taken(instance, action) {
+                continue;
+            }
+            let held = SagaCommand::Held {
+                action,
+                attempt: failed.saturating_add(1),
+                reason: "it is paused".to_owned(),
+                decided_at: LogSequence::ZERO.next(),
+            };
+            self.tell_for_a_person(instance, held).await?;
+            any = true;
+        }
+        Ok(any)
+    }
+}
+
+impl<S> InstanceState<S> {
+    /// The attempts that it sent before it was paused, and how many of each failed before; none if it is not paused.
+    fn sent_before_its_pause(&self) -> Vec<(Action, u32)> {
+        if self.paused.is_none() {
+            return Vec::new();
+        }
+        let all = self.effects.indices().into_iter();
+        let sent = all.flat_map(Action::both_of).filter_map(|action| {
+            let (failed, next) = self.pending(action)?;
+            (next == Timestamp::EPOCH).then_some((action, failed))
+        });
+        sent.collect()
+    }
+}
