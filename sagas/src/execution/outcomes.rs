@@ -137,3 +137,60 @@ fn given_up<T>(command: &SagaCommand, taken: &Result<T, AskError>) -> Option<Sag
     let reason = format!("{what}, and that cannot be taken in: {error}");
     Some(SagaCommand::GiveUp { action, reason }.with_short_reason())
 }
+
+#[cfg(test)]
+mod tests {
+    use chronicler_domain::Timestamp;
+    use chronicler_runtime::DispatchError;
+    use chronicler_store::AppendError;
+
+    use super::*;
+    use crate::instance::status::Ending;
+
+    #[test]
+    fn m61_no_outcome_is_dropped_that_is_refused_for_good_whatever_it_is() {
+        let (action, effect, attempt) = (Action::of(3), 3, 1);
+        let (reason, decided_at) = (String::new(), LogSequence::new(1));
+        let outcomes = [
+            SagaCommand::Answer {
+                action,
+                answer: Answer::nothing(),
+            },
+            SagaCommand::Failed {
+                action,
+                attempt,
+                next: Some(Timestamp::MAX),
+                reason: reason.clone(),
+                decided_at,
+            },
+            SagaCommand::Held {
+                action,
+                attempt,
+                reason: reason.clone(),
+                decided_at,
+            },
+            SagaCommand::Begun {
+                effect,
+                was_to_end: false,
+                decided_at,
+            },
+            SagaCommand::ChildEnded {
+                effect,
+                ending: Ending::Compensated { reason },
+            },
+        ];
+        let failed = |error: DispatchError| Err::<(), _>(AskError::Failed(error));
+        let refused = failed(DispatchError::Append(AppendError::Invalid {
+            reason: "it is too long".into(),
+        }));
+        for outcome in outcomes {
+            let instead = given_up(&outcome, &refused);
+            let Some(SagaCommand::GiveUp { action, reason }) = instead else {
+                panic!("it is dropped")
+            };
+            assert_eq!(action, Action::of(3));
+            assert!(reason.contains("too long"), "{reason}");
+            assert!(given_up(&outcome, &failed(DispatchError::Stopped)).is_none());
+        }
+    }
+}
