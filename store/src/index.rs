@@ -1,6 +1,8 @@
 //! What a durable index remembers about a journal: quick to look up, checked before it is trusted, rebuilt
 //! when it is not. The journal is the truth.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chronicler_domain::{LogSequence, StreamVersion, Timestamp};
 use uuid::Uuid;
@@ -42,7 +44,7 @@ pub(crate) struct FactChange {
 /// Rows that bring the index to a watermark. Repeated changes of a row are already one.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexBatch {
-    pub heads: Vec<(Box<str>, HeadRow)>,
+    pub heads: Vec<(Arc<str>, HeadRow)>,
     pub facts: Vec<FactChange>,
     pub watermark: Watermark,
 }

@@ -1,6 +1,7 @@
 //! What the index promises: it answers as of its watermark, or it is set aside and empty.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::{LogSequence, StreamVersion, Timestamp};
@@ -45,7 +46,7 @@ pub(super) fn head(version: u64, sequence: u64) -> HeadRow {
     }
 }
 
-pub(super) fn stream(number: u64) -> Box<str> {
+pub(super) fn stream(number: u64) -> Arc<str> {
     format!("\0account\0stream-{number}").into()
 }
 

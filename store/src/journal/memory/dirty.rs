@@ -11,7 +11,8 @@ pub(crate) trait Sequenced: Clone {
 #[derive(Clone, Debug)]
 pub(crate) struct Versions<T> {
     newest: T,
-    durable: Option<T>,
+    /// Apart, since most entries have none. Kept for the next one once there was one.
+    durable: Option<Box<T>>,
 }
 
 impl<T: Sequenced> Versions<T> {
@@ -21,7 +22,10 @@ impl<T: Sequenced> Versions<T> {
 
     /// A value with the durable one before it.
     pub(crate) fn after(durable: Option<T>, newest: T) -> Self {
-        Self { newest, durable }
+        Self {
+            newest,
+            durable: durable.map(Box::new),
+        }
     }
 
     /// The value as accepted, staged commits included.
@@ -34,16 +38,27 @@ impl<T: Sequenced> Versions<T> {
         if self.newest.sequence() <= durable {
             Some(&self.newest)
         } else {
-            self.durable.as_ref()
+            self.durable.as_deref()
         }
     }
 
     /// Accepts a newer value.
     pub(crate) fn set(&mut self, value: T, durable: LogSequence) {
         if self.newest.sequence() <= durable {
-            self.durable = Some(std::mem::replace(&mut self.newest, value));
+            let before = std::mem::replace(&mut self.newest, value);
+            match &mut self.durable {
+                Some(durable) => **durable = before,
+                None => self.durable = Some(Box::new(before)),
+            }
         } else {
             self.newest = value;
+        }
+    }
+
+    /// Forgets the value before the newest if that is durable: nobody asks for it any more.
+    pub(crate) fn settle(&mut self, durable: LogSequence) {
+        if self.newest.sequence() <= durable {
+            self.durable = None;
         }
     }
 }

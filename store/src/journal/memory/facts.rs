@@ -192,7 +192,8 @@ impl Facts {
             let newest = self.present.get(&key).map(Versions::newest);
             let is_removed =
                 newest.is_some_and(|newest| newest.value.is_none() && newest.sequence <= durable);
-            if is_removed && let Some(versions) = self.present.remove(&key) {
+            if is_removed && let Some(mut versions) = self.present.remove(&key) {
+                versions.settle(durable);
                 self.removed.insert(key, versions);
             }
         }
@@ -318,6 +319,25 @@ mod tests {
         assert_eq!(first(&facts, &[], 2 * count), (vec![key(count - 1)], 0));
         let state = facts.0.lock();
         assert_eq!((state.present.len(), state.leaving.len()), (1, 0));
+    }
+
+    #[test]
+    fn w7_a_removed_fact_does_not_keep_the_value_that_it_had() {
+        let facts = FactTable::default();
+        let value = Bytes::from(vec![7; 1_000]);
+        let set = |value: Option<&Bytes>, sequence| {
+            let value = FactValue {
+                value: value.cloned(),
+                sequence: LogSequence::new(sequence),
+            };
+            facts.set(KIND, key(1), value, LogSequence::new(sequence - 1));
+        };
+        set(Some(&value), 1);
+        set(None, 2);
+        assert!(!value.is_unique(), "readers may still want it");
+        assert_eq!(first(&facts, &[1], 2), (Vec::new(), 1));
+        assert!(value.is_unique());
+        assert!(size_of::<Versions<FactValue>>() <= size_of::<FactValue>() + 8);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::error::ReadError;
 use crate::index::HeadRow;
 
 /// How many heads are kept that the index has, too; about 25 MB. The heads that it does not have are not
-/// bounded here but by the follower's distance: one per stream touched in 64 MiB of journal, while sled keeps up.
+/// bounded here but by the follower's distance: one per stream touched in 64 MiB of journal, while sled keeps up. One takes
+/// 170 to 270 bytes with a key of 30, as full as the map is, and 72 more while it is on its way.
 const CLEAN_HEADS_MAX: usize = 131_072;
 /// How many rows are collected for the index under one lock: about 0.1 ms during which the writer waits.
 const COLLECTED_AT_ONCE: usize = 512;
@@ -90,7 +91,7 @@ impl HeadTable {
     }
 
     /// Takes the durable value of every dirty head, to be put into the index. `durable` may move meanwhile.
-    pub(crate) fn collect(&self, durable: impl Fn() -> LogSequence) -> Vec<(Box<str>, HeadRow)> {
+    pub(crate) fn collect(&self, durable: impl Fn() -> LogSequence) -> Vec<(Arc<str>, HeadRow)> {
         let mut waiting = std::mem::take(&mut self.0.lock().dirty);
         let (mut rows, mut still_staged) = (Vec::with_capacity(waiting.len()), Vec::new());
         while !waiting.is_empty() {
@@ -102,12 +103,13 @@ impl HeadTable {
                     continue;
                 };
                 if let Some(row) = entry.versions.durable(durable) {
-                    rows.push((Box::from(key.as_ref()), *row));
+                    rows.push((Arc::clone(&key), *row));
                 }
                 if entry.versions.newest().sequence > durable {
                     still_staged.push(key);
                 } else {
                     entry.state = State::Applying;
+                    entry.versions.settle(durable);
                 }
             }
         }
@@ -116,7 +118,7 @@ impl HeadTable {
     }
 
     /// The collected rows did not get into the index: it does not have them yet.
-    pub(crate) fn not_applied(&self, rows: &[(Box<str>, HeadRow)]) {
+    pub(crate) fn not_applied(&self, rows: &[(Arc<str>, HeadRow)]) {
         let mut heads = self.0.lock();
         let heads = &mut *heads;
         for (key, _) in rows {
@@ -124,13 +126,13 @@ impl HeadTable {
                 && entry.state == State::Applying
             {
                 entry.state = State::Dirty;
-                heads.dirty.push(Arc::from(key.as_ref()));
+                heads.dirty.push(Arc::clone(key));
             }
         }
     }
 
     /// The collected rows are in the index.
-    pub(crate) fn applied(&self, rows: &[(Box<str>, HeadRow)]) {
+    pub(crate) fn applied(&self, rows: &[(Arc<str>, HeadRow)]) {
         for some in rows.chunks(COLLECTED_AT_ONCE) {
             let mut heads = self.0.lock();
             for (key, _) in some {
@@ -210,6 +212,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn a_dirty_head_is_a_row_and_little_more() {
+        assert!(size_of::<Entry>() <= size_of::<HeadRow>() + 16);
+    }
 
     #[test]
     fn what_was_collected_and_not_applied_is_collected_again() {

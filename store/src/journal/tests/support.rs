@@ -35,7 +35,7 @@ pub(super) struct MapIndex {
 
 #[derive(Default)]
 struct Maps {
-    heads: HashMap<Box<str>, HeadRow>,
+    heads: HashMap<Arc<str>, HeadRow>,
     facts: BTreeMap<(FactKind, Bytes), (Bytes, LogSequence)>,
     watermark: Option<Watermark>,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::frame::FactKind;
 use crate::index::{Index, IndexBatch};
-use crate::sled::index::rows_of;
+use crate::sled::index::{ROWS_AT_ONCE, beginning, pieces, rows_of};
 use crate::sled::index_tests::{fact, facts, head, heads, open, stream, watermark};
 use crate::sled::intent::FILE_NAME;
 use crate::sled::row::TreeId;
@@ -43,7 +43,9 @@ fn crash_after(data: &Path, rows: usize) -> usize {
     index.apply(&before()).unwrap();
     let all = index
         .with(|db, state| {
-            let (batch, _) = rows_of(db, &after(), state.mark.lock().tally)?;
+            let (after, tally) = (after(), state.mark.lock().tally);
+            let piece = pieces(&after).remove(0);
+            let (batch, _) = rows_of(db, &piece, &after.watermark, tally)?;
             db.commit_interrupted(&batch, rows)?;
             Ok(batch.rows.len() + batch.seal.len())
         })
@@ -131,6 +133,75 @@ fn a_database_that_lost_a_sealed_batch_is_noticed() {
     let reason = report.set_aside.unwrap().reason;
     assert!(reason.contains("lost batches 2 to 2"), "{reason}");
     assert_eq!(index.watermark(), None);
+}
+
+#[test]
+fn a_long_batch_is_written_in_pieces_and_one_that_ends_in_the_middle_is_gone_on_with() {
+    let streams = 2 * ROWS_AT_ONCE as u64 + 5;
+    let value = |n: u64| Some(n.to_le_bytes().to_vec());
+    let facts_of = |sequence| {
+        let names = 0..streams;
+        let fact = |n: u64| fact(FactKind::TIMER, &format!("f{n:08}"), value(n), sequence);
+        names.map(fact).collect()
+    };
+    let batch = |sequence| IndexBatch {
+        facts: facts_of(sequence),
+        ..heads(0..streams, sequence)
+    };
+    let (first, second) = (batch(1), batch(2));
+    let lengths: Vec<_> = pieces(&first)
+        .iter()
+        .map(|piece| (piece.heads.len(), piece.facts.len()))
+        .collect();
+    let all = ROWS_AT_ONCE;
+    assert_eq!(lengths, [(all, 0), (all, 0), (5, all), (0, all), (0, 5)]);
+    let data = tempfile::tempdir().unwrap();
+    let (index, _) = open(data.path());
+    index.apply(&first).unwrap();
+    drop(index);
+    for done in 0..5 {
+        let (index, report) = open(data.path());
+        let found = (report.watermark, report.set_aside);
+        assert_eq!(found, (Some(watermark(1)), None), "after {done}");
+        assert_eq!(report.rows, 2 * streams);
+        // Some pieces go in, and then the process ends.
+        let (state, second) = (index.state.read(), pieces(&second));
+        let mut mark = state.mark.lock();
+        let db = state.db.as_ref().unwrap();
+        for piece in &second[..done] {
+            let (rows, tally) = rows_of(db, piece, &watermark(1), mark.tally).unwrap();
+            db.commit(rows).unwrap();
+            mark.tally = tally;
+        }
+    }
+    let (index, _) = open(data.path());
+    index.apply(&second).unwrap();
+    drop(index);
+    let (index, report) = open(data.path());
+    assert_eq!(
+        (report.watermark, report.rows),
+        (Some(watermark(2)), 2 * streams)
+    );
+    assert_eq!(index.head(&stream(streams - 1)).unwrap(), Some(head(2, 2)));
+}
+
+#[test]
+fn the_first_batch_may_end_in_the_middle_of_its_pieces() {
+    let data = tempfile::tempdir().unwrap();
+    let (index, _) = open(data.path());
+    let batch = heads(0..ROWS_AT_ONCE as u64 + 1, 1);
+    let begun = beginning(batch.watermark.store_id);
+    let piece = pieces(&batch).remove(0);
+    let written = index.with(|db, _| {
+        let (rows, _) = rows_of(db, &piece, &begun, Default::default())?;
+        db.commit(rows)
+    });
+    written.unwrap();
+    drop(index);
+    let (index, report) = open(data.path());
+    assert_eq!((report.watermark, report.set_aside), (Some(begun), None));
+    index.apply(&batch).unwrap();
+    assert_eq!(index.watermark(), Some(watermark(1)));
 }
 
 #[test]
