@@ -4,10 +4,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// The example, built as this test was.
+/// Names another build of the example than the one beside this test.
+const ANOTHER: &str = "CHRONICLER_ORDER_PAYMENT";
+
+/// Whether the example is one that runs at full speed.
+pub(crate) fn is_quick() -> bool {
+    !cfg!(debug_assertions) || std::env::var_os(ANOTHER).is_some()
+}
+
+/// The example, built as this test was unless another is named.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(another) = std::env::var_os(ANOTHER) {
+            return another.into();
+        }
         let this = std::env::current_exe().unwrap();
         let profile = this.parent().unwrap().parent().unwrap();
         // A test that is run alone is not accompanied by the examples.
