@@ -1,11 +1,14 @@
 //! One attempt at one effect: when its time has come, its turn, and there is room.
 
+use std::pin::pin;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chronicler_domain::{LogSequence, StreamId, Timestamp};
 use chronicler_runtime::{Entity, SendOptions};
 use chronicler_store::test_points::{CrashPlace, reached};
+use futures::future::{Either, select};
 use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
@@ -16,9 +19,10 @@ use crate::definition::terms::Tries;
 use crate::execution::asking::AskError;
 use crate::execution::circuit::{Circuit, Pass, Trial};
 use crate::execution::executor::Executor;
+use crate::execution::outcomes::{AttemptOutcome, LONG};
+use crate::execution::places::AtWork;
 use crate::execution::resources::Place;
 use crate::execution::targets::AttemptResult;
-use crate::execution::turns::Turn;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
 use crate::instance::transition::command::SagaCommand;
@@ -80,39 +84,79 @@ impl Passage {
 }
 
 impl<S: Saga> Executor<S> {
-    /// One attempt at one effect; `None` if it is not wanted any more when its time has come.
-    pub(crate) async fn carry_out(
+    /// One attempt at one effect; `None` if it is not wanted any more when its time has come. Whatever it only waits for, it
+    /// waits for without its place.
+    pub(super) async fn carry_out<'p>(
         &self,
         instance: &InstanceId,
         task: Task,
         sequence: LogSequence,
         had_to_wait: bool,
-    ) -> Option<(SagaCommand, SendOptions, Turn)> {
+        mut place: AtWork<'p>,
+    ) -> Option<AttemptOutcome<'p>> {
         let attempt = self.attempt(instance, task, sequence);
+        // What began at once is wanted: it was decided just then. Anything may have happened during a wait.
+        let mut is_fresh = attempt.task.attempt == 0 && !attempt.is_held() && !had_to_wait;
         if !attempt.is_held() {
             let left = self.left_before(&attempt.task);
-            self.runtime.clock().sleep(left).await;
+            if !left.is_zero() {
+                is_fresh = false;
+                place.aside(self.runtime.clock().sleep(left)).await;
+            }
         }
-        let (turn, had_to_queue) = self.turns.take(instance, &attempt.task).await;
-        let passage = match self.passage(&attempt).await {
-            Ok(passage) => passage,
-            Err(reason) => return Some((attempt.held(reason), attempt.options, turn)),
+        let taking = self.turns.take(instance, &attempt.task);
+        let (turn, had_to_queue) = place.aside(taking).await;
+        is_fresh &= !had_to_queue;
+        let mut was_asked = false;
+        let passage = loop {
+            let passage = match self.passage(&attempt, &mut place).await {
+                Ok(passage) => passage,
+                Err(reason) => {
+                    return Some(AttemptOutcome {
+                        command: attempt.held(reason),
+                        options: attempt.options,
+                        turn,
+                        place,
+                    });
+                }
+            };
+            if was_asked || (is_fresh && !passage.had_to_wait) {
+                break passage;
+            }
+            let asking = pin!(self.still_wants(&attempt));
+            let refusal = match select(asking, self.runtime.clock().sleep(LONG)).await {
+                Either::Left((Ok(()), _)) => break passage,
+                Either::Left((Err(refusal), _)) => Some(refusal),
+                Either::Right(((), asking)) => {
+                    // Others may have what it has until its instance answers.
+                    drop(passage);
+                    place.aside(asking).await.err()
+                }
+            };
+            if let Some(refusal) = refusal {
+                // Known to wait for the end of the pause, it can be skipped and settled until then.
+                let is_paused = refusal == SagaRefusal::Paused;
+                return is_paused.then(|| AttemptOutcome {
+                    command: attempt.held(refusal.to_string()),
+                    options: attempt.options.clone(),
+                    turn,
+                    place,
+                });
+            }
+            was_asked = true;
         };
-        // What began at once is wanted: it was decided just then. Anything may have happened during a wait.
-        let is_first = attempt.task.attempt == 0 && !attempt.is_held();
-        let went_at_once = is_first && !had_to_wait && !had_to_queue && !passage.had_to_wait;
-        if !went_at_once && let Err(refusal) = self.still_wants(&attempt).await {
-            // Known to wait for the end of the pause, it can be skipped and settled until then.
-            let is_paused = refusal == SagaRefusal::Paused;
-            return is_paused.then(|| (attempt.held(refusal.to_string()), attempt.options, turn));
-        }
         reached(CrashPlace::Dispatch);
-        let result = self.go(&attempt).await;
+        let result = self.go(&attempt, &mut place).await;
         reached(CrashPlace::Dispatched);
         let now_all_wait = self.tell_circuit(&attempt, &result);
         let goes_for_all = passage.is_trial() || now_all_wait;
         let command = self.command_of(&attempt, result, goes_for_all);
-        Some((command, attempt.options, turn))
+        Some(AttemptOutcome {
+            command,
+            options: attempt.options,
+            turn,
+            place,
+        })
     }
 
     fn attempt<'a>(
@@ -170,7 +214,7 @@ impl<S: Saga> Executor<S> {
     }
 
     /// Sends it where it goes.
-    async fn go(&self, attempt: &Attempt<'_>) -> AttemptResult {
+    async fn go(&self, attempt: &Attempt<'_>, place: &mut AtWork<'_>) -> AttemptResult {
         let Attempt {
             instance,
             task,
@@ -180,7 +224,10 @@ impl<S: Saga> Executor<S> {
             ..
         } = attempt;
         match &task.request {
-            Request::Command { .. } => self.command(instance, task, *id, *decided_at).await,
+            Request::Command { .. } => {
+                let sending = self.command(instance, task, *id, *decided_at);
+                self.leaving(slice::from_mut(place), sending).await
+            }
             Request::Call { service, request } => {
                 let patience = task.terms.patience.unwrap_or(self.options.call_timeout);
                 self.call(service, request, *id, patience).await
@@ -192,7 +239,8 @@ impl<S: Saga> Executor<S> {
                     effect: task.action.effect,
                     depth: task.metadata.causation_depth.saturating_sub(2),
                 };
-                self.child(instance, task, parent, options).await
+                let asking = self.child(instance, task, parent, options);
+                self.leaving(slice::from_mut(place), asking).await
             }
         }
     }
@@ -294,13 +342,18 @@ impl<S: Saga> Executor<S> {
     ///
     /// # Errors
     /// Why the circuit does not, for an attempt of which that is not journaled yet.
-    async fn passage(&self, attempt: &Attempt<'_>) -> Result<Passage, String> {
+    async fn passage(
+        &self,
+        attempt: &Attempt<'_>,
+        place: &mut AtWork<'_>,
+    ) -> Result<Passage, String> {
         let mut had_to_wait = false;
         loop {
             let room = match &attempt.task.terms.resource {
                 Some((name, count)) => {
                     let resources = &self.shared.resources;
-                    let (room, waited) = resources.take(name, *count, attempt.decided_at).await;
+                    let taking = resources.take(name, *count, attempt.decided_at);
+                    let (room, waited) = place.aside(taking).await;
                     had_to_wait |= waited;
                     Some(room)
                 }
@@ -325,8 +378,7 @@ impl<S: Saga> Executor<S> {
             }
             // Others may have the room until then.
             drop(passage);
-            let _holding = self.held.hold();
-            self.until_it_may_pass(changed, until).await;
+            place.aside(self.until_it_may_pass(changed, until)).await;
         }
     }
 

@@ -104,6 +104,20 @@ impl Backlog {
         self.more.notify_one();
     }
 
+    /// Waits until there is a decision.
+    ///
+    /// # Cancel safety
+    /// Nothing changes when the wait is dropped.
+    pub(crate) async fn some(&self) {
+        loop {
+            let more = self.more.notified();
+            if !self.waiting.lock().all.is_empty() {
+                return;
+            }
+            more.await;
+        }
+    }
+
     /// The decision that waits longest.
     ///
     /// # Cancel safety

@@ -1,6 +1,7 @@
 //! Carries out what sagas decided, after it is durable, and tells them how it went.
 
 use std::collections::{HashMap, HashSet};
+use std::slice;
 use std::sync::Arc;
 
 use chronicler_runtime::{EntityHandle, Runtime, WorkerContext, WorkerError};
@@ -17,8 +18,8 @@ use crate::execution::backlog::{Backlog, CommittedWork};
 use crate::execution::child::ChildHosts;
 use crate::execution::circuit::Circuits;
 use crate::execution::entity::SagaEntity;
-use crate::execution::held::HeldAttempts;
 use crate::execution::options::SagaOptions;
+use crate::execution::places::{Places, Seat};
 use crate::execution::quiet::{Quiet, UnderWay};
 use crate::execution::resources::Resources;
 use crate::execution::resuming::Waking;
@@ -46,7 +47,8 @@ pub(crate) struct Executor<S: Saga> {
     /// The sagas that it may begin as children.
     pub(crate) children: HashSet<String>,
     pub(crate) turns: Turns,
-    pub(crate) held: HeldAttempts,
+    /// For decisions whose effects are at work.
+    pub(crate) places: Places,
     pub(crate) routes: Arc<Routes<S>>,
     /// From the beginning until what was left open is under way.
     pub(super) starting: Mutex<Option<UnderWay>>,
@@ -69,7 +71,7 @@ impl<S: Saga> Executor<S> {
             shared,
             children,
             turns: Turns::default(),
-            held: HeldAttempts::default(),
+            places: Places::new(options.under_way_max),
             routes,
             starting: Mutex::new(Some(quiet.begin())),
             quiet,
@@ -89,29 +91,24 @@ impl<S: Saga> Executor<S> {
         let mut waking = Waking::new(&self);
         waking.wake_all();
         drop(self.starting.lock().take());
-        let mut room = true;
+        let decided = self.decided();
+        tokio::pin!(decided);
         loop {
-            if !room {
-                self.backlog().had_to_wait();
-            }
-            // What waits for a service that is away is in nobody's way.
-            let at_work = under_way.len().saturating_sub(self.held.count());
-            room = at_work < self.options.under_way_max;
             // In this order: what has ended makes room before more is begun, and what an earlier life left open comes before
             // what is decided now.
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                () = self.held.changed(), if !room => {}
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 // What it had under way when it was quarantined is taken up.
                 released = released.recv() => waking.wake_released(released.ok().as_ref()),
                 () = waking.go_on() => {}
-                decided = self.backlog().next(), if room => {
-                    if let Some(due) = decided.work.armed {
+                (next, seat) = &mut decided => {
+                    if let Some(due) = next.work.armed {
                         self.runtime.timers().notice(due);
                     }
-                    under_way.push(Arc::clone(&self).drive(decided).boxed());
+                    under_way.push(Arc::clone(&self).drive(next, seat).boxed());
+                    decided.set(self.decided());
                 }
             }
         }
@@ -120,8 +117,23 @@ impl<S: Saga> Executor<S> {
         Ok(())
     }
 
+    /// The decision that waits longest, when there is a place for it.
+    async fn decided(&self) -> (CommittedWork, Seat) {
+        // Nobody else takes from the backlog: a place is not kept while there is nothing to do.
+        self.backlog().some().await;
+        let seat = match self.places.take_now() {
+            Some(seat) => seat,
+            None => {
+                let seat = self.places.take().await;
+                self.backlog().had_to_wait();
+                seat
+            }
+        };
+        (self.backlog().next().await, seat)
+    }
+
     /// Carries out what one decision asks for.
-    async fn drive(self: Arc<Self>, decided: CommittedWork) {
+    async fn drive(self: Arc<Self>, decided: CommittedWork, seat: Seat) {
         let CommittedWork {
             instance,
             work,
@@ -129,16 +141,19 @@ impl<S: Saga> Executor<S> {
             had_to_wait,
             under_way: _until_the_end,
         } = decided;
+        let mut place = seat.at_work();
         let takes_up = async {
-            if work.takes_up
-                && let Err(error) = self.take_up(&instance, Patience::ENDLESS).await
-            {
+            if !work.takes_up {
+                return place.leave();
+            }
+            let taking = self.take_up(&instance, Patience::ENDLESS);
+            if let Err(error) = self.leaving(slice::from_mut(&mut place), taking).await {
                 tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "inputs still wait");
             }
         };
         futures::join!(
+            self.carry_out_all(&instance, work.tasks, sequence, had_to_wait, &seat),
             takes_up,
-            self.carry_out_all(&instance, work.tasks, sequence, had_to_wait)
         );
     }
 }

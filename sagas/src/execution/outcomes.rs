@@ -1,17 +1,20 @@
 //! Outcomes of attempts are taken in: those that come together in one commit.
 
 use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
 
 use chronicler_domain::LogSequence;
 use chronicler_runtime::SendOptions;
 use futures::FutureExt;
-use futures::future::{Fuse, FusedFuture};
+use futures::future::{Either, Fuse, FusedFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::definition::answer::Answer;
 use crate::definition::saga::Saga;
 use crate::execution::asking::{AskError, is_refused_for_good};
 use crate::execution::executor::Executor;
+use crate::execution::places::{AtWork, Seat};
 use crate::execution::turns::Turn;
 use crate::instance::action::Action;
 use crate::instance::id::InstanceId;
@@ -23,8 +26,17 @@ const OUTCOMES_MAX: usize = 512;
 /// The bytes of their answers; a longer one goes alone.
 const OUTCOMES_BYTES_MAX: usize = 1 << 20;
 
-/// What became of an attempt, and the turn that it had.
-type AttemptOutcome = (SagaCommand, SendOptions, Turn);
+/// The time after which whoever waits for an instance leaves its place to others.
+pub(super) const LONG: Duration = Duration::from_secs(2);
+
+/// What became of an attempt.
+pub(super) struct AttemptOutcome<'a> {
+    pub(super) command: SagaCommand,
+    pub(super) options: SendOptions,
+    /// The turn that it had. It ends when the outcome has been taken in: a copy that waits for it then sees what came of it.
+    pub(super) turn: Turn,
+    pub(super) place: AtWork<'a>,
+}
 
 impl<S: Saga> Executor<S> {
     /// Carries out what one decision asks for, and has the instance take in what became of it.
@@ -34,8 +46,10 @@ impl<S: Saga> Executor<S> {
         tasks: Vec<Task>,
         sequence: LogSequence,
         had_to_wait: bool,
+        seat: &Seat,
     ) {
-        let begin = |task: Task| self.carry_out(instance, task, sequence, had_to_wait);
+        let begin =
+            |task: Task| self.carry_out(instance, task, sequence, had_to_wait, seat.at_work());
         let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
         let mut come = VecDeque::new();
         let mut taking = Fuse::terminated();
@@ -49,10 +63,10 @@ impl<S: Saga> Executor<S> {
                 biased;
                 () = &mut taking, if !taking.is_terminated() => {}
                 Some(done) = under_way.next(), if !under_way.is_empty() => {
-                    let short = |(command, options, turn): AttemptOutcome| {
-                        (command.with_short_reason(), options, turn)
-                    };
-                    come.extend(done.map(short));
+                    come.extend(done.map(|outcome| AttemptOutcome {
+                        command: outcome.command.with_short_reason(),
+                        ..outcome
+                    }));
                 }
                 else => return,
             }
@@ -60,7 +74,18 @@ impl<S: Saga> Executor<S> {
     }
 
     /// Gives an instance outcomes that came together, in one commit if the log takes that, else one by one.
-    async fn take_in(&self, instance: &InstanceId, mut outcomes: Vec<AttemptOutcome>) {
+    async fn take_in(&self, instance: &InstanceId, outcomes: Vec<AttemptOutcome<'_>>) {
+        let mut places = Vec::with_capacity(outcomes.len());
+        let outcomes = outcomes.into_iter().map(|outcome| {
+            places.push(outcome.place);
+            (outcome.command, outcome.options, outcome.turn)
+        });
+        let outcomes = outcomes.collect();
+        self.leaving(&mut places, self.give(instance, outcomes))
+            .await;
+    }
+
+    async fn give(&self, instance: &InstanceId, outcomes: Vec<(SagaCommand, SendOptions, Turn)>) {
         if outcomes.len() > 1
             && let Some((_, options, _)) = outcomes.first()
         {
@@ -73,8 +98,7 @@ impl<S: Saga> Executor<S> {
                 Ok(()) => return,
             }
         }
-        // The turn ends when the answer has been taken: a copy that waits for it then sees what came of it.
-        for (command, options, _turn) in outcomes.drain(..) {
+        for (command, options, _turn) in outcomes {
             let asked = self.ask_or_quarantine(instance, command.clone(), options.clone());
             let mut taken = asked.await;
             if let Some(given_up) = given_up(&command, &taken) {
@@ -82,6 +106,23 @@ impl<S: Saga> Executor<S> {
             }
             if let Err(error) = taken {
                 not_taken::<S>(instance, &error);
+            }
+        }
+    }
+
+    /// Waits for an instance. When it gives no answer for long, others may have the places: it is only waited for, and what
+    /// comes after that needs none.
+    pub(super) async fn leaving<T>(
+        &self,
+        places: &mut [AtWork<'_>],
+        wait: impl Future<Output = T>,
+    ) -> T {
+        let wait = pin!(wait);
+        match select(wait, self.runtime.clock().sleep(LONG)).await {
+            Either::Left((done, _)) => done,
+            Either::Right(((), wait)) => {
+                places.iter_mut().for_each(AtWork::leave);
+                wait.await
             }
         }
     }
@@ -93,8 +134,8 @@ fn not_taken<S: Saga>(instance: &InstanceId, error: &AskError) {
 }
 
 /// Takes off what goes into one commit: answers, or other outcomes, as many as belong together at the front.
-fn together(come: &mut VecDeque<AttemptOutcome>) -> Vec<AttemptOutcome> {
-    let answers = |(command, ..): &AttemptOutcome| match command {
+fn together<'a>(come: &mut VecDeque<AttemptOutcome<'a>>) -> Vec<AttemptOutcome<'a>> {
+    let answers = |outcome: &AttemptOutcome<'_>| match &outcome.command {
         SagaCommand::Answer {
             answer: Answer::Done(payload) | Answer::Rejected(payload),
             ..

@@ -34,7 +34,7 @@ pub(crate) async fn fixture() -> Fixture {
 pub(crate) async fn fixture_with<S: Saga>(saga: S) -> Fixture {
     let sagas = SagasBuilder::default().saga(saga, StartFrom::Now);
     let (gateway, clock) = (Gateway::default(), ManualClock::default());
-    start(sagas, MemoryStore::new(), gateway, clock).await
+    start(impatient(), sagas, MemoryStore::new(), gateway, clock).await
 }
 
 /// The next life of a fixture with a saga beside the order process.
@@ -42,21 +42,22 @@ pub(crate) async fn next_life_with<S: Saga>(f: Fixture, saga: S) -> Fixture {
     f.sagas.stop().await;
     f.runtime.stop(StopOptions::default()).await;
     let sagas = SagasBuilder::default().saga(saga, StartFrom::Now);
-    start(sagas, f.store, f.gateway, f.clock).await
+    start(impatient(), sagas, f.store, f.gateway, f.clock).await
 }
 
 pub(crate) async fn over(store: MemoryStore, gateway: Gateway, clock: ManualClock) -> Fixture {
-    start(SagasBuilder::default(), store, gateway, clock).await
+    start(impatient(), SagasBuilder::default(), store, gateway, clock).await
 }
 
-async fn start(
+pub(crate) async fn start(
+    options: SagaOptions,
     sagas: SagasBuilder,
     store: MemoryStore,
     gateway: Gateway,
     clock: ManualClock,
 ) -> Fixture {
     let sagas = sagas
-        .options(impatient())
+        .options(options)
         .saga(Fulfil, StartFrom::Now)
         .service("gateway", Arc::new(gateway.clone()));
     assert!(sagas.problems().is_empty(), "{:?}", sagas.problems());
