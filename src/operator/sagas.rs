@@ -249,7 +249,7 @@ fn words(status: &SagaStatus) -> (String, String) {
             }
         }
         SagaStatus::Retrying { key, next, .. } if *next == Timestamp::MAX => {
-            format!("{key}: its service takes no requests")
+            format!("{key}: its service takes no requests, or its target is in quarantine")
         }
         SagaStatus::Retrying { key, attempt, next } if *next == Timestamp::EPOCH => {
             format!("{key}: {attempt} attempts failed, and another is under way")
@@ -277,7 +277,8 @@ fn words(status: &SagaStatus) -> (String, String) {
 
 fn effect(effect: &EffectView, tenant: &Tenant, targets: &EffectDispatcher) -> EffectLine {
     let attempts = |attempt: u32, next: Timestamp| match (attempt, next) {
-        (_, Timestamp::MAX) => "waits for its service".to_owned(),
+        (_, Timestamp::MAX) if effect.spec.request.is_call() => "waits for its service".to_owned(),
+        (_, Timestamp::MAX) => "waits for the release of its target".to_owned(),
         (0, _) => "under way".to_owned(),
         (failed, next) => format!("{failed} attempts failed, next at {next}"),
     };

@@ -1,8 +1,10 @@
 //! Effects: what a saga wants done, and how it is taken back.
 
-use chronicler_domain::{StreamId, Tenant};
+use chronicler_domain::{AggregateId, Category, StreamId, Tenant};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::definition::saga::CATEGORY_PREFIX;
 
 /// Something that a saga wants done: encoded, and journaled before it is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,17 +68,15 @@ impl Request {
         matches!(self, Self::Call { .. })
     }
 
-    /// The stream of the target, for a command.
+    /// The stream of the target, for a command and for a child.
     pub(crate) fn target(&self, tenant: &Tenant) -> Option<StreamId> {
-        let Self::Command { category, id, .. } = self else {
-            return None;
+        let (category, id) = match self {
+            Self::Command { category, id, .. } => (Category::new(category), id),
+            Self::Start { saga, id, .. } => (Category::new(format!("{CATEGORY_PREFIX}{saga}")), id),
+            Self::Call { .. } | Self::Nothing => return None,
         };
-        let category = chronicler_domain::Category::new(category).ok()?;
-        Some(StreamId::new(
-            tenant,
-            &category,
-            &chronicler_domain::AggregateId::new(id).ok()?,
-        ))
+        let id = AggregateId::new(id).ok()?;
+        Some(StreamId::new(tenant, &category.ok()?, &id))
     }
 
     /// Where it goes, in words, for people, in a saga of the default tenant.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use chronicler_domain::{LogSequence, StreamId, Timestamp};
 use chronicler_runtime::{Entity, SendOptions};
 use chronicler_store::test_points::{CrashPlace, reached};
-use futures::future::{Either, select};
+use futures::future::{Either, pending, select};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
@@ -53,12 +54,12 @@ impl Attempt<'_> {
         self.task.attempt + 1
     }
 
-    /// Whether its instance knows that it waits for its service.
+    /// Whether its instance knows that it waits for its service, or for the release of its target.
     fn is_held(&self) -> bool {
         self.task.not_before == Timestamp::MAX
     }
 
-    /// What its instance is told when it waits for its service.
+    /// What its instance is told when it waits for that.
     fn held(&self, reason: String) -> SagaCommand {
         SagaCommand::Held {
             action: self.task.action,
@@ -293,7 +294,11 @@ impl<S: Saga> Executor<S> {
                 self.failed(attempt, reason, wait_after(true))
             }
             AttemptResult::Answered(answer) => SagaCommand::Answer { action, answer },
-            AttemptResult::Delayed(reason) => {
+            // Nothing is journaled again until its release.
+            AttemptResult::SetAside(reason) if self.waits_for_a_release(attempt) => {
+                attempt.held(reason)
+            }
+            AttemptResult::Delayed(reason) | AttemptResult::SetAside(reason) => {
                 let longest = self.tries_of(task, false).longest;
                 let wait = wait_after(false).unwrap_or(longest);
                 self.failed(attempt, reason, Some(wait))
@@ -337,8 +342,25 @@ impl<S: Saga> Executor<S> {
         })
     }
 
-    /// Waits until there is room for an attempt and its circuit lets it through. First room, then the circuit: what waits
-    /// for room must not be what all others wait for.
+    /// Whether what an attempt goes to is in quarantine.
+    fn waits_for_a_release(&self, attempt: &Attempt<'_>) -> bool {
+        let target = attempt.task.request.target(&attempt.instance.tenant);
+        target.is_some_and(|target| self.runtime.is_quarantined(&target))
+    }
+
+    /// Waits until what an attempt goes to is in no quarantine.
+    async fn until_released(&self, attempt: &Attempt<'_>) {
+        let mut releases = self.runtime.releases();
+        while self.waits_for_a_release(attempt) {
+            // Who is too far behind to be told of each looks again, too.
+            if let Err(RecvError::Closed) = releases.recv().await {
+                return pending().await;
+            }
+        }
+    }
+
+    /// Waits until the target of an attempt is in no quarantine, there is room for it, and its circuit lets it through. First
+    /// room, then the circuit: what waits for room must not be what all others wait for.
     ///
     /// # Errors
     /// Why the circuit does not, for an attempt of which that is not journaled yet.
@@ -348,6 +370,9 @@ impl<S: Saga> Executor<S> {
         place: &mut AtWork<'_>,
     ) -> Result<Passage, String> {
         let mut had_to_wait = false;
+        if attempt.is_held() {
+            place.aside(self.until_released(attempt)).await;
+        }
         loop {
             let room = match &attempt.task.terms.resource {
                 Some((name, count)) => {
@@ -387,7 +412,7 @@ impl<S: Saga> Executor<S> {
         let clock = self.runtime.clock();
         let trial_at = async {
             match until {
-                None => std::future::pending().await,
+                None => pending().await,
                 Some(until) => {
                     let left = until.saturating_duration_since(clock.monotonic());
                     clock.sleep(left).await;

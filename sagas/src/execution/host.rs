@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
-use crate::execution::asking::AskError;
+use crate::execution::asking::{AskError, Patience};
 use crate::execution::child::{ChildAnswer, ChildHost};
 use crate::execution::executor::Executor;
 use crate::instance::entry::Parent;
@@ -23,7 +23,7 @@ impl<S: Saga> Executor<S> {
     ) -> Result<ChildAnswer, DispatchError> {
         // Who asks has a place among what is under way: waiting for room in the backlog, a saga that begins instances of its
         // own type would wait for itself.
-        let told = self.ask_or_quarantine(&child, command, options);
+        let told = self.ask_or_quarantine_for(Patience::MOMENT, &child, command, options);
         match told.await {
             Ok(()) => {}
             Err(AskError::Refused(refusal)) => {

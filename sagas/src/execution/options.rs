@@ -11,8 +11,8 @@ use crate::execution::circuit::CircuitOptions;
 #[non_exhaustive]
 pub struct SagaOptions {
     /// How an effect is tried again that failed for reasons that are not the domain's. Default: 10 attempts,
-    /// 100 ms to 30 s apart; then it is parked. A command whose target cannot take it at present (overload, a disk that
-    /// cannot be read) is tried again for as long as it takes.
+    /// 100 ms to 30 s apart; then it is parked. A command or a child whose target cannot take it at present (overload, a
+    /// disk that cannot be read) is tried again for as long as it takes, and waits for its release if it is in quarantine.
     pub effects: RestartPolicy,
     /// The same for undos. Default: 10 attempts, 100 ms to 30 s apart; then the undo is stuck.
     pub undos: RestartPolicy,
@@ -26,7 +26,9 @@ pub struct SagaOptions {
     pub circuit: CircuitOptions,
     /// Inputs that are delivered at a time. Default 1,024.
     pub deliveries_max: usize,
-    /// Instances whose effects are under way at a time. Default 65,536.
+    /// Decisions whose effects are at work at a time. What only waits is not counted, whatever it waits for: its next
+    /// attempt, room at a resource, a service that is away, an instance that gives no answer for two seconds; it takes some
+    /// KB of memory. Default 65,536.
     pub under_way_max: usize,
     /// Causes that may lie between a request from outside and an event or a beginning that an instance takes in; beyond
     /// it a cycle is assumed, and the instance is quarantined with that input. Released, it takes it in, and the count

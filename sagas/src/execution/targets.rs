@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chronicler_domain::{AggregateId, LogSequence};
-use chronicler_runtime::{EffectCommand, SendOptions};
+use chronicler_runtime::{DispatchError, EffectCommand, SendOptions};
 use chronicler_store::codec::CodecId;
 use chronicler_store::{OutcomeResult, panic_text};
 use futures::FutureExt;
@@ -36,8 +36,22 @@ pub(super) enum AttemptResult {
     Unavailable(String),
     /// Its target cannot take it at present: a trouble of the machinery that may pass, and is no reason to give up.
     Delayed(String),
+    /// Its target is in quarantine.
+    SetAside(String),
     /// It was not done, or nobody can say whether; the machinery's reasons.
     Failed(String),
+}
+
+impl AttemptResult {
+    /// An attempt that its target did not answer.
+    fn unanswered(error: &DispatchError) -> Self {
+        let reason = error.reason();
+        match reason {
+            DispatchError::Quarantined { .. } => Self::SetAside(reason.to_string()),
+            _ if error.is_retryable() => Self::Delayed(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 impl<S: Saga> Executor<S> {
@@ -78,10 +92,7 @@ impl<S: Saga> Executor<S> {
                     quick += 1;
                     self.pause(quick).await;
                 }
-                Err(error) if error.is_retryable() => {
-                    return AttemptResult::Delayed(error.to_string());
-                }
-                Err(error) => return AttemptResult::Failed(error.to_string()),
+                Err(error) => return AttemptResult::unanswered(&error),
             }
         }
     }
@@ -175,7 +186,7 @@ impl<S: Saga> Executor<S> {
             Ok(ChildAnswer::GoesOn) => AttemptResult::Begun,
             Ok(ChildAnswer::Ended(ending)) => AttemptResult::Ended(ending),
             Ok(ChildAnswer::Refused(reason)) => AttemptResult::Answered(Answer::rejected(&reason)),
-            Err(error) => AttemptResult::Failed(error.to_string()),
+            Err(error) => AttemptResult::unanswered(&error),
         }
     }
 }

@@ -27,4 +27,5 @@ mod recovery;
 mod registered;
 mod routing;
 mod scenarios;
+mod set_aside;
 mod split;

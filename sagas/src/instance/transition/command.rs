@@ -57,7 +57,7 @@ pub(crate) enum SagaCommand {
     ChildEnded { effect: u32, ending: Ending },
     /// The saga that began it, or was about to, is being compensated.
     EndChild { parent: Parent, reason: String },
-    /// The service of an effect takes no requests.
+    /// The service of an effect takes no requests, or its target is in quarantine.
     Held {
         action: Action,
         attempt: u32,

@@ -202,7 +202,7 @@ impl<S: Saga> Step<'_, S> {
         }
     }
 
-    /// An attempt waits for a service that takes no requests.
+    /// An attempt waits for a service that takes no requests, or for the release of its target.
     pub(super) fn held(&mut self, action: Action, attempt: u32, reason: String) {
         let Some((failed, next)) = self.state.pending(action) else {
             return;

@@ -125,7 +125,7 @@ impl<S: Saga> Step<'_, S> {
                 (EffectState::Parked { .. } | EffectState::Awaited, _) => {
                     (Action::of(index), false)
                 }
-                // What waits for its service asks by itself.
+                // What waits for its service or the release of its target asks by itself.
                 (_, UndoState::Pending { next, .. }) if *next == Timestamp::MAX => continue,
                 (EffectState::Pending { next, .. }, _) if *next == Timestamp::MAX => continue,
                 (_, UndoState::Pending { attempt, next }) => {
