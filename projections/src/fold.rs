@@ -134,6 +134,9 @@ pub(crate) trait Fold: Send + Sized + 'static {
         &mut self,
     ) -> impl Future<Output = Result<Vec<GlobalPosition>, RunError>> + Send;
 
+    /// How many events were folded into it unseen.
+    fn unseen(&self) -> u64;
+
     /// Makes this view the one that answers, and gives how many events were folded into it unseen.
     fn take_over(&mut self) -> u64;
 

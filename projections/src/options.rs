@@ -1,8 +1,12 @@
 //! How one projection runs: batches, flushes, failures, hooks.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use chronicler_store::panic_text;
 
 use crate::event_info::EventInfo;
 use crate::failure::FailurePolicy;
@@ -89,14 +93,30 @@ type KeyFn = dyn Fn(&EventInfo<'_>) -> String + Send + Sync;
 pub(crate) enum OrderKey {
     #[default]
     Stream,
-    By(Arc<KeyFn>),
+    By {
+        key: Arc<KeyFn>,
+        /// Whether it was told that it panics.
+        is_told: Arc<AtomicBool>,
+    },
 }
 
 impl OrderKey {
     pub(crate) fn of(&self, info: &EventInfo<'_>) -> Arc<str> {
         match self {
             Self::Stream => info.stream_key().into(),
-            Self::By(key) => key(info).into(),
+            Self::By { key, is_told } => {
+                let keyed = catch_unwind(AssertUnwindSafe(|| key(info)));
+                keyed.map_or_else(
+                    |panic| {
+                        if !is_told.swap(true, Ordering::Relaxed) {
+                            let (position, panic) = (info.position(), panic_text(&*panic));
+                            tracing::error!(%position, panic, "`order_by` panics: the events of such a stream stay in order among themselves");
+                        }
+                        info.stream_key().into()
+                    },
+                    Arc::from,
+                )
+            }
         }
     }
 }
@@ -188,11 +208,14 @@ impl ProjectionOptions {
     }
 
     /// Which events stay in order among themselves when one of them is parked: those with the same key.
-    /// Default: those of the same stream.
+    /// Default: those of the same stream, which is also what holds for an event at which `key` panics.
     #[must_use]
     pub fn order_by(self, key: impl Fn(&EventInfo<'_>) -> String + Send + Sync + 'static) -> Self {
         Self {
-            order_key: OrderKey::By(Arc::new(key)),
+            order_key: OrderKey::By {
+                key: Arc::new(key),
+                is_told: Arc::default(),
+            },
             ..self
         }
     }

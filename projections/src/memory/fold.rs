@@ -366,9 +366,13 @@ impl<P: Projection> Fold for MemoryFold<P> {
         Ok(self.published.taken())
     }
 
-    fn take_over(&mut self) -> u64 {
+    fn unseen(&self) -> u64 {
         let working = self.working.as_ref();
-        let newly = working.map_or(self.base.unpublished, |working| working.unpublished);
+        working.map_or(self.base.unpublished, |working| working.unpublished)
+    }
+
+    fn take_over(&mut self) -> u64 {
+        let newly = self.unseen();
         let copy = match self.working.take() {
             Some(working) => Copy {
                 view: Arc::new(working.view),

@@ -334,6 +334,10 @@ impl<T: TableProjection> Fold for TableFold<T> {
         self.generation.settle_taken().await
     }
 
+    fn unseen(&self) -> u64 {
+        self.unseen
+    }
+
     fn take_over(&mut self) -> u64 {
         self.parts.current.set(self.generation.clone());
         self.is_visible = true;

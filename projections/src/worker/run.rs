@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_runtime::WorkerContext;
+use chronicler_runtime::{ParkedEvent, WorkerContext};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -336,7 +336,31 @@ impl<F: Fold> Run<'_, F> {
         if self.rebuild_is_waiting() {
             return Ok(());
         }
+        if let Some(event) = self
+            .rebuild
+            .as_ref()
+            .and_then(|rebuild| self.took_nothing(rebuild))
+        {
+            let name = self.setup.progress.name.clone();
+            let reason = format!(
+                "it could take no event at all, and the view that answers has; event {} failed with: {}",
+                event.position, event.reason
+            );
+            let reason = reason.into();
+            return self
+                .end_rebuild(RebuildError::Failed { name, reason })
+                .await;
+        }
         self.switch().await
+    }
+
+    /// The first event that a rebuild has set aside, if it has folded none and the main view has: a handler that takes
+    /// nothing any more must not cost what is there.
+    fn took_nothing(&self, rebuild: &Track<F>) -> Option<ParkedEvent> {
+        let (aside, before) = (rebuild.ledger.counts(), self.main.ledger.counts());
+        let is_worse = aside.0 + aside.1 > before.0 + before.1;
+        let first = rebuild.ledger.events().next().filter(|_| is_worse);
+        first.filter(|_| rebuild.fold.unseen() == 0).cloned()
     }
 
     /// Whether the rebuild has come far enough once, and only waits for what may still work.

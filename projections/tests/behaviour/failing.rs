@@ -418,6 +418,22 @@ async fn n15_a_view_in_memory_with_no_room_goes_on_when_its_events_work() {
 }
 
 #[tokio::test]
+async fn n12_an_order_key_that_panics_leaves_streams_in_order_and_ends_nothing() {
+    let world = World::new().await;
+    world.send("bob", moved("nobody", 1)).await;
+    world.deposit("bob", 1).await;
+    world.deposit("carol", 7).await;
+    let options = at_once(AfterRetries::Park).order_by(|_| panic!("no key"));
+    let builder = ProjectionsBuilder::new().table_with::<BalanceRows>(options);
+    let projections = world.start(builder).await;
+    let info = projections.info("balance_rows").unwrap();
+    assert_eq!((info.restarts, info.parked_events), (0, 2));
+    let table = projections.table::<BalanceRows>().unwrap();
+    assert_eq!(table.get("carol").await.unwrap().unwrap().cents, 7);
+    assert_eq!(table.get("bob").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn n16_lag_is_a_time_and_a_view_that_does_not_move_names_the_event() {
     let world = World::new().await;
     let trap = Trap::new(2, 2);

@@ -237,6 +237,35 @@ async fn p10_a_rebuild_that_fails_leaves_the_view_as_it_was() {
 }
 
 #[tokio::test]
+async fn p10_a_rebuild_that_can_take_no_event_does_not_replace_a_view_that_has() {
+    let world = World::new().await;
+    let trap = Trap::new(1, 0);
+    let view = Balances {
+        trap: trap.clone(),
+        ..Balances::default()
+    };
+    let builder = ProjectionsBuilder::new().memory_with(view, at_once(AfterRetries::Park));
+    let projections = world.start(builder).await;
+    let last = world.send("alice", moved("bob", 1)).await;
+    let view = projections.view::<Balances>().unwrap();
+    view.at_least(last).await.unwrap();
+    trap.times.store(1, Ordering::Release);
+    let failed = projections.rebuild("balances").await.unwrap_err();
+    assert!(failed.to_string().contains("trapped at 1"), "{failed}");
+    assert_eq!(view.read().unwrap().cents["bob"], 1);
+    let info = projections.info("balances").unwrap();
+    assert_eq!((info.parked_events, info.rebuilding), (0, None));
+    projections.rebuild("balances").await.unwrap();
+    assert_eq!(view.read().unwrap().cents["bob"], 1);
+    // One that takes something takes over, with what it has set aside.
+    let last = world.deposit("carol", 1).await;
+    view.at_least(last).await.unwrap();
+    trap.times.store(1, Ordering::Release);
+    projections.rebuild("balances").await.unwrap();
+    assert_eq!(projections.info("balances").unwrap().parked_events, 1);
+}
+
+#[tokio::test]
 async fn p15_what_an_interrupted_rebuild_left_is_removed_at_the_next_start() {
     let world = World::new().await;
     world.deposit("alice", 1).await;
