@@ -30,7 +30,8 @@ struct Limit {
 pub(crate) struct Place {
     name: String,
     rooms: Arc<Rooms>,
-    resource: Arc<Resource>,
+    /// Until this is dropped.
+    resource: Option<Arc<Resource>>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -52,14 +53,14 @@ impl Resources {
             Arc::clone(found.or_insert_with(|| Arc::new(Resource::new(count, decided_at))))
         };
         resource.limit_to(count, decided_at);
+        let room = Arc::clone(&resource.room);
         // Who waits is counted as well: a dropped wait forgets the resource as the end of a use does.
         let mut place = Place {
             name: name.to_owned(),
             rooms: Arc::clone(&self.0),
-            resource,
+            resource: Some(resource),
             permit: None,
         };
-        let room = Arc::clone(&place.resource.room);
         match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => {
                 place.permit = Some(permit);
@@ -118,15 +119,20 @@ impl Resource {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            let mut limit = self.resource.limit.lock();
+        if let (Some(permit), Some(resource)) = (self.permit.take(), &self.resource) {
+            let mut limit = resource.limit.lock();
             if limit.excess > 0 {
                 limit.excess -= 1;
                 permit.forget();
+            } else {
+                // Before the limit is let go: who lowers it then finds the permit free.
+                drop(permit);
             }
         }
         let mut all = self.rooms.lock();
-        let is_last = |resource: &Arc<Resource>| Arc::strong_count(resource) == 2;
+        // Within the lock, so that of several that end at once the last one is known.
+        drop(self.resource.take());
+        let is_last = |resource: &Arc<Resource>| Arc::strong_count(resource) == 1;
         if all.get(&self.name).is_some_and(is_last) {
             all.remove(&self.name);
         }
@@ -172,5 +178,23 @@ mod tests {
         assert_eq!(all.count(), 1, "somebody waits");
         drop(waiting);
         assert_eq!(all.count(), 0);
+    }
+
+    #[test]
+    fn a_resource_is_forgotten_when_all_who_use_it_end_at_once() {
+        let all = Resources::default();
+        for _ in 0..500 {
+            let places = [1, 2, 3, 4].map(|_| all.take("a", 4, at(1)).now_or_never());
+            let together = std::sync::Barrier::new(places.len());
+            std::thread::scope(|scope| {
+                for place in places {
+                    scope.spawn(|| {
+                        together.wait();
+                        drop(place);
+                    });
+                }
+            });
+            assert_eq!(all.count(), 0);
+        }
     }
 }
