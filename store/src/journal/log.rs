@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use chronicler_domain::{LogSequence, StreamId};
+use chronicler_domain::StreamId;
 use futures::future::{self, BoxFuture};
 use futures::stream;
 use parking_lot::Mutex;
@@ -147,7 +147,7 @@ impl JournalLog {
         let known = self
             .shared
             .heads
-            .durable(stream.key(), self.shared.durable());
+            .durable(stream.key(), || self.shared.durable());
         match known {
             Some(head) => HeadSought::Known(head),
             None => HeadSought::AskIndex,
@@ -350,7 +350,7 @@ fn indexed_head(shared: &Shared, stream: &StreamId) -> Result<Option<HeadRow>, R
         return Ok(head);
     }
     // It may have been begun since, and be in memory now.
-    let durable: LogSequence = shared.durable();
+    let durable = || shared.durable();
     Ok(shared.heads.durable(stream.key(), durable).flatten())
 }
 

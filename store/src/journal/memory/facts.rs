@@ -96,17 +96,18 @@ impl FactTable {
         }
     }
 
-    /// The fact as durable; `None` if the index has to be asked.
+    /// The fact as durable; `None` if the index has to be asked. `durable` is asked while no value can be forgotten: one
+    /// that was asked before may be older than all that is kept.
     pub(crate) fn durable(
         &self,
         kind: FactKind,
         key: &Bytes,
-        durable: LogSequence,
+        durable: impl FnOnce() -> LogSequence,
     ) -> Option<FactValue> {
         let facts = self.0.lock();
         facts
             .changed(&(kind, key.clone()))?
-            .durable(durable)
+            .durable(durable())
             .cloned()
     }
 
@@ -121,12 +122,13 @@ impl FactTable {
         &self,
         stretch: &Stretch<'_>,
         generation: u64,
-        durable: LogSequence,
+        durable: impl Fn() -> LogSequence,
     ) -> Option<Overlaid> {
         // Removals that pile up are put away first, with the writer let in between.
-        while self.0.lock().put_away(durable, AT_ONCE) == AT_ONCE {}
+        let now = durable();
+        while self.0.lock().put_away(now, AT_ONCE) == AT_ONCE {}
         let facts = self.0.lock();
-        (facts.generation == generation).then(|| facts.overlay(stretch, durable))
+        (facts.generation == generation).then(|| facts.overlay(stretch, durable()))
     }
 
     /// The durable value of every changed fact, to be put into the index.
@@ -279,7 +281,7 @@ mod tests {
         };
         let generation = facts.generation();
         let durable = LogSequence::new(durable);
-        let overlaid = facts.overlay(&stretch, generation, durable).unwrap();
+        let overlaid = facts.overlay(&stretch, generation, || durable).unwrap();
         let keys = overlaid.facts.into_iter().map(|(key, _, _)| key);
         (keys.collect(), overlaid.hidden)
     }

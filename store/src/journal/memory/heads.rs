@@ -73,10 +73,15 @@ impl HeadTable {
 
     /// The head as durable, if memory knows; `None` if the index has to be asked. The inner `None`: the
     /// stream is staged only.
-    pub(crate) fn durable(&self, key: &str, durable: LogSequence) -> Option<Option<HeadRow>> {
+    /// `durable` is asked while no value can be forgotten: one that was asked before may be older than all that is kept.
+    pub(crate) fn durable(
+        &self,
+        key: &str,
+        durable: impl FnOnce() -> LogSequence,
+    ) -> Option<Option<HeadRow>> {
         let heads = self.0.lock();
         let entry = heads.entries.get(key)?;
-        Some(entry.versions.durable(durable).copied())
+        Some(entry.versions.durable(durable()).copied())
     }
 
     /// Accepts a new head after `previous`.
@@ -216,6 +221,28 @@ mod tests {
     #[test]
     fn a_dirty_head_is_a_row_and_little_more() {
         assert!(size_of::<Entry>() <= size_of::<HeadRow>() + 16);
+    }
+
+    #[test]
+    fn what_is_durable_is_asked_while_no_older_value_can_be_forgotten() {
+        let heads = HeadTable::default();
+        let row = |sequence| HeadRow {
+            version: StreamVersion::new(sequence),
+            sequence: LogSequence::new(sequence),
+            log_offset: 0,
+            commit_id: Uuid::from_u128(1),
+            first_at: Timestamp::default(),
+            last_at: Timestamp::default(),
+        };
+        heads.set("account/a", row(1), None, LogSequence::ZERO);
+        heads.set("account/a", row(2), Some(row(1)), LogSequence::new(1));
+        // The second one becomes durable, and the first is forgotten, before a reader has the lock.
+        heads.collect(|| LogSequence::new(2));
+        let seen = heads.durable("account/a", || {
+            assert!(heads.0.is_locked());
+            LogSequence::new(2)
+        });
+        assert_eq!(seen.flatten().map(|row| row.version.get()), Some(2));
     }
 
     #[test]

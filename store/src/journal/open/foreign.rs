@@ -100,7 +100,8 @@ pub(super) fn refuse_foreign(storage: &dyn Storage, data: &Path) -> Result<(), O
                 path: data.to_path_buf(),
                 reason: format!(
                     "it is a backup (it has `{MANIFEST}`), and what is written in one is gone with the next backup: let \
-                     `chronicler restore` make a directory of it"
+                     `chronicler restore` make a directory of it; to keep what an earlier release wrote in it, remove \
+                     that file instead"
                 ),
             }),
             false => Ok(()),

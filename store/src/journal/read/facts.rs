@@ -42,8 +42,11 @@ impl FactReader {
         if self.shared.is_closed() {
             return Box::pin(future::ready(Err(ReadError::Closed)));
         }
-        let durable = self.shared.durable();
-        match self.shared.facts.durable(kind, &key, durable) {
+        let durable = self
+            .shared
+            .facts
+            .durable(kind, &key, || self.shared.durable());
+        match durable {
             Some(fact) => Box::pin(future::ready(Ok(entry(key, fact)))),
             None => run(move || {
                 let found = self.shared.ask_index(|index| index.fact(kind, &key))?;
@@ -88,7 +91,7 @@ impl FactReader {
                 rows,
                 wanted: (query.limit - found.len()).min(PAGE_ROWS),
             };
-            let durable = self.shared.durable();
+            let durable = || self.shared.durable();
             let overlaid = self.shared.facts.overlay(&stretch, generation, durable);
             let Some(overlaid) = overlaid else {
                 continue 'stretches;

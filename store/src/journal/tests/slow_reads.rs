@@ -86,7 +86,7 @@ async fn r5_every_reader_gives_way_after_a_few_reads_and_loses_nothing_by_it() {
     let shared = log.shared();
     let head = shared
         .heads
-        .durable(stream("alice").key(), shared.durable());
+        .durable(stream("alice").key(), || shared.durable());
     let last_offset = head.flatten().unwrap().log_offset;
     let backwards = |mut numbers: Vec<u128>| {
         numbers.reverse();
