@@ -18,8 +18,8 @@ use crate::journal::{lock, marker, unfinished};
 const OF_ANY_FOLDER: &str = "lost+found";
 /// What a beginning that was cut short leaves, or a listener that was killed.
 const OF_A_BEGINNING: [&str; 4] = [lock::FILE, "format.new", unfinished::FILE, "operator.sock"];
-/// What the names in a folder of sled begin with.
-const OF_SLED: [&str; 4] = ["conf", "db", "blobs", "snap."];
+/// What the names in a folder of sled begin with, the file that is ours beside sled's included.
+const OF_SLED: [&str; 5] = ["conf", "db", "blobs", "snap.", "intent"];
 /// How many names are told.
 const TOLD_MAX: usize = 3;
 
@@ -53,13 +53,14 @@ fn foreign_in_log(
     };
     let mut foreign = Vec::new();
     for name in names {
+        // The files of a log that lies in sled are listed beside sled's own.
+        let is_of_log = number_of(&name).is_some() || name == NEW_TAIL || name.starts_with(CUT);
         let is_ours = is_of_any_folder(&name)
+            || is_of_log
             || match kind {
-                StoreKind::Journal if name == marker::FILE => marker::can_be_one(storage, &folder)
+                _ if name == marker::FILE => marker::can_be_one(storage, &folder)
                     .map_err(|error| io_failed("reading", &folder.join(&name), error))?,
-                StoreKind::Journal => {
-                    number_of(&name).is_some() || name == NEW_TAIL || name.starts_with(CUT)
-                }
+                StoreKind::Journal => false,
                 StoreKind::Pages => OF_SLED.iter().any(|ours| name.starts_with(ours)),
             };
         if !is_ours {
