@@ -5,7 +5,10 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::oneshot;
 
 thread_local! {
     static IS_OWN: Cell<bool> = const { Cell::new(false) };
@@ -43,6 +46,25 @@ pub(crate) fn close(close: impl FnOnce() + Send + 'static) {
         .spawn(close);
     if let Err(error) = handed_over {
         tracing::error!(%error, "a store that its own thread has dropped could not be closed: its directory is free when the process ends");
+    }
+}
+
+/// Closes a store on a thread that is neither one of a store nor one of tokio's, which may all be taken; here where there is
+/// none. A close that has begun goes on if nobody waits for it any more.
+pub(crate) async fn close_apart(close: impl Fn() + Send + Sync + 'static) {
+    let close = Arc::new(close);
+    let there = Arc::clone(&close);
+    let (done, ended) = oneshot::channel();
+    let started = Builder::new()
+        .name("chronicler-close".to_owned())
+        .spawn(move || {
+            there();
+            done.send(()).unwrap_or_default();
+        });
+    match started {
+        Ok(_) if ended.await.is_ok() => {}
+        Ok(_) => tracing::error!("a store was not closed to its end: a panic"),
+        Err(_) => close(),
     }
 }
 

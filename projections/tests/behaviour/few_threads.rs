@@ -7,12 +7,42 @@ use chronicler_domain::{AggregateId, Tenant};
 use chronicler_projections::{FlushPolicy, ProjectionOptions, ProjectionsBuilder};
 use chronicler_runtime::{RuntimeBuilder, SendOptions, StopOptions};
 use chronicler_store::journal::JournalOptions;
-use chronicler_store::{EventLog, JournalStore, Store};
+use chronicler_store::{EventLog, JournalStore, SledOptions, SledStore, Store};
 
 use crate::world::{Account, AccountEvent, BalanceRows};
 
 /// Longer than any of this takes that nothing holds up.
 const GUARD: Duration = Duration::from_secs(60);
+
+#[test]
+fn r9_a_store_is_closed_where_no_thread_is_free() {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
+    let folder = tempfile::tempdir().unwrap();
+    let journal = JournalStore::open(folder.path().join("j"), JournalOptions::default()).unwrap();
+    let sled = SledStore::open(folder.path().join("s"), SledOptions::default()).unwrap();
+    let stores: [Box<dyn Store>; 2] = [Box::new(journal), Box::new(sled)];
+    let closed = tokio.block_on(async move {
+        // The application has the only thread.
+        drop(tokio::task::spawn_blocking(move || released.recv()));
+        tokio::task::yield_now().await;
+        tokio::time::timeout(GUARD, async {
+            for store in &stores {
+                store.close().await;
+            }
+        })
+        .await
+    });
+    drop(release);
+    tokio.shutdown_background();
+    closed.unwrap();
+    JournalStore::open(folder.path().join("j"), JournalOptions::default()).unwrap();
+    SledStore::open(folder.path().join("s"), SledOptions::default()).unwrap();
+}
 
 #[test]
 fn r9_a_table_is_folded_where_one_thread_does_all_that_blocks() {

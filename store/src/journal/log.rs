@@ -292,15 +292,7 @@ impl EventLog for JournalLog {
         // At once, so that nothing submitted after this call is taken.
         self.ending().begin();
         let ending = self.ending();
-        let closing = read::run(move || {
-            ending.close_blocking();
-            Ok(())
-        });
-        Box::pin(async move {
-            if let Err(error) = closing.await {
-                tracing::error!(%error, "the log was not closed to its end");
-            }
-        })
+        Box::pin(threads::close_apart(move || ending.close_blocking()))
     }
 }
 

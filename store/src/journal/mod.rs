@@ -35,7 +35,7 @@ pub use maintain::{
 };
 pub use open::{CutTail, OpenReport};
 pub use options::{Durability, JournalOptions, ReplayListener, ReplayProgress};
-pub(crate) use read::{run, spawn};
+pub(crate) use read::spawn;
 pub use reader::{
     Commits, Damage, JournalReader, Remedy, SegmentSummary, Verification, VerifyProgress,
 };

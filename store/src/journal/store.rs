@@ -261,18 +261,10 @@ impl EventLog for JournalStore {
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {
-        let closing = self.log.close();
         let ending = self.ending();
-        Box::pin(async move {
-            closing.await;
-            let rest = super::read::run(move || {
-                ending.close_blocking();
-                Ok(())
-            });
-            if let Err(error) = rest.await {
-                tracing::error!(%error, "sled was not closed to its end");
-            }
-        })
+        // At once, so that nothing submitted after this call is taken.
+        ending.begin();
+        Box::pin(threads::close_apart(move || ending.close_blocking()))
     }
 }
 

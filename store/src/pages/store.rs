@@ -170,19 +170,15 @@ impl EventLog for SledStore {
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {
-        let closing = self.store.close();
-        let (storage, lock) = (self.storage.clone(), self.lock.clone());
-        Box::pin(async move {
-            closing.await;
-            let rest = journal::run(move || {
-                storage.close();
-                drop(lock.lock().take());
-                Ok(())
-            });
-            if let Err(error) = rest.await {
-                tracing::error!(%error, "the log in sled was not closed to its end");
-            }
-        })
+        let (ending, storage, lock) =
+            (self.store.ending(), self.storage.clone(), self.lock.clone());
+        // At once, so that nothing submitted after this call is taken.
+        ending.begin();
+        Box::pin(threads::close_apart(move || {
+            ending.close_blocking();
+            storage.close();
+            drop(lock.lock().take());
+        }))
     }
 }
 
