@@ -210,6 +210,22 @@ pub enum ParkedError {
         /// The projection.
         name: Arc<str>,
     },
+    /// With so many left out for good nothing more would be read. Nothing was dropped.
+    #[error(
+        "{asked} events of projection {name:?} cannot be left out for good: {skipped} are, and with {most} (parked_events_max) nothing more is read; drop at most {left}, mend the projection and retry or rebuild it, or raise parked_events_max"
+    )]
+    NoRoom {
+        /// The projection.
+        name: Arc<str>,
+        /// How many events the drop is about.
+        asked: usize,
+        /// How many are left out already.
+        skipped: usize,
+        /// The limit, [`parked_events_max`](crate::ProjectionOptions::parked_events_max).
+        most: usize,
+        /// How many can still be dropped.
+        left: usize,
+    },
     /// The log did not take it.
     #[error(
         "what was asked of the parked events of projection {name:?} could not be recorded: {reason}"

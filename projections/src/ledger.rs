@@ -149,15 +149,36 @@ impl Ledger {
         (waiting as u64, self.skipped as u64)
     }
 
-    /// How many more events it can take where `most` may wait, and as many be left out.
-    pub(crate) fn room(&self, most: usize) -> usize {
+    /// How many more events a view at a position can set aside where `most` may wait, and as many be left out.
+    pub(crate) fn room(&self, most: usize, position: GlobalPosition) -> usize {
         let waiting = self.events.len() - self.skipped;
-        most.saturating_sub(waiting.max(self.skipped))
+        most.saturating_sub(waiting.max(self.skipped_through(most, position)))
     }
 
-    /// The last event that it holds.
-    pub(crate) fn last(&self) -> Option<GlobalPosition> {
-        self.events.keys().next_back().copied()
+    /// Whether as many wait as may of a view at a position. One that lies ahead can be met once more: then it is not.
+    pub(crate) fn is_waiting_full(&self, most: usize, position: GlobalPosition) -> bool {
+        let waiting = self.events.len() - self.skipped;
+        let is_ahead = || {
+            let mut ahead = self.events.range(position.next()..);
+            ahead.any(|(_, event)| event.cause != SetAside::Skipped)
+        };
+        waiting >= most && !is_ahead()
+    }
+
+    /// Whether a view at a position has left out as many as may be. Those that lie ahead were left out by an earlier
+    /// life, and are no reason not to go there.
+    pub(crate) fn is_skipped_full(&self, most: usize, position: GlobalPosition) -> bool {
+        self.skipped_through(most, position) >= most
+    }
+
+    /// How many events are left out up to a position; no fewer are looked for than `most`.
+    fn skipped_through(&self, most: usize, position: GlobalPosition) -> usize {
+        if self.skipped < most {
+            return self.skipped;
+        }
+        let ahead = self.events.range(position.next()..);
+        let ahead = ahead.filter(|(_, event)| event.cause == SetAside::Skipped);
+        self.skipped - ahead.count()
     }
 
     /// Everything that it holds, by position.

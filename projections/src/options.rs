@@ -190,11 +190,12 @@ impl ProjectionOptions {
     /// The most events that may wait set aside, and the most that may be left out for good; a commit with several events
     /// can take it beyond. With so many nothing more is read, and the status is
     /// [`Full`](crate::ProjectionStatus::Full), until some are taken up (`retry_parked`) or, of those that wait, dropped; a
-    /// rebuild that sets so many aside fails. Default [`PARKED_EVENTS_MAX_DEFAULT`].
+    /// rebuild that sets so many aside fails. A drop that would leave out so many is refused. At least 1, which 0 stands
+    /// for, too: then the first event that is set aside is the last that is read. Default [`PARKED_EVENTS_MAX_DEFAULT`].
     #[must_use]
     pub fn parked_events_max(self, events: usize) -> Self {
         Self {
-            parked_events_max: events,
+            parked_events_max: events.max(1),
             ..self
         }
     }

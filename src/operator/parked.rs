@@ -159,7 +159,9 @@ fn refused(error: FollowerError) -> OperatorError {
 
 fn refused_by_projection(error: ParkedError) -> OperatorError {
     match error {
-        ParkedError::NotRunning { .. } => OperatorError::Refused(error.to_string()),
+        ParkedError::NotRunning { .. } | ParkedError::NoRoom { .. } => {
+            OperatorError::Refused(error.to_string())
+        }
         error => OperatorError::Failed(error.to_string()),
     }
 }

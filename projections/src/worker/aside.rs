@@ -34,17 +34,36 @@ pub(super) struct TakenUp {
 impl<F: Fold> Track<F> {
     /// How many more events it may set aside: no more are read at a time.
     pub(super) fn room(&self, setup: &Setup) -> usize {
-        self.ledger.room(setup.options.parked_events_max)
+        let most = setup.options.parked_events_max;
+        self.ledger.room(most, self.fold.position())
     }
 
-    /// Why nothing more is read, if as many events are set aside as may be. Those that are can be met once more.
+    /// How many of the events that wait may be left out for good: with one more nothing more would be read.
+    pub(super) fn droppable(&self, setup: &Setup) -> usize {
+        let most = setup.options.parked_events_max;
+        let (_, skipped) = self.ledger.counts();
+        most.saturating_sub(1).saturating_sub(skipped as usize)
+    }
+
+    /// Why nothing more is read, if as many events are set aside as may be: which limit is reached, and what helps.
     pub(super) fn is_full(&self, setup: &Setup) -> Option<Arc<str>> {
-        if self.room(setup) > 0 || self.ledger.last() > Some(self.fold.position()) {
+        let (most, position) = (setup.options.parked_events_max, self.fold.position());
+        let (waiting, skipped) = self.ledger.counts();
+        if self.ledger.is_skipped_full(most, position) {
+            let reason = format!(
+                "{skipped} events are left out for good, as many as may be, and nothing more is read: raise parked_events_max, or mend the projection and rebuild it, which tries them again"
+            );
+            return Some(reason.into());
+        }
+        if !self.ledger.is_waiting_full(most, position) {
             return None;
         }
-        let most = setup.options.parked_events_max;
+        let dropping = match self.droppable(setup) {
+            0 => "",
+            _ => "drop some, ",
+        };
         let reason = format!(
-            "{most} events are set aside, as many as may be, and nothing more is read: mend the projection and retry them, drop some, or raise parked_events_max"
+            "{waiting} events wait set aside, as many as may, and nothing more is read: mend the projection and retry them, {dropping}or raise parked_events_max"
         );
         Some(reason.into())
     }

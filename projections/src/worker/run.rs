@@ -40,6 +40,7 @@ pub(crate) async fn run<F: Fold>(
         caught_up: None,
         rebuild_is_next: false,
         orders: Vec::new(),
+        has_others: true,
     };
     setup.progress.facts_are(&run.main.facts);
     setup.progress.folding(run.main.fold.position());
@@ -62,6 +63,8 @@ struct Run<'a, F> {
     rebuild_is_next: bool,
     /// Retries that somebody asked for and waits for.
     orders: Vec<Retries>,
+    /// Whether views before the main one, and their facts, may still be there.
+    has_others: bool,
 }
 
 /// Retries that somebody asked for.
@@ -227,25 +230,30 @@ impl<F: Fold> Run<'_, F> {
         }
     }
 
-    /// Lets the view answer once it has reached the head found at open.
+    /// Lets the view answer once it has reached the head found at open, and removes those before it.
     async fn become_ready(&mut self) -> Result<(), RunError> {
         let progress = &self.setup.progress;
         let position = self.main.fold.position();
         let has_all = position >= progress.target();
-        // One that is full comes no further, as it did not in its last life. It answers what it can.
-        if progress.is_ready() || !has_all && self.main.is_full(self.setup).is_none() {
-            return Ok(());
+        if !progress.is_ready() {
+            // One that is full comes no further, as it did not in its last life. It answers what it can.
+            if !has_all && self.main.is_full(self.setup).is_none() {
+                return Ok(());
+            }
+            self.main.record_all(self.setup).await?;
+            let newly = self.main.fold.take_over();
+            progress.ready(position, newly);
+            self.setup.options.hooks.ready(&progress.name, position);
         }
-        self.main.record_all(self.setup).await?;
-        let newly = self.main.fold.take_over();
-        progress.ready(position, newly);
-        self.setup.options.hooks.ready(&progress.name, position);
-        if !has_all {
+        // One that was full at first has everything later. What a rebuild builds is another view, too.
+        if !self.has_others || !has_all || self.rebuild.is_some() {
             return Ok(());
         }
         // The views first: facts of one that is still there may be all that is known of an event.
         self.main.fold.discard_others().await?;
-        self.setup.facts().keep_only(&self.main.facts).await
+        self.setup.facts().keep_only(&self.main.facts).await?;
+        self.has_others = false;
+        Ok(())
     }
 
     /// Does what was asked.
@@ -441,7 +449,20 @@ impl<F: Fold> Run<'_, F> {
             }
             Verb::Drop => {
                 let events = self.main.ledger.selected(&selection);
-                let count = events.len();
+                let (asked, left) = (events.len(), self.main.droppable(self.setup));
+                if asked > left {
+                    // The view would then be full in a way that no verb mends.
+                    let (_, skipped) = self.main.ledger.counts();
+                    let refused = ParkedError::NoRoom {
+                        name: self.setup.progress.name.clone(),
+                        asked,
+                        skipped: skipped as usize,
+                        most: self.setup.options.parked_events_max,
+                        left,
+                    };
+                    return drop(answer.send(Err(refused)));
+                }
+                let count = asked;
                 let left_out = self.main.leave_out(self.setup, events).await;
                 self.count_set_aside();
                 let left_out = left_out.map(|()| count);

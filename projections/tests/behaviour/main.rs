@@ -10,6 +10,7 @@ mod few_threads;
 mod following;
 mod lifecycle;
 mod rebuilding;
+mod room;
 mod shapes;
 mod tables;
 mod taking_up;
