@@ -206,6 +206,10 @@ impl<S: Saga> Consumer for Router<S> {
                 is_late: true,
             } = &mut command
             {
+                // What an earlier run of the follower brought may still wait at the instance, or for the log: a look is
+                // answered after that, when it is durable.
+                let looked = self.executor.look(Patience::MOMENT, &instance, |_, _| ());
+                looked.await.map_err(trouble_of)?;
                 // Its state does not know each event that it ever took, and its stream does.
                 let taken = self.taken(&stream, *position).await;
                 let taken = taken.map_err(|error| Trouble::Passing(error.to_string()))?;
@@ -219,19 +223,7 @@ impl<S: Saga> Consumer for Router<S> {
                 }
             }
             let told = self.executor.tell(patience, &instance, command, options);
-            told.await.map_err(|error| match error {
-                AskError::Refused(refusal) => Trouble::Lasting(refusal.to_string()),
-                AskError::Failed(DispatchError::Quarantined { reason, .. }) => {
-                    Trouble::Lasting(format!("its instance is quarantined: {reason}"))
-                }
-                AskError::Failed(error) if error.is_retryable() => {
-                    Trouble::Passing(error.to_string())
-                }
-                AskError::Failed(DispatchError::Stopped) => {
-                    Trouble::Passing("the application stops".to_owned())
-                }
-                AskError::Failed(error) => Trouble::Lasting(error.to_string()),
-            })
+            told.await.map_err(trouble_of)
         }
         .boxed()
     }
@@ -350,6 +342,21 @@ impl<S: Saga> Router<S> {
             Ok((route, input))
         };
         decoded.into_iter().map(find).collect()
+    }
+}
+
+/// What keeps an instance from taking an event.
+fn trouble_of(error: AskError) -> Trouble {
+    match error {
+        AskError::Refused(refusal) => Trouble::Lasting(refusal.to_string()),
+        AskError::Failed(DispatchError::Quarantined { reason, .. }) => {
+            Trouble::Lasting(format!("its instance is quarantined: {reason}"))
+        }
+        AskError::Failed(error) if error.is_retryable() => Trouble::Passing(error.to_string()),
+        AskError::Failed(DispatchError::Stopped) => {
+            Trouble::Passing("the application stops".to_owned())
+        }
+        AskError::Failed(error) => Trouble::Lasting(error.to_string()),
     }
 }
 

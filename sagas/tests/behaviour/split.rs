@@ -332,6 +332,37 @@ async fn n3_a_part_for_what_is_no_id_is_taken_when_its_route_is_mended_and_no_ot
 }
 
 #[tokio::test]
+async fn n3_a_late_part_that_still_waits_at_its_instance_is_not_taken_twice_by_another_follower() {
+    let store = MemoryStore::new();
+    sell(&store, &[("sold", false)]).await;
+    BROKEN.set(Broken::Ids);
+    let release = Release::over(&store).await;
+    BROKEN.set(Broken::Nothing);
+    // The cursor is recorded, and the retry is decided, but not durable.
+    release.clock.advance(Duration::from_secs(2));
+    settle().await;
+    store.faults().hold();
+    let follower = release.booking().follower();
+    follower.retry(Selection::All).await.unwrap();
+    settle().await;
+    release.sagas.stop().await;
+    let sagas = SagasBuilder::default().saga(Booking, StartFrom::Origin);
+    let sagas = sagas.start(&release.runtime).await.unwrap();
+    let release = Release { sagas, ..release };
+    settle().await;
+    release.clock.advance(Duration::from_secs(60));
+    settle().await;
+    store.faults().release();
+    for _ in 0..10 {
+        release.clock.advance(Duration::from_secs(10));
+        settle().await;
+    }
+    assert_eq!(release.seen("sold").await.state, ["sold", "paid"]);
+    let left = release.booking().follower().parked().await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
 async fn m86_a_waiting_event_that_cannot_be_read_holds_up_its_instance_alone_and_says_why() {
     let store = MemoryStore::new();
     sell(&store, &[("fails", false)]).await;
