@@ -93,9 +93,10 @@ impl<S: Saga> Executor<S> {
         task: Task,
         sequence: LogSequence,
         had_to_wait: bool,
+        holds: u64,
         mut place: AtWork<'p>,
     ) -> Option<AttemptOutcome<'p>> {
-        let attempt = self.attempt(instance, task, sequence);
+        let mut attempt = self.attempt(instance, task, sequence);
         // What began at once is wanted: it was decided just then. Anything may have happened during a wait.
         let mut is_fresh = attempt.task.attempt == 0 && !attempt.is_held() && !had_to_wait;
         if !attempt.is_held() {
@@ -105,10 +106,9 @@ impl<S: Saga> Executor<S> {
                 place.aside(self.runtime.clock().sleep(left)).await;
             }
         }
-        let taking = self.turns.take(instance, &attempt.task);
+        let taking = self.turns.take(instance, attempt.task.action);
         let (turn, had_to_queue) = place.aside(taking).await;
-        is_fresh &= !had_to_queue;
-        let mut was_asked = false;
+        is_fresh &= !had_to_queue && self.turns.holds() == holds;
         let passage = loop {
             let passage = match self.passage(&attempt, &mut place).await {
                 Ok(passage) => passage,
@@ -121,30 +121,27 @@ impl<S: Saga> Executor<S> {
                     });
                 }
             };
-            if was_asked || (is_fresh && !passage.had_to_wait) {
+            if is_fresh && !passage.had_to_wait {
                 break passage;
             }
-            let asking = pin!(self.still_wants(&attempt));
-            let refusal = match select(asking, self.runtime.clock().sleep(LONG)).await {
-                Either::Left((Ok(()), _)) => break passage,
-                Either::Left((Err(refusal), _)) => Some(refusal),
-                Either::Right(((), asking)) => {
-                    // Others may have what it has until its instance answers.
-                    drop(passage);
-                    place.aside(asking).await.err()
+            match self.ask_first(&attempt, passage, &mut place).await {
+                (Ok(()), Some(passage)) => break passage,
+                (Ok(()), None) => {
+                    // Its instance has it begun. If it has to wait again, that is asked again.
+                    attempt.task.not_before = Timestamp::EPOCH;
+                    is_fresh = !place.come_back().await;
                 }
-            };
-            if let Some(refusal) = refusal {
-                // Known to wait for the end of the pause, it can be skipped and settled until then.
-                let is_paused = refusal == SagaRefusal::Paused;
-                return is_paused.then(|| AttemptOutcome {
-                    command: attempt.held(refusal.to_string()),
-                    options: attempt.options.clone(),
-                    turn,
-                    place,
-                });
+                (Err(refusal), _) => {
+                    // Known to wait for the end of the pause, it can be skipped and settled until then.
+                    let is_paused = refusal == SagaRefusal::Paused;
+                    return is_paused.then(|| AttemptOutcome {
+                        command: attempt.held(refusal.to_string()),
+                        options: attempt.options.clone(),
+                        turn,
+                        place,
+                    });
+                }
             }
-            was_asked = true;
         };
         reached(CrashPlace::Dispatch);
         let result = self.go(&attempt, &mut place).await;
@@ -190,6 +187,25 @@ impl<S: Saga> Executor<S> {
             decided_at: task.decided_at.unwrap_or(sequence),
             circuit,
             task,
+        }
+    }
+
+    /// Asks the instance of an attempt that may go whether it is still to be made. If that takes long, the passage and the place
+    /// are others' until then.
+    async fn ask_first(
+        &self,
+        attempt: &Attempt<'_>,
+        passage: Passage,
+        place: &mut AtWork<'_>,
+    ) -> (Result<(), SagaRefusal>, Option<Passage>) {
+        let asking = pin!(self.still_wants(attempt));
+        match select(asking, self.runtime.clock().sleep(LONG)).await {
+            Either::Left((wanted, _)) => (wanted, Some(passage)),
+            Either::Right(((), asking)) => {
+                drop(passage);
+                place.leave();
+                (asking.await, None)
+            }
         }
     }
 

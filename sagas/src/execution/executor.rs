@@ -103,11 +103,11 @@ impl<S: Saga> Executor<S> {
                 // What it had under way when it was quarantined is taken up.
                 released = released.recv() => waking.wake_released(released.ok().as_ref()),
                 () = waking.go_on() => {}
-                (next, seat) = &mut decided => {
+                (next, seat, holds) = &mut decided => {
                     if let Some(due) = next.work.armed {
                         self.runtime.timers().notice(due);
                     }
-                    under_way.push(Arc::clone(&self).drive(next, seat).boxed());
+                    under_way.push(Arc::clone(&self).drive(next, seat, holds).boxed());
                     decided.set(self.decided());
                 }
             }
@@ -117,8 +117,8 @@ impl<S: Saga> Executor<S> {
         Ok(())
     }
 
-    /// The decision that waits longest, when there is a place for it.
-    async fn decided(&self) -> (CommittedWork, Seat) {
+    /// The decision that waits longest, when there is a place for it, and how many turns had been held before it was taken.
+    async fn decided(&self) -> (CommittedWork, Seat, u64) {
         // Nobody else takes from the backlog: a place is not kept while there is nothing to do.
         self.backlog().some().await;
         let seat = match self.places.take_now() {
@@ -129,11 +129,12 @@ impl<S: Saga> Executor<S> {
                 seat
             }
         };
-        (self.backlog().next().await, seat)
+        let holds = self.turns.holds();
+        (self.backlog().next().await, seat, holds)
     }
 
     /// Carries out what one decision asks for.
-    async fn drive(self: Arc<Self>, decided: CommittedWork, seat: Seat) {
+    async fn drive(self: Arc<Self>, decided: CommittedWork, seat: Seat, holds: u64) {
         let CommittedWork {
             instance,
             work,
@@ -152,7 +153,7 @@ impl<S: Saga> Executor<S> {
             }
         };
         futures::join!(
-            self.carry_out_all(&instance, work.tasks, sequence, had_to_wait, &seat),
+            self.carry_out_all(&instance, work.tasks, sequence, had_to_wait, holds, &seat),
             takes_up,
         );
     }

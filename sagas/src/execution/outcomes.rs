@@ -46,10 +46,13 @@ impl<S: Saga> Executor<S> {
         tasks: Vec<Task>,
         sequence: LogSequence,
         had_to_wait: bool,
+        holds: u64,
         seat: &Seat,
     ) {
-        let begin =
-            |task: Task| self.carry_out(instance, task, sequence, had_to_wait, seat.at_work());
+        let begin = |task: Task| {
+            let place = seat.at_work();
+            self.carry_out(instance, task, sequence, had_to_wait, holds, place)
+        };
         let mut under_way: FuturesUnordered<_> = tasks.into_iter().map(begin).collect();
         let mut come = VecDeque::new();
         let mut taking = Fuse::terminated();
@@ -63,9 +66,13 @@ impl<S: Saga> Executor<S> {
                 biased;
                 () = &mut taking, if !taking.is_terminated() => {}
                 Some(done) = under_way.next(), if !under_way.is_empty() => {
-                    come.extend(done.map(|outcome| AttemptOutcome {
-                        command: outcome.command.with_short_reason(),
-                        ..outcome
+                    come.extend(done.map(|mut outcome| {
+                        if !taking.is_terminated() {
+                            // It only waits until its instance has taken those before it: others may have the place.
+                            outcome.place.leave();
+                        }
+                        outcome.command = outcome.command.with_short_reason();
+                        outcome
                     }));
                 }
                 else => return,

@@ -99,7 +99,17 @@ impl AtWork<'_> {
         }
     }
 
-    async fn come_back(&mut self) {
+    /// Gets in line for a place again, and says whether it had to wait for it.
+    pub(crate) async fn come_back(&mut self) -> bool {
+        let mut coming = pin!(self.be_at_work());
+        let had_to_wait = coming.as_mut().now_or_never().is_none();
+        if had_to_wait {
+            coming.await;
+        }
+        had_to_wait
+    }
+
+    async fn be_at_work(&mut self) {
         let _in_line = self.seat.returning.lock().await;
         let has_place = {
             let mut taken = self.seat.taken.lock();

@@ -5,26 +5,31 @@ use chronicler_domain::{LogSequence, Timestamp};
 use crate::definition::saga::Saga;
 use crate::execution::asking::{AskError, Patience};
 use crate::execution::executor::Executor;
+use crate::execution::turns::Turn;
 use crate::instance::action::Action;
 use crate::instance::id::InstanceId;
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
 
 impl<S: Saga> Executor<S> {
-    /// Has an instance that is paused know which of its attempts are not under way, and says whether there were any: they wait
-    /// until it is resumed, and till then a person can skip or settle them.
-    pub(crate) async fn hold_what_rests(&self, instance: &InstanceId) -> Result<bool, AskError> {
+    /// Has an instance that is paused know which of its attempts are not under way: they wait until it is resumed, and till
+    /// then a person can skip or settle them. None of them begins unasked while their turns, which this gives, are kept.
+    pub(crate) async fn hold_what_rests(
+        &self,
+        instance: &InstanceId,
+    ) -> Result<Vec<Turn>, AskError> {
         let sent = |state: &InstanceState<S::State>, _: _| state.sent_before_its_pause();
         let sent = self.look(Patience::PERSON, instance, sent).await?;
         // What was decided just now is about to be sent.
         if self.backlog().has(instance) {
-            return Ok(false);
+            return Ok(Vec::new());
         }
-        let mut any = false;
+        let mut turns = Vec::new();
         for (action, failed) in sent {
-            if self.turns.is_taken(instance, action) {
+            // Taken from the backlog, it may be about to have its turn.
+            let Some(turn) = self.turns.hold(instance, action) else {
                 continue;
-            }
+            };
             let held = SagaCommand::Held {
                 action,
                 attempt: failed.saturating_add(1),
@@ -32,9 +37,9 @@ impl<S: Saga> Executor<S> {
                 decided_at: LogSequence::ZERO.next(),
             };
             self.tell_for_a_person(instance, held).await?;
-            any = true;
+            turns.push(turn);
         }
-        Ok(any)
+        Ok(turns)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chronicler_domain::{AggregateId, Tenant};
 use parking_lot::Mutex;
@@ -9,43 +10,64 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::instance::action::Action;
 use crate::instance::id::InstanceId;
-use crate::instance::work::Task;
 
 type Key = (Tenant, AggregateId, Action);
 
+type Gates = Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>;
+
 /// Whose turn it is, for each effect and undo that is being carried out.
 #[derive(Default)]
-pub(crate) struct Turns(Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>>);
+pub(crate) struct Turns {
+    all: Arc<Gates>,
+    /// How many were taken so far by whoever makes no attempt.
+    holds: AtomicU64,
+}
 
 /// The turn of one attempt; it ends when this is dropped.
 pub(crate) struct Turn {
     key: Key,
-    all: Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>>,
+    all: Arc<Gates>,
     held: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
-    /// Waits for the turn of this task, and says whether another had it until then.
-    pub(crate) async fn take(&self, instance: &InstanceId, task: &Task) -> (Turn, bool) {
+    /// Waits for the turn of an effect or undo, and says whether another had it until then.
+    pub(crate) async fn take(&self, instance: &InstanceId, action: Action) -> (Turn, bool) {
         let InstanceId { tenant, id } = instance.clone();
-        let key = (tenant, id, task.action);
-        let gate = Arc::clone(self.0.lock().entry(key.clone()).or_default());
+        let key = (tenant, id, action);
+        let gate = Arc::clone(self.all.lock().entry(key.clone()).or_default());
         let (held, has_waited) = match Arc::clone(&gate).try_lock_owned() {
             Ok(held) => (held, false),
             Err(_) => (gate.lock_owned().await, true),
         };
         let turn = Turn {
             key,
-            all: Arc::clone(&self.0),
+            all: Arc::clone(&self.all),
             held: Some(held),
         };
         (turn, has_waited)
     }
 
-    /// Whether somebody has the turn of an effect or undo.
-    pub(crate) fn is_taken(&self, instance: &InstanceId, action: Action) -> bool {
+    /// The turn of an effect or undo for whoever makes no attempt, unless somebody has it. An attempt that is about to begin
+    /// then asks its instance first: it waits for this turn, or finds that there was one ([`holds`](Self::holds)).
+    pub(crate) fn hold(&self, instance: &InstanceId, action: Action) -> Option<Turn> {
         let InstanceId { tenant, id } = instance.clone();
-        self.0.lock().contains_key(&(tenant, id, action))
+        let key = (tenant, id, action);
+        let mut all = self.all.lock();
+        let gate = Arc::clone(all.entry(key.clone()).or_default());
+        let held = gate.try_lock_owned().ok()?;
+        self.holds.fetch_add(1, Ordering::AcqRel);
+        drop(all);
+        Some(Turn {
+            key,
+            all: Arc::clone(&self.all),
+            held: Some(held),
+        })
+    }
+
+    /// How many turns were taken so far by whoever makes no attempt.
+    pub(crate) fn holds(&self) -> u64 {
+        self.holds.load(Ordering::Acquire)
     }
 }
 
@@ -60,5 +82,39 @@ impl Drop for Turn {
         {
             all.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn m27_an_attempt_that_begins_beside_a_verb_waits_for_it_or_knows_of_it() {
+        let turns = Turns::default();
+        let id = AggregateId::new("i").unwrap();
+        let instance = InstanceId::new(&Tenant::default(), &id);
+        let action = Action::of(0);
+        let take = || turns.take(&instance, action);
+        // What a decision knows that is about to be carried out.
+        let holds = turns.holds();
+        let verb = turns.hold(&instance, action).unwrap();
+        assert!(turns.hold(&instance, action).is_none());
+        let mut beside = Box::pin(take());
+        assert!(beside.as_mut().now_or_never().is_none());
+        drop(verb);
+        let (attempt, had_to_queue) = beside.now_or_never().unwrap();
+        assert!(had_to_queue);
+        assert!(turns.hold(&instance, action).is_none(), "it is under way");
+        drop(attempt);
+        // One that begins only after the verb.
+        let (attempt, had_to_queue) = take().now_or_never().unwrap();
+        assert!(!had_to_queue);
+        assert_ne!(turns.holds(), holds);
+        drop(attempt);
+        assert!(turns.all.lock().is_empty());
     }
 }

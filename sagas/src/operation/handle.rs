@@ -343,9 +343,12 @@ impl<S: Saga> SagaHandle<S> {
                 SagaRefusal::AttemptUnderWay | SagaRefusal::NothingToSettle
             ))
         );
-        if must_wait && executor.hold_what_rests(&instance).await? {
-            executor.tell_for_a_person(&instance, command).await?;
-            return Ok(());
+        if must_wait {
+            let turns = executor.hold_what_rests(&instance).await?;
+            if !turns.is_empty() {
+                executor.tell_for_a_person(&instance, command).await?;
+                return Ok(());
+            }
         }
         Ok(told?)
     }

@@ -29,3 +29,4 @@ mod routing;
 mod scenarios;
 mod set_aside;
 mod split;
+mod unanswered;

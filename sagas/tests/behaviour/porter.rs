@@ -26,7 +26,7 @@ use crate::shop::{Gateway, Order, OrderCommand, OrderEvent};
 
 /// A service that answers when it is told to, and what it is told.
 #[derive(Clone, Default)]
-struct Counter(Arc<Mutex<Queue>>);
+pub(crate) struct Counter(Arc<Mutex<Queue>>);
 
 #[derive(Default)]
 struct Queue {
@@ -36,13 +36,13 @@ struct Queue {
 
 impl Counter {
     /// Answers the call that waits longest.
-    async fn answers(&self, result: CallResult) {
+    pub(crate) async fn answers(&self, result: CallResult) {
         let first = self.0.lock().waiting.pop_front();
         drop(first.unwrap().send(result));
         settle().await;
     }
 
-    fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.0.lock().calls.clone()
     }
 }
@@ -79,7 +79,7 @@ fn broken(when: Panics) {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct Heard(Vec<String>);
+pub(crate) struct Heard(pub(crate) Vec<String>);
 
 impl Clone for Heard {
     fn clone(&self) -> Self {
@@ -89,12 +89,12 @@ impl Clone for Heard {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Noted {
+pub(crate) enum Noted {
     Heard(What),
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct What(String);
+pub(crate) struct What(String);
 
 impl What {
     fn is_new(&self) -> bool {
@@ -122,7 +122,7 @@ impl Drop for What {
 impl Event for Noted {}
 
 /// Has something carried. What it does more is told by the first word of its id.
-struct Porter;
+pub(crate) struct Porter;
 
 impl Saga for Porter {
     const NAME: &'static str = "porter";
@@ -172,11 +172,11 @@ impl Saga for Porter {
     }
 }
 
-async fn porter() -> (Fixture, Counter) {
+pub(crate) async fn porter() -> (Fixture, Counter) {
     porter_with(impatient()).await
 }
 
-async fn porter_with(options: SagaOptions) -> (Fixture, Counter) {
+pub(crate) async fn porter_with(options: SagaOptions) -> (Fixture, Counter) {
     over(MemoryStore::new(), ManualClock::default(), options).await
 }
 
@@ -202,16 +202,16 @@ async fn over(store: MemoryStore, clock: ManualClock, options: SagaOptions) -> (
     (fixture, counter)
 }
 
-async fn touch(f: &Fixture, name: &str) {
+pub(crate) async fn touch(f: &Fixture, name: &str) {
     f.order(name, OrderCommand::Touch).await;
 }
 
-async fn view(f: &Fixture, name: &str) -> SagaView<Porter> {
+pub(crate) async fn view(f: &Fixture, name: &str) -> SagaView<Porter> {
     let handle = f.sagas.saga::<Porter>().unwrap();
     handle.get(&Tenant::default(), &id(name)).await.unwrap()
 }
 
-async fn operate(f: &Fixture, name: &str, verb: SagaVerb) -> Result<SagaStatus, String> {
+pub(crate) async fn operate(f: &Fixture, name: &str, verb: SagaVerb) -> Result<SagaStatus, String> {
     let handle = f.sagas.saga::<Porter>().unwrap();
     let done = handle
         .operate(&Tenant::default(), &id(name), verb.by("ann", "looked"))
@@ -220,11 +220,11 @@ async fn operate(f: &Fixture, name: &str, verb: SagaVerb) -> Result<SagaStatus, 
     done.map_err(|error| error.to_string())
 }
 
-fn carry() -> String {
+pub(crate) fn carry() -> String {
     "carry".to_owned()
 }
 
-fn unknown() -> CallResult {
+pub(crate) fn unknown() -> CallResult {
     CallResult::Unknown("nobody knows".to_owned())
 }
 

@@ -114,7 +114,6 @@ impl<S: Saga> Step<'_, S> {
 
     pub(super) fn retry_now(&mut self, by: &str) -> Result<(), SagaRefusal> {
         self.open()?;
-        let now = self.now;
         for index in self.state.effects.indices() {
             let Some(effect) = self.state.effect(index) else {
                 continue;
@@ -128,16 +127,16 @@ impl<S: Saga> Step<'_, S> {
                 // What waits for its service or the release of its target asks by itself.
                 (_, UndoState::Pending { next, .. }) if *next == Timestamp::MAX => continue,
                 (EffectState::Pending { next, .. }, _) if *next == Timestamp::MAX => continue,
-                (_, UndoState::Pending { attempt, next }) => {
-                    (Action::undo_of(index), *attempt == 0 && *next <= now)
+                // Whether an attempt is under way no clock says, and its number neither.
+                (_, UndoState::Pending { next, .. }) => {
+                    (Action::undo_of(index), *next == Timestamp::EPOCH)
                 }
-                (EffectState::Pending { attempt, next }, _) => {
-                    (Action::of(index), *attempt == 0 && *next <= now)
+                (EffectState::Pending { next, .. }, _) => {
+                    (Action::of(index), *next == Timestamp::EPOCH)
                 }
                 _ => continue,
             };
-            // One that is under way for the first time is sent once more, in case its answer got lost: its target
-            // answers the same.
+            // One that is under way is sent once more after it, in case its answer gets lost: its target answers the same.
             match is_under_way {
                 true => self.due.push(action),
                 false => self.unpark(action, by.to_owned()),
