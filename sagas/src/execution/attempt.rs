@@ -3,14 +3,12 @@
 use std::pin::pin;
 use std::slice;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chronicler_domain::{LogSequence, StreamId, Timestamp};
 use chronicler_runtime::{Entity, SendOptions};
 use chronicler_store::test_points::{CrashPlace, reached};
-use futures::future::{Either, pending, select};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::futures::Notified;
+use futures::future::{Either, select};
 use uuid::Uuid;
 
 use crate::definition::answer::Answer;
@@ -18,11 +16,11 @@ use crate::definition::effect::{Request, effect_id};
 use crate::definition::saga::Saga;
 use crate::definition::terms::Tries;
 use crate::execution::asking::AskError;
-use crate::execution::circuit::{Circuit, Pass, Trial};
+use crate::execution::circuit::Circuit;
 use crate::execution::executor::Executor;
 use crate::execution::outcomes::{AttemptOutcome, LONG};
+use crate::execution::passage::Passage;
 use crate::execution::places::AtWork;
-use crate::execution::resources::Place;
 use crate::execution::targets::AttemptResult;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
@@ -34,18 +32,18 @@ use crate::instance::work::Task;
 const LATEST: Timestamp = Timestamp::from_micros(u64::MAX - 1);
 
 /// One attempt, before it goes.
-struct Attempt<'a> {
-    instance: &'a InstanceId,
+pub(super) struct Attempt<'a> {
+    pub(super) instance: &'a InstanceId,
     /// The stream of the instance.
     stream: StreamId,
     /// The id of the effect, or of its undo.
     id: Uuid,
     /// What the answer is given with.
     options: SendOptions,
-    decided_at: LogSequence,
+    pub(super) decided_at: LogSequence,
     /// Of the service that it calls.
-    circuit: Option<Arc<Circuit>>,
-    task: Task,
+    pub(super) circuit: Option<Arc<Circuit>>,
+    pub(super) task: Task,
 }
 
 impl Attempt<'_> {
@@ -55,7 +53,7 @@ impl Attempt<'_> {
     }
 
     /// Whether its instance knows that it waits for its service, or for the release of its target.
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.task.not_before == Timestamp::MAX
     }
 
@@ -67,20 +65,6 @@ impl Attempt<'_> {
             reason,
             decided_at: self.decided_at,
         }
-    }
-}
-
-/// An attempt that may go. What it holds it gives back when it has ended.
-struct Passage {
-    _room: Option<Place>,
-    trial: Option<Trial>,
-    had_to_wait: bool,
-}
-
-impl Passage {
-    /// Whether it goes for all that wait for the service.
-    fn is_trial(&self) -> bool {
-        self.trial.is_some()
     }
 }
 
@@ -356,89 +340,5 @@ impl<S: Saga> Executor<S> {
             first: policy.backoff_min,
             longest: policy.backoff_max,
         })
-    }
-
-    /// Whether what an attempt goes to is in quarantine.
-    fn waits_for_a_release(&self, attempt: &Attempt<'_>) -> bool {
-        let target = attempt.task.request.target(&attempt.instance.tenant);
-        target.is_some_and(|target| self.runtime.is_quarantined(&target))
-    }
-
-    /// Waits until what an attempt goes to is in no quarantine.
-    async fn until_released(&self, attempt: &Attempt<'_>) {
-        let mut releases = self.runtime.releases();
-        while self.waits_for_a_release(attempt) {
-            // Who is too far behind to be told of each looks again, too.
-            if let Err(RecvError::Closed) = releases.recv().await {
-                return pending().await;
-            }
-        }
-    }
-
-    /// Waits until the target of an attempt is in no quarantine, there is room for it, and its circuit lets it through. First
-    /// room, then the circuit: what waits for room must not be what all others wait for.
-    ///
-    /// # Errors
-    /// Why the circuit does not, for an attempt of which that is not journaled yet.
-    async fn passage(
-        &self,
-        attempt: &Attempt<'_>,
-        place: &mut AtWork<'_>,
-    ) -> Result<Passage, String> {
-        let mut had_to_wait = false;
-        if attempt.is_held() {
-            place.aside(self.until_released(attempt)).await;
-        }
-        loop {
-            let room = match &attempt.task.terms.resource {
-                Some((name, count)) => {
-                    let resources = &self.shared.resources;
-                    let taking = resources.take(name, *count, attempt.decided_at);
-                    let (room, waited) = place.aside(taking).await;
-                    had_to_wait |= waited;
-                    Some(room)
-                }
-                None => None,
-            };
-            let passage = |trial| Passage {
-                _room: room,
-                trial,
-                had_to_wait,
-            };
-            let Some(circuit) = &attempt.circuit else {
-                return Ok(passage(None));
-            };
-            let changed = circuit.changed();
-            let until = match circuit.pass(self.runtime.clock().monotonic()) {
-                Pass::Go => return Ok(passage(None)),
-                Pass::Trial => return Ok(passage(Some(circuit.trial()))),
-                Pass::Wait(until) => until,
-            };
-            if !attempt.is_held() {
-                return Err("its service takes no requests: it waits until it does".to_owned());
-            }
-            // Others may have the room until then.
-            drop(passage);
-            place.aside(self.until_it_may_pass(changed, until)).await;
-        }
-    }
-
-    /// Waits until a circuit changes, or until its next trial may go.
-    async fn until_it_may_pass(&self, changed: Notified<'_>, until: Option<Instant>) {
-        let clock = self.runtime.clock();
-        let trial_at = async {
-            match until {
-                None => pending().await,
-                Some(until) => {
-                    let left = until.saturating_duration_since(clock.monotonic());
-                    clock.sleep(left).await;
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            () = changed => {}
-            () = trial_at => {}
-        }
     }
 }

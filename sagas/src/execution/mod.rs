@@ -11,6 +11,7 @@ pub(crate) mod executor;
 pub(crate) mod host;
 pub(crate) mod options;
 pub(crate) mod outcomes;
+mod passage;
 pub(crate) mod places;
 pub(crate) mod quiet;
 pub(crate) mod resources;
