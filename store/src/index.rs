@@ -52,8 +52,8 @@ pub(crate) struct IndexBatch {
 /// The operation of an [`IndexError`] that says: somebody has the database open.
 pub(crate) const HELD: &str = "lock";
 
-/// The operation of an [`IndexError`] that says: there is no thread or descriptor to begin with. Nothing was touched, and it
-/// may pass.
+/// The operation of an [`IndexError`] that says: there is no thread, descriptor, memory or room to begin with. Nothing was
+/// touched, and it may pass.
 pub(crate) const BEGIN: &str = "begin";
 /// The operation of an [`IndexError`] that says: the batch could not be announced, and no row of it was written.
 pub(crate) const ANNOUNCE: &str = "write intent";

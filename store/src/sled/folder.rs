@@ -88,9 +88,8 @@ impl Folder {
     /// which has to pass the same check.
     ///
     /// # Errors
-    /// When somebody has it open, who is believed, or there is no thread or descriptor to open it with: nothing is touched.
-    /// When it cannot be set aside, or no empty one be
-    /// created.
+    /// When somebody has it open, who is believed, or there is no thread, descriptor or room to open it with: nothing is touched.
+    /// When it cannot be set aside, or no empty one be created.
     pub(super) fn open<T>(
         &self,
         trees: &'static [TreeId],

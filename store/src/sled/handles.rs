@@ -72,7 +72,8 @@ impl Handles {
             .map(|tree| {
                 Ok((
                     *tree,
-                    db.open_tree([tree.number()]).map_err(sled_error("open"))?,
+                    db.open_tree([tree.number()])
+                        .map_err(opening_sled("open"))?,
                 ))
             })
             .collect::<Result<Arc<[_]>, IndexError>>()?;
@@ -84,7 +85,7 @@ impl Handles {
             file: Arc::new(file),
             intent: Arc::new(intent),
         };
-        handles.sync()?;
+        handles.sync_or(|during, error| opening_sled(during)(error))?;
         sync_folder(folder).map_err(during("sync the folder"))?;
         Ok(handles)
     }
@@ -96,7 +97,8 @@ impl Handles {
                 .ok_or_else(|| row::damaged(TreeId::Meta, SEALED))?,
             None => 0,
         };
-        let found = self.intent.read().map_err(io_error("read intent"))?;
+        let found = self.intent.read();
+        let found = found.map_err(|error| opening(&error, &format!("read intent: {error}")))?;
         let Some(intent) = found else {
             return Ok(sealed);
         };
@@ -110,8 +112,9 @@ impl Handles {
             return Ok(sealed);
         }
         tracing::info!(rows = intent.rows.len(), "completing an interrupted batch");
-        self.put(&intent.rows)?;
-        self.sync()?;
+        // What is written of it now is written once more at the next opening, for as long as its seal is missing.
+        self.put_or(&intent.rows, opening_sled("write"))?;
+        self.sync_or(|during, error| opening_sled(during)(error))?;
         Ok(intent.number)
     }
 
@@ -158,20 +161,39 @@ impl Handles {
     }
 
     pub(super) fn put(&self, rows: &[RowChange]) -> Result<(), IndexError> {
+        self.put_or(rows, sled_error("write"))
+    }
+
+    fn put_or(
+        &self,
+        rows: &[RowChange],
+        failed: impl Fn(::sled::Error) -> IndexError,
+    ) -> Result<(), IndexError> {
         for change in rows {
             let tree = self.tree(change.tree)?;
             match &change.stored {
                 Some(stored) => tree.insert(&change.key, stored.as_slice()),
                 None => tree.remove(&change.key),
             }
-            .map_err(sled_error("write"))?;
+            .map_err(&failed)?;
         }
         Ok(())
     }
 
     pub(super) fn sync(&self) -> Result<(), IndexError> {
-        self.db.flush().map_err(sled_error("flush"))?;
-        self.file.sync_data().map_err(io_error("fdatasync"))
+        self.sync_or(|during, error| match error {
+            ::sled::Error::Io(error) => io_error(during)(error),
+            error => sled_error(during)(error),
+        })
+    }
+
+    fn sync_or(
+        &self,
+        failed: impl Fn(&'static str, ::sled::Error) -> IndexError,
+    ) -> Result<(), IndexError> {
+        self.db.flush().map_err(|error| failed("flush", error))?;
+        let synced = self.file.sync_data();
+        synced.map_err(|error| failed("fdatasync", ::sled::Error::Io(error)))
     }
 
     pub(super) fn get(&self, tree: TreeId, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
@@ -224,8 +246,7 @@ fn open_sled(folder: &Path) -> Result<::sled::Db, IndexError> {
                 std::thread::sleep(LOCK_RETRY);
                 waited += LOCK_RETRY;
             }
-            Err(::sled::Error::Io(error)) => return Err(opening(&error, &error.to_string())),
-            opened => return opened.map_err(sled_error("open")),
+            opened => return opened.map_err(opening_sled("open")),
         }
     }
 }
@@ -289,14 +310,30 @@ pub(super) fn failed(operation: &'static str, reason: &str) -> IndexError {
     }
 }
 
-/// Why a database could not be opened. Want of descriptors or memory says nothing about what lies there.
+/// Why a database could not be opened. Want of descriptors, memory or room says nothing about what lies there.
 fn opening(error: &io::Error, reason: &str) -> IndexError {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    let is_want = matches!(
+    let of_number = matches!(
         errno,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
+        Some(
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::NOSPC | Errno::DQUOT
+        )
     );
+    // An error that sled keeps and gives once more has lost its number.
+    let of_kind = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
+    );
+    let is_want = of_number || of_kind;
     failed(if is_want { BEGIN } else { "open" }, reason)
+}
+
+/// The same, of what sled says during an opening.
+fn opening_sled(during: &'static str) -> impl Fn(::sled::Error) -> IndexError {
+    move |error| match &error {
+        ::sled::Error::Io(of_system) => opening(of_system, &format!("{during}: {of_system}")),
+        _ => failed("open", &format!("{during}: {error}")),
+    }
 }
 
 fn sled_error(operation: &'static str) -> impl Fn(::sled::Error) -> IndexError {
@@ -305,4 +342,33 @@ fn sled_error(operation: &'static str) -> impl Fn(::sled::Error) -> IndexError {
 
 fn io_error(operation: &'static str) -> impl Fn(io::Error) -> IndexError {
     move |error| failed(operation, &error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x4_want_says_nothing_about_a_database_and_any_other_error_does() {
+        let wants = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::AGAIN,
+            Errno::NOSPC,
+            Errno::DQUOT,
+        ];
+        for errno in wants {
+            let error = opening(&errno.into(), "it");
+            assert!(error.is_not_begun(), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::ACCESS, Errno::NOTDIR, Errno::ROFS] {
+            let error = opening(&errno.into(), "it");
+            assert!(!error.is_not_begun(), "{errno}");
+        }
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            let kept = ::sled::Error::Io(errno.into()).clone();
+            assert!(opening_sled("flush")(kept).is_not_begun(), "{errno}");
+        }
+    }
 }

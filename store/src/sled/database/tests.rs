@@ -1,6 +1,7 @@
 //! A sled that hangs or fails: an error in time, and nothing enters it again.
 
 use std::fs::OpenOptions;
+use std::process::Command;
 
 use super::*;
 use crate::sled::folder::{Folder, INDEX};
@@ -78,6 +79,56 @@ fn x4_without_threads_and_descriptors_a_database_goes_on_and_none_is_set_aside()
     let opened = folder.open(TREES, |_| Ok(())).unwrap();
     assert_eq!(opened.set_aside, None);
     assert_eq!(opened.db.get(TreeId::Heads, b"a").unwrap(), Some(vec![2]));
+}
+
+/// A file system of its own with little room; gone with this.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        let options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
+        let mounted = mount.args(options).arg(folder.path()).output();
+        let is_mounted = mounted.is_ok_and(|mounted| mounted.status.success());
+        is_mounted.then(|| Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let mut unmount = Command::new("umount");
+        drop(unmount.arg("--lazy").arg(self.0.path()).output());
+    }
+}
+
+#[test]
+fn x4_where_no_room_is_left_an_opening_is_refused_and_nothing_is_set_aside() {
+    let Some(disk) = SmallDisk::mount() else {
+        return println!("skipped: a small disk can be mounted by root only");
+    };
+    let folder = Folder::new(disk.0.path(), INDEX);
+    let db = folder.open(TREES, |_| Ok(())).unwrap().db;
+    let row = RowChange::set(TreeId::Heads, "a", vec![1]);
+    let rows = vec![row];
+    db.commit(Batch {
+        rows,
+        ..Batch::default()
+    })
+    .unwrap();
+    drop(db);
+    let filler = disk.0.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    let filled = std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
+    assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+    // sled writes a snapshot when it opens.
+    let refused = folder.open(TREES, |_| Ok(())).unwrap_err();
+    assert!(refused.is_not_begun(), "{refused}");
+    drop(file);
+    std::fs::remove_file(filler).unwrap();
+    let opened = folder.open(TREES, |_| Ok(())).unwrap();
+    assert_eq!(opened.set_aside, None);
+    assert_eq!(opened.db.get(TreeId::Heads, b"a").unwrap(), Some(vec![1]));
 }
 
 #[test]
