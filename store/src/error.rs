@@ -73,8 +73,8 @@ pub enum AppendError {
         /// Their bytes.
         bytes: usize,
     },
-    /// The next segment of the log could not be begun, for want of room, memory or descriptors. Nothing was written, and
-    /// the next append tries again.
+    /// The next segment of the log could not be begun, for want of room, memory or descriptors. Nothing was written.
+    /// For 100 ms appends are refused so at once; the next one after that tries again.
     #[error("the log cannot grow at present, and nothing was written: {source}; try again later")]
     CannotGrow {
         /// The error of the operating system.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::ThreadId;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chronicler_domain::{AggregateId, Category, Context, StreamId, StreamVersion, Tenant};
@@ -128,9 +129,14 @@ async fn t5_a_snapshot_is_not_put_together_on_the_logs_own_thread() {
     let (sent, log_thread) = tokio::join!(sent, released);
     sent.unwrap();
     let saved = || store.load_snapshot(&stream("a"), StreamVersion::MAX);
-    while saved().await.unwrap().is_none() {
-        settle().await;
-    }
+    let saving = async {
+        while saved().await.unwrap().is_none() {
+            settle().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), saving)
+        .await
+        .expect("no snapshot was saved");
     let let_go_on = let_go_on.lock().unwrap();
     assert_ne!(let_go_on, log_thread);
 }

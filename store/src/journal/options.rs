@@ -40,6 +40,7 @@ pub struct JournalOptions {
     pub(crate) replay: Option<ReplayListener>,
     pub(crate) marker_sync_every: Duration,
     pub(crate) index_idle: Duration,
+    pub(crate) layout_pause: Duration,
 }
 
 /// 64 MiB: at full speed a new file about every second, and a file that is quick to copy.
@@ -61,6 +62,9 @@ const QUEUE_BYTES_MAX: usize = 64 << 20;
 const MARKER_SYNC_EVERY: Duration = Duration::from_millis(100);
 /// How long the log must be still before the index is brought after it although little has changed.
 const INDEX_IDLE: Duration = Duration::from_secs(1);
+/// How long appends are refused at once after a segment could not be begun: a try takes calls of the system on the thread
+/// of the writer, and a full disk stays full for longer than that.
+const LAYOUT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Default for JournalOptions {
     fn default() -> Self {
@@ -73,6 +77,7 @@ impl Default for JournalOptions {
             replay: None,
             marker_sync_every: MARKER_SYNC_EVERY,
             index_idle: INDEX_IDLE,
+            layout_pause: LAYOUT_PAUSE,
         }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Batch {
     pub commits: Vec<RecordedCommit>,
     /// What it keeps in memory.
     pub kept: usize,
+    /// What of that is its own: its commits, without what else lies in their windows.
+    pub own: usize,
 }
 
 impl Gathered {
@@ -66,8 +68,10 @@ impl Gathered {
         self.leave_window();
         let gathered = std::mem::take(self);
         let commits = gathered.commits;
+        let list = commits.capacity() * size_of::<RecordedCommit>();
         Batch {
-            kept: gathered.kept + commits.capacity() * size_of::<RecordedCommit>(),
+            kept: gathered.kept + list,
+            own: gathered.bytes + list,
             commits,
         }
     }

@@ -227,7 +227,7 @@ where
                 .unwrap_or_else(|error| Err(ended(error))),
             Err(error) => Err(error),
         };
-        let (Batch { commits, kept }, reader) = match turned {
+        let (Batch { commits, kept, .. }, reader) = match turned {
             Ok((found, reader)) => (found.batch, reader),
             Err(error) => return Some((Err(error), self)),
         };

@@ -20,7 +20,8 @@ pub(super) struct RecentScan {
     pub batches: Batches,
     /// Where the next frame begins.
     pub offset: u64,
-    /// The share of the batch that is being consumed.
+    /// The share of the batch that is being consumed: the batch's own bytes. All readers of a chunk have one memory, of which
+    /// a batch has half at least, or it is a copy.
     given: Option<Share>,
 }
 
@@ -106,7 +107,7 @@ impl RecentScan {
                 continue;
             }
             if let Some(batch) = self.batches.push(commit, window, share.bytes()) {
-                share.settle(batch.kept);
+                share.settle(batch.own);
                 return Some(Recent::Batch(Ok(batch.commits)));
             }
         }
@@ -118,7 +119,7 @@ impl RecentScan {
         if rest.commits.is_empty() {
             return Recent::End;
         }
-        share.settle(rest.kept);
+        share.settle(rest.own);
         self.given = Some(share);
         Recent::Batch(Ok(rest.commits))
     }

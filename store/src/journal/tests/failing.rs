@@ -1,11 +1,16 @@
 //! K6: every operation of the disk fails in turn, and the log says so and loses nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::session::Session;
-use crate::error::OpenError;
-use crate::journal::disk::simulated::{Fault, FaultKind};
+use super::session::{SMALL_SEGMENT_BYTES, Session};
+use super::support::{MapIndex, commit, open_with};
+use crate::append::Expected;
+use crate::error::{AppendError, OpenError};
+use crate::journal::disk::simulated::{Fault, FaultKind, SimulatedDisk};
 use crate::journal::log::JournalLog;
+use crate::journal::options::JournalOptions;
 use crate::log::{EventLog, Health};
 
 /// Each draws its own commits and options.
@@ -39,6 +44,45 @@ fn k6_a_disk_that_is_full_for_a_moment_stops_writes_only_where_something_may_be_
 #[test]
 fn k6_half_a_write_at_any_operation_stops_writes_and_loses_nothing() {
     every_operation(FaultKind::Half, 1);
+}
+
+#[tokio::test]
+async fn k6_while_the_log_cannot_grow_not_every_append_has_that_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::new(1);
+    let mut options = JournalOptions::default().segment_bytes(SMALL_SEGMENT_BYTES);
+    let never = Duration::from_secs(1 << 30);
+    options.marker_sync_every = never;
+    options.index_idle = never;
+    options.layout_pause = never;
+    let storage = Arc::new(disk.clone());
+    let (log, _) = open_with(folder.path(), options, storage, &MapIndex::default()).unwrap();
+    let next = |n, bytes| log.append(commit(n, "alice", Expected::Any, bytes));
+    next(1, 10).await.unwrap();
+    disk.set_fault(Some(Fault {
+        from: disk.operations() + 1,
+        count: u64::MAX,
+        kind: FaultKind::NoRoom,
+    }));
+    let longer_than_a_segment = 100_000;
+    let refused = next(2, longer_than_a_segment).await.unwrap_err();
+    assert!(
+        matches!(refused, AppendError::CannotGrow { .. }),
+        "{refused}"
+    );
+    let asked = disk.operations();
+    for n in 3..20 {
+        let refused = next(n, 10).await.unwrap_err();
+        assert!(
+            matches!(refused, AppendError::CannotGrow { .. }),
+            "{refused}"
+        );
+    }
+    assert_eq!(disk.operations(), asked, "the disk was asked again");
+    // A repetition needs no room.
+    assert!(next(1, 10).await.unwrap().duplicate);
+    assert_eq!(log.health(), Health::Healthy);
+    log.close().await;
 }
 
 /// How often the log could not grow, and went on.

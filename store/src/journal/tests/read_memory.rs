@@ -6,6 +6,7 @@ use chronicler_domain::GlobalPosition;
 use futures::StreamExt;
 use futures::future::join_all;
 
+use super::session::batch;
 use super::support::{MapIndex, all, commit, numbers, open_with, stream};
 use crate::append::Expected;
 use crate::frame::RecordedCommit;
@@ -171,6 +172,46 @@ async fn r8_whoever_does_not_read_on_has_nothing_read_ahead_and_many_of_them_get
         batch.extend(all(reader).await.unwrap());
         assert_eq!(numbers(&batch), numbers(&quick));
     }
+    assert_eq!(budget.taken(), 0);
+    log.close().await;
+}
+
+#[tokio::test]
+async fn r8_readers_of_the_latest_commits_take_what_they_were_given_and_not_the_memory_they_share()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let (log, disk) = log_of(folder.path(), 10, 1).await;
+    // In each piece of the memory, somewhat more than half is alice's.
+    for n in 10..40 {
+        let appends = [
+            commit(2 * n, "alice", Expected::Any, 30_000),
+            commit(2 * n + 1, "other", Expected::Any, 25_000),
+        ];
+        for (_, appended) in batch(&log, appends.into()).await {
+            appended.unwrap();
+        }
+    }
+    let (budget, before) = (&log.shared().read_budget, disk.reads());
+    let mut given = 0;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let start = Start::Position(GlobalPosition::new(5));
+        let mut reader = log.read_all(AllQuery {
+            start,
+            ..of_alice()
+        });
+        let batch = reader.next().await.unwrap().unwrap();
+        assert!(batch.len() > 10, "{}", batch.len());
+        given += own(&batch);
+        slow.push((reader, batch));
+    }
+    let (taken, a_little) = (budget.taken(), given / 20);
+    assert!(
+        (given..given + a_little).contains(&taken),
+        "{given} bytes were given, {taken} are taken"
+    );
+    assert_eq!(disk.reads(), before, "it was not in memory");
+    drop(slow);
     assert_eq!(budget.taken(), 0);
     log.close().await;
 }

@@ -65,6 +65,7 @@ impl<'a> Session<'a> {
         options.marker_sync_every = if often { Duration::ZERO } else { NEVER };
         let index_follows = often && self.random.one_in(2);
         options.index_idle = if index_follows { Duration::ZERO } else { NEVER };
+        options.layout_pause = Duration::ZERO;
         let storage = Arc::new(self.disk.clone());
         let opened = open_with(self.data, options, storage, &self.index)?;
         if std::mem::take(&mut self.lost_power) && self.durability == Durability::Os {

@@ -67,8 +67,8 @@ pub(crate) struct Writer {
     /// Whether the file system tells that the file at a path is the one that was opened there, as long as it was made.
     /// Some in user space do not.
     places_are_told: bool,
-    /// The next segment was to be begun, and could not be.
-    must_roll: bool,
+    /// When the next segment was to be begun and could not be, and why.
+    cannot_grow: Option<(Instant, Arc<io::Error>)>,
     heads: Vec<Option<HeadRow>>,
     places: Vec<Option<(StreamVersion, Option<u64>)>>,
 }
@@ -95,7 +95,7 @@ impl Writer {
             clock: ClockWatch::default(),
             given_time: None,
             places_are_told,
-            must_roll: false,
+            cannot_grow: None,
             heads: Vec::new(),
             places: Vec::new(),
         }
@@ -249,9 +249,15 @@ impl Writer {
     }
 
     fn stage_frame(&mut self, append: &Append) -> Result<(), AppendError> {
+        if let Some((since, source)) = &self.cannot_grow
+            && since.elapsed() < self.shared.options.layout_pause
+        {
+            let source = Arc::clone(source);
+            return Err(AppendError::CannotGrow { source });
+        }
         let frame_bytes_max = self.shared.options.frame_bytes_max;
         let mut encoded = self.stage.encode(append, &self.places, frame_bytes_max)?;
-        if self.must_roll || !self.active.fits(self.stage.end.offset, encoded.length) {
+        if self.cannot_grow.is_some() || !self.active.fits(self.stage.end.offset, encoded.length) {
             let frame = self.stage.take_out(encoded);
             self.commit();
             self.roll(frame.len())?;
@@ -389,7 +395,7 @@ impl Writer {
         }
         let next = self.next_segment(SEGMENT_HEADER_BYTES + frame_bytes as u64)?;
         reached(CrashPlace::SegmentBegun);
-        if std::mem::take(&mut self.must_roll) {
+        if self.cannot_grow.take().is_some() {
             tracing::info!("the log grows again");
         }
         self.shared.catalogue.push(next.segment.clone());
@@ -402,7 +408,7 @@ impl Writer {
     }
 
     /// Lays out the segment after this one, with room for `file_bytes` at least. Nothing of the append that needs it was
-    /// written. Want of room or descriptors refuses that append alone, and the next one tries again.
+    /// written. Want of room or descriptors refuses that append, and those that come soon after it.
     fn next_segment(&mut self, file_bytes: u64) -> Result<ActiveSegment, AppendError> {
         let stopped = |writer: &Self, error: &io::Error| AppendError::ReadOnly {
             reason: writer.stop("beginning the next segment", error).into(),
@@ -429,12 +435,12 @@ impl Writer {
                 }
                 // No shorter frame goes into the segment before: one that is begun in vain may still be there after a
                 // power cut, and says where it begins.
-                if !std::mem::replace(&mut self.must_roll, true) {
-                    tracing::error!(%error, "the next segment cannot be begun: appends are refused until it can");
+                let source = Arc::new(error);
+                let failed = (Instant::now(), Arc::clone(&source));
+                if self.cannot_grow.replace(failed).is_none() {
+                    tracing::error!(error = %source, "the next segment cannot be begun: appends are refused until it can");
                 }
-                return Err(AppendError::CannotGrow {
-                    source: Arc::new(error),
-                });
+                return Err(AppendError::CannotGrow { source });
             }
             Err(error) => return Err(stopped(self, &error)),
         };
