@@ -62,7 +62,7 @@ impl History {
         let clock = ManualClock::default();
         let mut life = Life::begin::<false>(path, clock, Gateway::default(), "").await;
         for name in ["released", "set-aside"] {
-            life.app.send::<Mended>(name, Poke).await.unwrap();
+            life.app.send::<Mended>(name, Poke::Gently).await.unwrap();
         }
         life = life.again::<true>(path, "mended-poison").await;
         let once = life.first_half().await;
@@ -116,6 +116,8 @@ impl History {
         life.until_ended("charged-3", &Ending::Completed).await;
         let set_aside = StreamId::of("fragile", "set-aside").unwrap();
         assert!(app.runtime().release(&set_aside).await.unwrap());
+        let gently = life.app.send::<Mended>("poked", Poke::Gently).await;
+        gently.unwrap();
         life.retry("parked").await;
         life.until_ended("parked", &Ending::Completed).await;
         life.clock.advance(Duration::from_secs(2));
@@ -227,7 +229,7 @@ impl Life {
 
     async fn first_half(&self) -> CommandId {
         for name in ["released", "set-aside"] {
-            let refused = self.app.send::<Broken>(name, Poke).await;
+            let refused = self.app.send::<Broken>(name, Poke::Gently).await;
             let refused = refused.unwrap_err();
             assert!(refused.to_string().contains("quarantined"), "{refused}");
         }
@@ -261,7 +263,10 @@ impl Life {
     async fn second_half(&self) {
         let released = StreamId::of("fragile", "released").unwrap();
         assert!(self.app.runtime().release(&released).await.unwrap());
-        self.app.send::<Mended>("released", Poke).await.unwrap();
+        self.app
+            .send::<Mended>("released", Poke::Gently)
+            .await
+            .unwrap();
         self.release("mended-poison").await;
         self.order("early-ended", OrderCommand::Note("give up".into()))
             .await;

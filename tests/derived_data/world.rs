@@ -139,7 +139,11 @@ pub(crate) type Mended = Fragile<false>;
 pub(crate) type Broken = Fragile<true>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Poke;
+pub(crate) enum Poke {
+    Gently,
+    /// Cannot be decided before it was poked gently.
+    Hard,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Poked;
@@ -153,7 +157,9 @@ impl<const IS_BROKEN: bool> Aggregate for Fragile<IS_BROKEN> {
     type Reply = u32;
     type Rejection = Never;
 
-    fn decide(&self, _: Poke, _: &Context) -> Decided<Self> {
+    fn decide(&self, poke: Poke, _: &Context) -> Decided<Self> {
+        let is_too_much = self.pokes == 0 && matches!(poke, Poke::Hard);
+        assert!(!is_too_much, "it cannot be decided");
         Ok(Decision::event(Poked).reply(self.pokes + 1))
     }
 
@@ -284,7 +290,7 @@ fn begin(order: &str) -> Next<Fulfil> {
     let next = Next::stay();
     match order.split('-').next() {
         Some("charged" | "retry") => next.call("charge", "gateway", &order.to_owned()),
-        Some("parked") => next.send::<Mended>("poke", "set-aside", Poke),
+        Some("parked") => next.send::<Mended>("poke", "poked", Poke::Hard),
         _ => next
             .timer("patience", PATIENCE)
             .send::<Stock>("reserve", "all", StockCommand::Reserve(order.to_owned()))

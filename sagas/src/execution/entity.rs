@@ -294,7 +294,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
             SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
             _ => None,
         };
-        let sends_again = command.sends_again();
+        let (sends_again, was_paused) = (command.sends_again(), state.paused.is_some());
         let takes_up = command.takes_up();
         let is_resumed = matches!(command, SagaCommand::Resume);
         let StepResult {
@@ -320,7 +320,10 @@ impl<S: Saga> Entity for SagaEntity<S> {
             // Nobody handles it any more; it must not come due again.
             records.push(self.timer(&stream, &key, due, None));
         }
-        let mut reply = self.work(state, due, sends_again, ctx);
+        // What waited while it was paused may have been sent before that, whatever goes on with it now: a cancellation, or the
+        // end that a parent asks for.
+        let goes_on = was_paused && state.paused.is_none();
+        let mut reply = self.work(state, due, sends_again || goes_on, ctx);
         // The first of those that were armed just now. One armed before was noticed then, and says nothing of these: by the
         // clock as it is now it may be due later, though its date comes first.
         let armed = moved.keys().filter_map(|key| state.timers.get(key));

@@ -57,6 +57,13 @@ pub(crate) fn set_aside(data: &Path) -> io::Result<Vec<PathBuf>> {
     moved.filter_map(Result::transpose).collect()
 }
 
+/// Gives the index another name, to be built anew: it may know commits that are in the log no more.
+pub(crate) fn set_index_aside(data: &Path) -> io::Result<Option<PathBuf>> {
+    let folder = Folder::new(data, INDEX);
+    wait_until_free(&folder.path()).map_err(io::Error::other)?;
+    folder.set_aside()
+}
+
 /// Why a database cannot be trusted.
 enum Trouble {
     Open(IndexError),

@@ -52,6 +52,6 @@ mod row;
 #[cfg(feature = "test-points")]
 pub(crate) use derived::decode_snapshot;
 pub(crate) use derived::{DerivedStore, DurableEnd};
-pub(crate) use folder::set_aside;
+pub(crate) use folder::{set_aside, set_index_aside};
 pub(crate) use index::{Expectation, SledIndex};
 pub(crate) use pages::{PagedFile, PagedFiles};

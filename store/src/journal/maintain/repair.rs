@@ -25,6 +25,7 @@ use crate::journal::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file
 use crate::journal::store::JournalStore;
 use crate::journal::unfinished::{self, Work};
 use crate::log::Head;
+use crate::sled::set_index_aside;
 
 /// Where originals go, in the data directory.
 const SET_ASIDE: &str = "set-aside";
@@ -216,7 +217,13 @@ impl Repair {
         let set_aside = match self.plan.action {
             RepairAction::Nothing => None,
             RepairAction::Mend => Some(self.mend()?),
-            RepairAction::Cut => Some(self.cut()?),
+            RepairAction::Cut => {
+                let aside = self.cut()?;
+                // Its rows may be newer than its watermark, and of commits that were cut off.
+                set_index_aside(&self.data)
+                    .map_err(io_failed("setting the index aside in", &self.data))?;
+                Some(aside)
+            }
         };
         unfinished::end(storage, &self.data)?;
         let store = JournalStore::open_held(self.lock, &self.data, options)?;

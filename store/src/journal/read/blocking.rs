@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::batches::Batch;
 use super::budget::{ReadBudget, Share};
+use super::frames::FrameReader;
 use crate::error::ReadError;
 use crate::frame::RecordedCommit;
 use crate::query::CommitStream;
@@ -65,6 +66,15 @@ impl Turn {
                 && (self.unwanted.load(Ordering::Relaxed) || Instant::now() >= self.until);
         }
         self.is_over
+    }
+
+    /// Whether the reader is to give what it has before it looks at the frame at this log offset. What was read with others
+    /// costs the disk nothing, and is looked at before its window is let go of: a disk that takes a whole turn for each
+    /// read gives a window in each, not a frame.
+    #[inline]
+    pub(super) fn is_over_before(&mut self, next: u64, frames: &FrameReader) -> bool {
+        self.is_over(frames.loads())
+            && (self.unwanted.load(Ordering::Relaxed) || !frames.has_frame(next))
     }
 }
 

@@ -57,7 +57,7 @@ impl ForwardScan {
             None => offset.insert(first_offset(query, view, frames)?),
         };
         while *offset < view.end.offset {
-            if turn.is_over(frames.loads()) {
+            if turn.is_over_before(*offset, frames) {
                 return Ok(Found::more(batches.take()));
             }
             let commit = frames.commit_at(*offset)?;

@@ -125,7 +125,11 @@ impl Forward {
                 let next = self.places.last();
                 let may_end = batches.may_end(turn.bytes_max)
                     && next.is_some_and(|next| !links.frames.has_frame(*next));
-                if may_end || turn.is_over(links.frames.loads()) {
+                let is_over = match next {
+                    Some(next) => turn.is_over_before(*next, links.frames),
+                    None => turn.is_over(links.frames.loads()),
+                };
+                if may_end || is_over {
                     return Ok(Found::more(batches.take()));
                 }
             }
@@ -139,7 +143,7 @@ impl Forward {
     /// Walks on, until the oldest places are known that were not given yet. Whether it is there; not if the turn is over.
     fn walk(&mut self, links: &mut Links<'_>, turn: &mut Turn) -> Result<bool, ReadError> {
         while let Some(offset) = self.walk {
-            if turn.is_over(links.frames.loads()) {
+            if turn.is_over_before(offset, links.frames) {
                 return Ok(false);
             }
             let (place, older) = links.look(offset)?;
@@ -190,7 +194,7 @@ fn backward(
                 }
             }
         }
-        if turn.is_over(links.frames.loads()) {
+        if next.is_some_and(|next| turn.is_over_before(next, links.frames)) {
             return Ok(Found::more(batches.take()));
         }
     }
