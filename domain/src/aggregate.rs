@@ -34,9 +34,9 @@ pub trait Aggregate:
     /// The rejection, when the domain says no. Nothing is then appended.
     ///
     /// # Panics
-    /// It should not. A panic fails the command, as an event that cannot be encoded does, and the state stays in memory as
-    /// it is. So nothing of the state may change in here: a state with a `Cell` or a lock in it keeps what a failed decision
-    /// left there, and differs from what its events say until it is recovered.
+    /// An implementation should not panic. A panic fails the command, as an event that cannot be encoded does, and the
+    /// state stays in memory as it is. So a decision must not change the state: one with a `Cell` or a lock in it keeps what
+    /// a failed decision left there, and differs from what its events say until it is recovered.
     fn decide(&self, command: Self::Command, ctx: &Context) -> Decided<Self>;
 
     /// Changes the state as the event says. Called once for each event, when it is decided and whenever

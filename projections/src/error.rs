@@ -210,7 +210,8 @@ pub enum ParkedError {
         /// The projection.
         name: Arc<str>,
     },
-    /// With so many left out for good nothing more would be read. Nothing was dropped.
+    /// The drop would leave out as many events for good as may be, and the projection would then read nothing more. Nothing
+    /// was dropped.
     #[error(
         "{asked} events of projection {name:?} cannot be left out for good: {skipped} are, and with {most} (parked_events_max) nothing more is read; drop at most {left}, mend the projection and retry or rebuild it, or raise parked_events_max"
     )]

@@ -95,7 +95,7 @@ pub(crate) enum OrderKey {
     Stream,
     By {
         key: Arc<KeyFn>,
-        /// Whether it was told that it panics.
+        /// Whether a warning has said that the function panics.
         is_told: Arc<AtomicBool>,
     },
 }
@@ -187,11 +187,12 @@ impl ProjectionOptions {
         }
     }
 
-    /// The most events that may wait set aside, and the most that may be left out for good; a commit with several events
-    /// can take it beyond. With so many nothing more is read, and the status is
-    /// [`Full`](crate::ProjectionStatus::Full), until some are taken up (`retry_parked`) or, of those that wait, dropped; a
-    /// rebuild that sets so many aside fails. A drop that would leave out so many is refused. At least 1, which 0 stands
-    /// for, too: then the first event that is set aside is the last that is read. Default [`PARKED_EVENTS_MAX_DEFAULT`].
+    /// The most events that may wait set aside, and the most that may be left out for good. A commit with several events
+    /// can exceed the limit. At the limit the projection reads nothing more, and its status is
+    /// [`Full`](crate::ProjectionStatus::Full), until `retry_parked` takes some events up or `drop_parked` leaves some of
+    /// the waiting ones out. A rebuild that reaches the limit fails, and so does a drop that would leave out as many as
+    /// may be. The least is 1, and 0 counts as 1: the projection then stops at the first event that it sets aside.
+    /// Default [`PARKED_EVENTS_MAX_DEFAULT`].
     #[must_use]
     pub fn parked_events_max(self, events: usize) -> Self {
         Self {

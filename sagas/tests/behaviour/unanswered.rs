@@ -23,8 +23,8 @@ async fn pass(f: &Fixture, seconds: u64) {
     f.advance(seconds).await;
 }
 
-/// Until all of them sleep.
-async fn sleep(f: &Fixture) {
+/// Has so much time pass that no instance is in memory any more.
+async fn passivate(f: &Fixture) {
     for _ in 0..99 {
         pass(f, 10).await;
     }
@@ -47,7 +47,7 @@ async fn m27_what_waits_for_room_once_more_is_asked_once_more() {
         for name in ["room-a", "room-b", "room-c"] {
             touch(&f, name).await;
         }
-        sleep(&f).await;
+        passivate(&f).await;
         break_reads(&f, "room-b", Some(ReadFault::Io));
         // There is room for `room-b`, and its instance gives no answer: `room-c` has it.
         done(&counter).await;
@@ -84,7 +84,7 @@ async fn z6_outcomes_that_wait_for_an_instance_that_cannot_be_recovered_keep_no_
     options.under_way_max = 1;
     let (f, counter) = porter_with(options).await;
     touch(&f, "pair-a").await;
-    sleep(&f).await;
+    passivate(&f).await;
     break_reads(&f, "pair-a", Some(ReadFault::Io));
     touch(&f, "call-b").await;
     assert_eq!(counter.calls().len(), 2, "the one place is taken");
