@@ -11,16 +11,18 @@ use chronicler_store::{ReadError, Store};
 
 use crate::aggregate::AggregateEntity;
 use crate::clock::{Clock, SystemClock};
+use crate::core::Core;
 use crate::directory::{AnyDirectory, Directory};
-use crate::dispatch::{Core, EntityHandle, Ids};
+use crate::dispatch::EntityHandle;
 use crate::durable::Claims;
 use crate::effects::{EffectDispatcher, EffectTarget};
 use crate::entity::Entity;
+use crate::ids::Ids;
 use crate::options::RuntimeOptions;
 use crate::quarantine::Quarantine;
-use crate::residents::sweep;
 use crate::runtime::{Parts, Runtime};
 use crate::supervision::Supervisor;
+use crate::sweeper::sweep;
 use crate::timers::Timers;
 use crate::workers::Workers;
 

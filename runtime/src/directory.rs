@@ -10,10 +10,10 @@ use chronicler_domain::StreamId;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::dispatch::Core;
+use crate::core::Core;
 use crate::entity::Entity;
 use crate::instance::Instance;
-use crate::residents::{Leaving, Visit};
+use crate::residents::Leaving;
 
 /// Locks that the directory is spread over, so that senders seldom meet.
 const SHARDS: usize = 64;
@@ -155,6 +155,17 @@ pub(crate) enum Look<'a> {
     Unused { now: Instant, idle: Duration },
     /// So many are to end, whoever was not used since the last such walk.
     Beyond { wanted: usize, leaving: &'a Leaving },
+}
+
+/// What a walk along a row came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Visit {
+    /// Instances that were passed.
+    pub(crate) seen: usize,
+    /// Those of them that were asked to end.
+    pub(crate) asked: usize,
+    /// The row ends there.
+    pub(crate) is_end: bool,
 }
 
 impl<E: Entity> AnyDirectory for Directory<E> {

@@ -1,186 +1,28 @@
 //! How commands and queries get to their instance: admitted, stamped, queued, awaited.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chronicler_domain::{
     AggregateId, CommandId, Context, GlobalPosition, Metadata, Principal, StreamId, StreamVersion,
     Tenant, Timestamp,
 };
-use chronicler_store::{Outcome, Store};
-use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio_util::sync::CancellationToken;
+use chronicler_store::Outcome;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::backoff::Jitter;
 use crate::clock::Clock;
 use crate::contain::{self, contain, panicked};
-use crate::dedup::Rules;
+use crate::core::Core;
 use crate::directory::Directory;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
-use crate::failing::Failing;
+use crate::ids::Ids;
 use crate::inbox::{Body, CommandEnvelope, Envelope, Identity, Query, Says, Searched};
 use crate::instance::Refused;
-use crate::options::RuntimeOptions;
-use crate::quarantine::Quarantine;
 use crate::receipt::Receipt;
-use crate::residents::Residents;
-use crate::supervision::Supervisor;
-use crate::tasks::Tasks;
-
-/// What all instances of a runtime share.
-pub(crate) struct Core {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) options: RuntimeOptions,
-    pub(crate) tasks: Tasks,
-    pub(crate) supervisor: Supervisor,
-    pub(crate) quarantine: Quarantine,
-    pub(crate) failing: Failing,
-    pub(crate) jitter: Arc<Jitter>,
-    pub(crate) recoveries: Semaphore,
-    /// Places for those who look in the log for commands: however long they look, they take none of a recovery.
-    pub(crate) look_ups: Semaphore,
-    pub(crate) memory: Arc<Rules>,
-    /// Places for snapshots that wait to be saved.
-    pub(crate) snapshots: Arc<Semaphore>,
-    /// How many instances are alive, over all types.
-    pub(crate) residents: Residents,
-    pub(crate) stopping: AtomicBool,
-    /// It has stopped: whoever waits for events waits in vain.
-    pub(crate) ended: CancellationToken,
-    pub(crate) commands: AtomicU64,
-    in_flight: AtomicUsize,
-    pub(crate) drained: Notify,
-}
-
-impl Core {
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        options: RuntimeOptions,
-        supervisor: Supervisor,
-        quarantine: Quarantine,
-    ) -> Self {
-        let places = || Semaphore::new(options.recoveries_max.max(1));
-        let (recoveries, look_ups) = (places(), places());
-        let memory = Arc::new(Rules::new(&options));
-        let jitter = Arc::new(Jitter::new(options.id_seed));
-        let snapshots = Arc::new(Semaphore::new(options.snapshots_waiting_max.max(1)));
-        Self {
-            store,
-            clock,
-            options,
-            tasks: Tasks::new(),
-            supervisor,
-            quarantine,
-            failing: Failing::default(),
-            jitter,
-            recoveries,
-            look_ups,
-            memory,
-            snapshots,
-            residents: Residents::default(),
-            stopping: AtomicBool::new(false),
-            ended: CancellationToken::new(),
-            commands: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
-            drained: Notify::new(),
-        }
-    }
-
-    /// Commands and queries under way.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
-    }
-
-    /// Takes one more command in, or says why not.
-    pub(crate) fn admit(self: &Arc<Self>) -> Result<Admitted, DispatchError> {
-        let in_flight = self.in_flight.fetch_add(1, Ordering::AcqRel);
-        let admitted = Admitted(Arc::clone(self));
-        if self.stopping.load(Ordering::Acquire) {
-            return Err(DispatchError::Stopped);
-        }
-        let in_flight_max = self.options.in_flight_max;
-        if in_flight >= in_flight_max {
-            let what = "in all".to_owned();
-            return Err(DispatchError::Overloaded {
-                what,
-                in_flight,
-                in_flight_max,
-            });
-        }
-        Ok(admitted)
-    }
-
-    /// Quarantines an instance; if the log does not take it, it holds in memory.
-    pub(crate) async fn set_aside(&self, stream: &StreamId, reason: &str) {
-        let (store, clock) = (self.store.as_ref(), self.clock.as_ref());
-        if let Err(error) = self
-            .quarantine
-            .set_aside(store, clock, stream, reason)
-            .await
-        {
-            tracing::error!(%stream, %error, "the quarantine could not be journaled");
-        }
-    }
-}
-
-/// The right of one command to be under way; given back when dropped.
-pub(crate) struct Admitted(Arc<Core>);
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.drained.notify_waiters();
-        }
-    }
-}
-
-/// New ids: version 7, from the runtime's clock and a generator of each thread's own.
-pub(crate) struct Ids;
-
-thread_local! {
-    /// Where this thread's generator is, and its step.
-    static IDS: Cell<(u64, u64)> = Cell::new({
-        let seed = RandomState::new();
-        (seed.hash_one(1_u8), seed.hash_one(2_u8) | 1)
-    });
-}
-
-impl Ids {
-    /// Begins anew from a seed, on this thread.
-    pub(crate) fn seed(seed: u64) {
-        IDS.set((seed, seed.rotate_left(17) | 1));
-    }
-
-    pub(crate) fn next(now: Timestamp) -> Uuid {
-        // splitmix64 over a counter with a random start and a random odd step: cheap, and two threads or
-        // processes meet no more often than random numbers do.
-        let mix = |mut z: u64| {
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
-        let (high, low) = IDS.with(|state| {
-            let (at, step) = state.get();
-            state.set((at.wrapping_add(step), step));
-            (mix(at), mix(at ^ step.rotate_left(32)))
-        });
-        let mut random = [0_u8; 10];
-        let bytes = high.to_le_bytes().into_iter().chain(low.to_le_bytes());
-        random
-            .iter_mut()
-            .zip(bytes)
-            .for_each(|(to, from)| *to = from);
-        uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random).into_uuid()
-    }
-}
 
 /// How long a sender waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

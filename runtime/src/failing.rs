@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use chronicler_domain::{StreamId, Timestamp};
 use parking_lot::Mutex;
 
-use crate::backoff::{Backoff, is_worth_a_warning};
-use crate::dispatch::Core;
+use crate::backoff::{Backoff, Jitter, is_worth_a_warning};
+use crate::clock::Clock;
 
 /// The wait between two recoveries of one instance. Never longer than a client waits gladly: a command that comes in
 /// between waits for the next try.
@@ -49,18 +49,19 @@ impl Failing {
         stream: &StreamId,
         reason: &Arc<str>,
         now: Instant,
-        core: &Core,
+        clock: &dyn Clock,
+        jitter: &Jitter,
     ) -> Duration {
         let mut all = self.all.lock();
         let entry = all.entry(stream.clone()).or_insert_with(|| Entry {
             reason: Arc::clone(reason),
             attempts: 0,
-            since: core.clock.now(),
+            since: clock.now(),
             again: now,
         });
         entry.attempts = entry.attempts.saturating_add(1);
         entry.reason = Arc::clone(reason);
-        let wait = BETWEEN_RECOVERIES.wait(entry.attempts, &core.jitter);
+        let wait = BETWEEN_RECOVERIES.wait(entry.attempts, jitter);
         entry.again = now + wait;
         let attempts = entry.attempts;
         drop(all);

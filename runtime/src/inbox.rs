@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::actor::{Away, Returned};
 use crate::contain::contain;
+use crate::core::Admitted;
 use crate::dedup::{Remembered, Run, Span};
-use crate::dispatch::Admitted;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
 use crate::receipt::Receipt;

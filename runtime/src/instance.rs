@@ -10,8 +10,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::actor::{self, LookUps};
 use crate::contain::{Contained, answer, let_go};
+use crate::core::Core;
 use crate::directory::Directory;
-use crate::dispatch::Core;
 use crate::entity::Entity;
 use crate::error::DispatchError;
 use crate::in_flight::InFlight;

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
-use crate::dispatch::Ids;
+use crate::ids::Ids;
 
 /// Releases that who is told of them may be behind with; who is further behind is told so.
 const RELEASES_KEPT: usize = 256;

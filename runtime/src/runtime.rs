@@ -13,14 +13,16 @@ use crate::aggregate::AggregateEntity;
 use crate::backoff::Jitter;
 use crate::clock::{Clock, after};
 use crate::contain::{contain, panicked};
+use crate::core::Core;
 use crate::directory::AnyDirectory;
-use crate::dispatch::{Core, EntityHandle, SendOptions, StateOf};
+use crate::dispatch::{EntityHandle, SendOptions, StateOf};
 use crate::durable::{self, Claims, DurableOptions, DurableSubscription, SubscribeError};
 use crate::effects::EffectDispatcher;
 use crate::entity::Entity;
 use crate::error::{DispatchError, SendError};
 use crate::failing::FailingInstance;
 use crate::fingerprint::{self, fingerprint};
+use crate::ids::Ids;
 use crate::inbox::Says;
 use crate::quarantine::QuarantinedInstance;
 use crate::receipt::Receipt;
@@ -260,7 +262,7 @@ impl Runtime {
 
     /// A new id, ordered by time.
     pub fn new_id(&self) -> uuid::Uuid {
-        crate::dispatch::Ids::next(self.core.clock.now())
+        Ids::next(self.core.clock.now())
     }
 
     /// Instances that were set aside, by stream.

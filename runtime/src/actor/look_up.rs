@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::asking::Asking;
 use super::reading::Permit;
+use crate::core::Core;
 use crate::dedup::{Entry, OpenRun, Remembered, Run, Span};
-use crate::dispatch::Core;
 use crate::entity::Entity;
 use crate::inbox::{Envelope, Searched};
 use crate::instance::Instance;

@@ -91,7 +91,8 @@ impl<E: Entity> Turn<E> {
                 Err(Failure::Passing(reason)) => {
                     let reason = reason.into();
                     let now = core.clock.monotonic();
-                    let wait = core.failing.note(&stream, &reason, now, &core);
+                    let (clock, jitter) = (core.clock.as_ref(), &core.jitter);
+                    let wait = core.failing.note(&stream, &reason, now, clock, jitter);
                     waited += wait + now.saturating_duration_since(begun);
                     if waited > PATIENCE {
                         // Everybody who waits has waited for this try: what comes later has the next one.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::options::SubscribeError;
 use crate::clock::Clock;
-use crate::dispatch::Ids;
+use crate::ids::Ids;
 
 /// How the key of a subscription's fact begins.
 const PREFIX: &[u8] = b"subscription\0";

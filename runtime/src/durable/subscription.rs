@@ -16,7 +16,7 @@ use super::cursor::{Claim, Claims, barrier, cursor, key, position};
 use super::delivery::{Delivery, take};
 use super::options::{Begin, Confirmation, DurableOptions, SubscribeError};
 use super::progress::{Progress, Shared};
-use crate::dispatch::Core;
+use crate::core::Core;
 use crate::subscription::{Subscription, SubscriptionOptions};
 
 /// Events passed over by a filter after which the cursor is recorded even under load.

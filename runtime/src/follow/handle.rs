@@ -12,7 +12,7 @@ use super::consumer::Consumer;
 use super::parked::{ParkedEvent, ParkedGroup, Selection, SetAside, group_parked, parked_events};
 use super::run::Run;
 use crate::backoff::Backoff;
-use crate::dispatch::Core;
+use crate::core::Core;
 use crate::runtime::Runtime;
 use crate::workers::{WorkerContext, WorkerError};
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::dispatch::Ids;
+use crate::ids::Ids;
 
 /// The longest reason that is kept with a parked event, in bytes; a panic message can be of any length.
 pub const PARKED_REASON_MAX: usize = 1_024;

@@ -19,7 +19,7 @@ use super::handle::{Order, Shared};
 use super::ledger::{Ledger, Place};
 use super::parked::{Fact, ParkedEvent, SetAside, append_with_patience, parked_events, write};
 use super::work::{Done, Origin, Task};
-use crate::dispatch::Ids;
+use crate::ids::Ids;
 use crate::subscription::{Subscription, SubscriptionOptions};
 use crate::workers::{WorkerContext, WorkerError};
 
