@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use chronicler_domain::StreamId;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use crate::actor;
 use crate::core::Core;
 use crate::entity::Entity;
-use crate::instance::Instance;
+use crate::instance::{Home, Instance};
 use crate::residents::Leaving;
 
 /// Locks that the directory is spread over, so that senders seldom meet.
@@ -24,7 +25,7 @@ pub(crate) struct Directory<E: Entity> {
     core: Arc<Core>,
     shards: Vec<Mutex<Shard<E>>>,
     hasher: RandomState,
-    live: AtomicUsize,
+    live: Arc<AtomicUsize>,
 }
 
 /// Instances by stream, and in a row, so that somebody can walk along them without looking at all.
@@ -74,7 +75,7 @@ impl<E: Entity> Directory<E> {
             core,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::default(),
-            live: AtomicUsize::new(0),
+            live: Arc::default(),
         }
     }
 
@@ -99,13 +100,14 @@ impl<E: Entity> Directory<E> {
             stream.clone(),
             Arc::clone(&self.entity),
             Arc::clone(&self.core),
-            Arc::downgrade(self),
+            Arc::downgrade(self) as Weak<dyn Home>,
+            Arc::clone(&self.live),
         ));
         shard.insert(Arc::clone(&instance));
         drop(shard);
         self.live.fetch_add(1, Ordering::Relaxed);
         self.core.residents.one_more(self.core.options.live_max);
-        instance.start();
+        actor::start(&instance);
         Some(instance)
     }
 
@@ -114,7 +116,14 @@ impl<E: Entity> Directory<E> {
         self.shard(stream)?.lock().get(stream).cloned()
     }
 
-    pub(crate) fn remove(&self, stream: &StreamId) {
+    fn shard(&self, stream: &StreamId) -> Option<&Mutex<Shard<E>>> {
+        let hash = self.hasher.hash_one(stream) as usize;
+        self.shards.get(hash % SHARDS)
+    }
+}
+
+impl<E: Entity> Home for Directory<E> {
+    fn leave(&self, stream: &StreamId) {
         let Some(shard) = self.shard(stream) else {
             return;
         };
@@ -122,11 +131,6 @@ impl<E: Entity> Directory<E> {
             self.live.fetch_sub(1, Ordering::Relaxed);
             self.core.residents.one_less();
         }
-    }
-
-    fn shard(&self, stream: &StreamId) -> Option<&Mutex<Shard<E>>> {
-        let hash = self.hasher.hash_one(stream) as usize;
-        self.shards.get(hash % SHARDS)
     }
 }
 

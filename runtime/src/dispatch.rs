@@ -16,11 +16,12 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::contain::{self, contain, panicked};
 use crate::core::Core;
+use crate::dedup::Identity;
 use crate::directory::Directory;
 use crate::entity::Entity;
+use crate::envelope::{Body, CommandEnvelope, Envelope, Query, Says, Searched};
 use crate::error::{DispatchError, SendError};
 use crate::ids::Ids;
-use crate::inbox::{Body, CommandEnvelope, Envelope, Identity, Query, Says, Searched};
 use crate::instance::Refused;
 use crate::receipt::Receipt;
 

@@ -12,10 +12,11 @@ use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::contain::Contained;
+use crate::dedup::Identity;
 use crate::dispatch::EntityHandle;
 use crate::entity::Entity;
+use crate::envelope::Body;
 use crate::error::{DispatchError, SendError};
-use crate::inbox::{Body, Identity};
 
 /// A command as a saga decided it: bytes, and where they go.
 #[derive(Clone, Debug)]

@@ -1,23 +1,24 @@
 //! One instance: what outlives its actor. The inbox, the commits in flight, the budget of restarts.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use chronicler_domain::StreamId;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+use uuid::Uuid;
 
-use crate::actor::{self, LookUps};
-use crate::contain::{Contained, answer, let_go};
+use crate::contain::{Contained, let_go};
 use crate::core::Core;
-use crate::directory::Directory;
 use crate::entity::Entity;
+use crate::envelope::{Awaiting, Away, CommandEnvelope, Envelope, refuse_unseen};
 use crate::error::DispatchError;
 use crate::in_flight::InFlight;
-use crate::inbox::{CommandEnvelope, Envelope, Inbox, Pushed};
+use crate::inbox::{Inbox, Pushed};
+use crate::look_ups::LookUps;
 use crate::residents::Left;
-use crate::supervision::{Fate, RestartBudget, Supervised};
+use crate::supervision::{Fate, RestartBudget};
 
 /// Whoever passivates what nobody uses was not told yet.
 const FOR_THE_SWEEPER: u8 = 1;
@@ -44,7 +45,15 @@ pub(crate) struct Instance<E: Entity> {
     behind_barrier: AtomicBool,
     /// A snapshot of it waits to be saved.
     snapshot_waits: AtomicBool,
-    directory: Weak<Directory<E>>,
+    home: Weak<dyn Home>,
+    /// How many of its kind are alive.
+    alike: Arc<AtomicUsize>,
+}
+
+/// Where an instance is found while it is alive.
+pub(crate) trait Home: Send + Sync + 'static {
+    /// It has ended: the next command for the stream has a new one.
+    fn leave(&self, stream: &StreamId);
 }
 
 impl<E: Entity> Instance<E> {
@@ -52,7 +61,8 @@ impl<E: Entity> Instance<E> {
         stream: StreamId,
         entity: Arc<E>,
         core: Arc<Core>,
-        directory: Weak<Directory<E>>,
+        home: Weak<dyn Home>,
+        alike: Arc<AtomicUsize>,
     ) -> Self {
         Self {
             stream,
@@ -68,7 +78,8 @@ impl<E: Entity> Instance<E> {
             unused_since: Mutex::default(),
             behind_barrier: AtomicBool::new(false),
             snapshot_waits: AtomicBool::new(false),
-            directory,
+            home,
+            alike,
         }
     }
 
@@ -168,8 +179,8 @@ impl<E: Entity> Instance<E> {
             return false;
         }
         self.core.failing.forget(&self.stream);
-        if let Some(directory) = self.directory.upgrade() {
-            directory.remove(&self.stream);
+        if let Some(home) = self.home.upgrade() {
+            home.leave(&self.stream);
         }
         true
     }
@@ -181,8 +192,20 @@ impl<E: Entity> Instance<E> {
 
     /// Whether more of its kind are alive than are kept warm.
     pub(crate) fn is_one_of_many(&self) -> bool {
-        let directory = self.directory.upgrade();
-        directory.is_some_and(|directory| directory.live() > self.core.options.warm_max)
+        self.alike.load(Ordering::Relaxed) > self.core.options.warm_max
+    }
+
+    /// Says that a command is away from here, until what this gives is dropped. Only the actor says so, and only while none
+    /// is away under its id.
+    pub(crate) fn away(self: &Arc<Self>, id: Uuid) -> Away {
+        self.look_ups.begin(id);
+        let instance = Arc::downgrade(self);
+        Away::new(instance, id)
+    }
+
+    /// Counts a death of its actor; what is to become of it.
+    pub(crate) fn actor_died(&self, now: Instant) -> Fate {
+        self.restarts.lock().spend(now, &self.core.options.restart)
     }
 
     /// Whether a recovery must first wait for the log to answer everything submitted; asked once.
@@ -206,16 +229,6 @@ impl<E: Entity> Instance<E> {
             instance: Arc::clone(self),
             _one_of_all: one_of_all,
         })
-    }
-
-    /// Starts the actor, which looks at once. Called once for each life of the actor.
-    pub(crate) fn start(self: &Arc<Self>) {
-        if let Err(reason) = actor::spawn(Arc::clone(self)) {
-            self.fail_waiting(|stream| DispatchError::Recovery {
-                stream,
-                reason: reason.clone(),
-            });
-        }
     }
 
     /// Ends when the actor has been told since it looked last.
@@ -263,6 +276,15 @@ impl<E: Entity> Instance<E> {
     }
 }
 
+impl<E: Entity> Awaiting for Instance<E> {
+    fn is_back(&self, id: Uuid) {
+        let later = self.look_ups.end(id);
+        if !later.is_empty() {
+            self.push_first(later);
+        }
+    }
+}
+
 /// The place of a snapshot that waits to be saved; given back when it is dropped.
 pub(crate) struct SnapshotPlace<E: Entity> {
     instance: Arc<Instance<E>>,
@@ -275,66 +297,8 @@ impl<E: Entity> Drop for SnapshotPlace<E> {
     }
 }
 
-/// Refuses a command of which it is not known whether it was carried out when it was sent before.
-pub(crate) fn refuse_unseen<E: Entity>(command: Box<CommandEnvelope<E>>, error: DispatchError) {
-    let id = command.given_id();
-    refuse(command, error.unless_sent_before(id));
-}
-
-/// Answers a command with an error, and lets it go.
-#[expect(clippy::boxed_local, reason = "it comes out of the inbox in its box")]
-pub(crate) fn refuse<E: Entity>(command: Box<CommandEnvelope<E>>, error: DispatchError) {
-    let CommandEnvelope {
-        answer: to, body, ..
-    } = *command;
-    let_go(body);
-    answer(to, Err(error.into()));
-}
-
 /// Why an envelope was not queued.
 pub(crate) enum Refused<E: Entity> {
     Retired(Envelope<E>),
     Full(usize),
-}
-
-impl<E: Entity> Envelope<E> {
-    /// Answers with an error.
-    pub(crate) fn fail(self, error: DispatchError) {
-        match self {
-            // Whoever no longer waits need not be told.
-            Self::Command(command) => refuse_unseen(command, error),
-            Self::Again(returned) => refuse_unseen(returned.command, error),
-            Self::Query(query) => let_go(query(Err(error))),
-            Self::Passivate(answer) => {
-                let _nobody_waits = answer.map(|answer| answer.send(false));
-            }
-            Self::MakeRoom(_) | Self::Learned(..) | Self::GivenUp(_) | Self::Crash => {}
-        }
-    }
-}
-
-impl<E: Entity> Supervised for Instance<E> {
-    /// The actor died. A successor takes over the inbox, behind a barrier, within the budget.
-    fn died(self: Arc<Self>, reason: String) {
-        self.put_behind_barrier();
-        let now = self.core.clock.monotonic();
-        let fate = self.restarts.lock().spend(now, &self.core.options.restart);
-        let core = Arc::clone(&self.core);
-        tracing::warn!(stream = %self.stream, reason, ?fate, "aggregate actor died");
-        core.clone().tasks.spawn(async move {
-            match fate {
-                Fate::Restart(backoff) => {
-                    let wait = core.jitter.shorten(backoff);
-                    core.clock.sleep(wait).await;
-                    self.start();
-                }
-                Fate::GiveUp => {
-                    let why = format!("the actor died too often, lastly: {reason}");
-                    core.set_aside(&self.stream, &why).await;
-                    // It starts all the same: to answer what waits, and to be there when it is released.
-                    self.start();
-                }
-            }
-        });
-    }
 }

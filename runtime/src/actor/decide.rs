@@ -13,17 +13,17 @@ use chronicler_store::{
 };
 use uuid::Uuid;
 
-use super::asking::{Asking, Away};
 use super::look_up::look_up;
 use super::turn::{Live, Turn};
 use crate::backoff::Backoff;
 use crate::contain;
 use crate::core::{Admitted, Core};
-use crate::dedup::{Place, Remembered};
+use crate::dedup::{Identity, Place, Remembered};
 use crate::entity::{Draft, Entity, Refusal, Undecided};
+use crate::envelope::{Answer, Body, CommandEnvelope, Searched, refuse, refuse_unseen};
 use crate::error::{DispatchError, SendError};
-use crate::inbox::{Answer, Body, CommandEnvelope, Identity, Searched};
-use crate::instance::{Instance, refuse, refuse_unseen};
+use crate::instance::Instance;
+use crate::look_ups::Asking;
 use crate::receipt::Receipt;
 use crate::telemetry;
 
@@ -324,7 +324,7 @@ impl<E: Entity> Turn<E> {
                 command,
                 spans,
                 through,
-                away: away.unwrap_or_else(|| Away::begin(&instance, id)),
+                away: away.unwrap_or_else(|| instance.away(id)),
             };
             look_up(&instance, asking);
             return None;

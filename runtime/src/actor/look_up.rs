@@ -12,13 +12,13 @@ use chronicler_store::{
 use futures::{FutureExt, StreamExt};
 use uuid::Uuid;
 
-use super::asking::Asking;
 use super::reading::Permit;
 use crate::core::Core;
 use crate::dedup::{Entry, OpenRun, Remembered, Run, Span};
 use crate::entity::Entity;
-use crate::inbox::{Envelope, Searched};
+use crate::envelope::{Envelope, Searched};
 use crate::instance::Instance;
+use crate::look_ups::Asking;
 
 /// The longest span whose ids are kept in memory after it was read: 2 MiB of them.
 const LEARNED_MAX: usize = 262_144;
@@ -66,8 +66,8 @@ async fn run<E: Entity>(instance: &Arc<Instance<E>>) {
             Err(source) => {
                 for asking in asking {
                     look_ups.answered();
-                    let away = asking.fail(instance, &source);
-                    instance.push_back(Envelope::GivenUp(away));
+                    let away = asking.fail(&instance.stream, &source);
+                    instance.push_back(Envelope::GivenUp(Box::new(away)));
                 }
             }
         }

@@ -9,13 +9,12 @@ use chronicler_store::HeldBack;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::asking::{Away, Returned};
 use crate::contain::let_go;
 use crate::dedup::Memory;
 use crate::entity::Entity;
+use crate::envelope::{Away, CommandEnvelope, Envelope, Query, Returned, refuse_unseen};
 use crate::error::DispatchError;
-use crate::inbox::{CommandEnvelope, Envelope, Query};
-use crate::instance::{Instance, refuse_unseen};
+use crate::instance::Instance;
 use crate::snapshots::SnapshotFacts;
 
 /// Envelopes after which an actor lets others run.
@@ -30,7 +29,7 @@ pub(super) struct Turn<E: Entity> {
     /// in.
     pub(super) held: Option<Box<HeldBack>>,
     /// The command that is being worked on was away. Later sendings wait until it is decided or refused.
-    pub(super) returned: Option<Away<E>>,
+    pub(super) returned: Option<Away>,
 }
 
 /// An instance, recovered: the state as decided so far, which may be ahead of what is durable.

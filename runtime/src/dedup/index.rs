@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chronicler_domain::{LogSequence, Timestamp};
 
+use super::identity::Identity;
 use super::rules::Rules;
 use super::run::{Entry, OpenRun, Places, Run, Span, Summary};
-use crate::inbox::Identity;
 
 /// The runs of one instance, without gaps: an outcome that is kept nowhere else lies in one of them, unless it has left.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use chronicler_domain::{LogSequence, Timestamp};
 use foldhash::fast::RandomState;
 use uuid::Uuid;
 
+use super::identity::Identity;
 use super::image::{MemoryCopy, MemoryImage};
 use super::index::Index;
 use super::outcome::Remembered;
 use super::rules::Rules;
 use super::run::{Entry, Run, Span, fingerprint};
-use crate::inbox::Identity;
 
 /// The outcomes that one instance remembers. What it does not hold itself it knows where to look for in the log.
 #[derive(Debug)]

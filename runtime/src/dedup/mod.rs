@@ -1,5 +1,6 @@
 //! What an instance remembers of commands that must not take effect twice.
 
+mod identity;
 mod image;
 mod index;
 mod memory;
@@ -9,6 +10,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use identity::Identity;
 pub(crate) use image::MemoryImage;
 pub(crate) use memory::Memory;
 pub(crate) use outcome::{Place, Remembered};

@@ -6,8 +6,8 @@ use chronicler_domain::{LogSequence, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::identity::Identity;
 use super::outcome::Remembered;
-use crate::inbox::Identity;
 
 /// Commits of a stream among which an outcome may lie: from the first to the last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

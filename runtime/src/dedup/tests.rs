@@ -9,8 +9,7 @@ use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use uuid::Uuid;
 
 use super::run::{Entry, OpenRun, Run, Span, fingerprint};
-use super::{Memory, MemoryImage, Place, Remembered, Rules};
-use crate::inbox::Identity;
+use super::{Identity, Memory, MemoryImage, Place, Remembered, Rules};
 use crate::options::RuntimeOptions;
 
 /// Numbers that a seed gives again.
