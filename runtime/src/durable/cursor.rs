@@ -10,14 +10,12 @@ use chronicler_store::{Append, FactEntry, FactKind, FactQuery, SideRecord, Store
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::options::SubscribeError;
+use super::options::{NAME_MAX, SubscribeError};
 use crate::clock::Clock;
 use crate::ids::Ids;
 
 /// How the key of a subscription's fact begins.
 const PREFIX: &[u8] = b"subscription\0";
-/// The longest name, in bytes.
-pub(super) const NAME_MAX: usize = 200;
 
 /// Who follows under which name.
 #[derive(Clone, Default)]

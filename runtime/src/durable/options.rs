@@ -6,9 +6,8 @@ use chronicler_domain::GlobalPosition;
 use chronicler_store::codec::CodecError;
 use chronicler_store::{AppendError, Filter, ReadError};
 
-use super::cursor::NAME_MAX;
-#[cfg(doc)]
-use super::subscription::DurableSubscription;
+/// The longest name, in bytes.
+pub(super) const NAME_MAX: usize = 200;
 
 /// Where a durable subscription begins when its name is new. Later it goes on behind what was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,14 +23,14 @@ pub enum Begin {
 
 /// When what was acknowledged is recorded in the log. What was not recorded comes again after a crash.
 ///
-/// It is also recorded when the subscription is [stopped](DurableSubscription::stop).
+/// It is also recorded when the subscription is [stopped](crate::DurableSubscription::stop).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointPolicy {
     /// After so many acknowledged events; 0 and 1 are each. Default 1: an acknowledgement that was answered is
     /// durable.
     pub events: u64,
     /// When something was done for so long without being recorded, and
-    /// [`next`](DurableSubscription::next) is being waited for. Default 1 s.
+    /// [`next`](crate::DurableSubscription::next) is being waited for. Default 1 s.
     pub idle: Duration,
 }
 
