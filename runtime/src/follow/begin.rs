@@ -8,17 +8,16 @@ use futures::future::BoxFuture;
 
 use super::consumer::Consumer;
 use super::ledger::Place;
-use super::run::Run;
+use super::run::{Run, SLOW_AFTER_FULL};
 use super::work::{Done, plan_again, take_in_order, take_up, until_slow};
 
 /// Parked events of one place that are taken up in one go.
 const TAKEN_UP_MAX: usize = 64;
 /// Events of one key that are taken in one go.
 const TAKEN_MAX: usize = 64;
-/// Keys that have been taking for so long hold the cursor, and are parked while they go on.
+/// Keys that have been taking for so long hold the cursor, and are parked while they go on. While no more may be read it is
+/// [`SLOW_AFTER_FULL`].
 const SLOW_AFTER: Duration = Duration::from_secs(60);
-/// The same when no more may be read, or others wait for their places: they hold the others.
-pub(super) const SLOW_AFTER_FULL: Duration = Duration::from_secs(5);
 /// A try of what is parked goes on without a place when it has taken so long.
 const TRIED_WITH_A_PLACE: Duration = Duration::from_secs(1);
 

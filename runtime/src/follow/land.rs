@@ -7,10 +7,10 @@ use std::time::Instant;
 use chronicler_domain::{GlobalPosition, StreamId};
 
 use super::consumer::{Consumer, Plan, Planned, Trouble};
-use super::handle::{Order, Verb};
 use super::ledger::Place;
 use super::parked::{Fact, ParkedEvent, SetAside};
 use super::run::Run;
+use super::shared::{Order, Verb};
 use super::work::{Done, Origin, Task};
 
 impl<C: Consumer> Run<C> {

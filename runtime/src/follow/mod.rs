@@ -12,11 +12,13 @@ mod ledger;
 mod parked;
 mod read;
 mod run;
+mod shared;
 mod work;
 
 pub use consumer::{Consumer, Plan, Planned, Trouble};
-pub use handle::{FollowerError, FollowerHandle, FollowerSpec, FollowerStatus};
+pub use handle::{FollowerError, FollowerHandle};
 pub use parked::{
     PARKED_REASON_MAX, ParkedEvent, ParkedGroup, Selection, SetAside, forget_parked, group_parked,
     parked_events, record_parked,
 };
+pub use shared::{FollowerSpec, FollowerStatus};

@@ -13,11 +13,10 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, future};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::begin::SLOW_AFTER_FULL;
 use super::consumer::Consumer;
-use super::handle::{Order, Shared};
 use super::ledger::{Ledger, Place};
 use super::parked::{Fact, ParkedEvent, SetAside, append_with_patience, parked_events, write};
+use super::shared::{Order, Shared};
 use super::work::{Done, Origin, Task};
 use crate::ids::Ids;
 use crate::subscription::{Subscription, SubscriptionOptions};
@@ -27,6 +26,10 @@ use crate::workers::{WorkerContext, WorkerError};
 const CURSOR_EVERY: u64 = 4_096;
 /// The time after which it is recorded in any case.
 const CURSOR_WITHIN: Duration = Duration::from_secs(1);
+/// Keys that have been taking for so long, while no more may be read or others wait for their places, hold the others, and
+/// are parked while they go on.
+pub(super) const SLOW_AFTER_FULL: Duration = Duration::from_secs(5);
+
 /// The events of one key that are on their way.
 pub(super) struct Lane<I> {
     pub(super) waiting: VecDeque<Task<I>>,
