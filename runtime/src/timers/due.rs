@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chronicler_domain::Timestamp;
 
+use super::fact::FiredTimer;
 use crate::backoff::is_worth_a_warning;
 use crate::clock::later;
-use crate::timers::FiredTimer;
 
 /// Timers that are looked at together, and that wait for a place at most.
 pub(crate) const TIMERS_READ_MAX: usize = 1_024;

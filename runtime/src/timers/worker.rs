@@ -1,11 +1,10 @@
-//! Durable timers: facts in the log that come due by the clock. Their owners arm and disarm them by commits.
+//! The one worker that fires the timers that are due.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use chronicler_domain::Timestamp;
 use chronicler_store::{FactKind, FactQuery, Store};
 use futures::FutureExt;
@@ -14,11 +13,12 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::clock_steps::ClockSteps;
+use super::due::{DueTimers, TIMERS_READ_MAX};
+use super::fact::{FiredTimer, TimerWait, due_of_timer, owner_of_timer};
+use super::foreign::ForeignTimers;
 use crate::backoff::{Backoff, Jitter};
 use crate::clock::{Clock, later};
-use crate::clock_steps::ClockSteps;
-use crate::due_timers::{DueTimers, TIMERS_READ_MAX};
-use crate::foreign_timers::ForeignTimers;
 use crate::options::RestartPolicy;
 use crate::workers::{WorkerContext, WorkerError, WorkerSpec, Workers};
 
@@ -26,90 +26,6 @@ use crate::workers::{WorkerContext, WorkerError, WorkerSpec, Workers};
 const TIMERS_AT_WORK_MAX: usize = 256;
 /// The wait before a timer whose handler failed is fired again; it doubles up to the maximum.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(60));
-
-/// The key of a timer's fact: when it is due, whose it is, and which one.
-///
-/// `owner` must not contain a NUL; by convention it is what handlers register for, such as `saga:order`.
-pub fn timer_key(due: Timestamp, owner: &str, name: &[u8]) -> Bytes {
-    let mut key = Vec::with_capacity(9 + owner.len() + name.len());
-    key.extend_from_slice(&due.as_micros().to_be_bytes());
-    key.extend_from_slice(owner.as_bytes());
-    key.push(0);
-    key.extend_from_slice(name);
-    key.into()
-}
-
-/// Whose timer a fact's key is; `None` if it is no timer's.
-pub fn owner_of_timer(key: &[u8]) -> Option<&str> {
-    let (_, rest) = key.split_first_chunk::<8>()?;
-    let nul = rest.iter().position(|byte| *byte == 0)?;
-    std::str::from_utf8(rest.get(..nul)?).ok()
-}
-
-/// When the timer of a key is due.
-fn due_of_timer(key: &[u8]) -> Option<Timestamp> {
-    let (due, _) = key.split_first_chunk::<8>()?;
-    Some(Timestamp::from_micros(u64::from_be_bytes(*due)))
-}
-
-/// What a timer waits for: the value of its fact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimerWait {
-    /// For a while since it was armed. As long as the process lives that is measured by the monotonic clock, whatever
-    /// the wall clock is set to; after a restart, when nobody knows how long the process was away, by the date.
-    Duration,
-    /// For a date: whenever the wall clock shows it.
-    Date,
-}
-
-impl TimerWait {
-    /// The value of the fact.
-    pub fn value(self) -> Bytes {
-        Bytes::from_static(match self {
-            Self::Duration => b"",
-            Self::Date => b"D",
-        })
-    }
-
-    fn read(value: &[u8]) -> Self {
-        match value {
-            b"D" => Self::Date,
-            _ => Self::Duration,
-        }
-    }
-}
-
-/// A timer that has come due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FiredTimer {
-    /// The key of its fact, which the owner's commit must remove.
-    pub key: Bytes,
-    /// When it was due.
-    pub due: Timestamp,
-    /// Whose it is.
-    pub owner: String,
-    /// Which one.
-    pub name: Bytes,
-    /// What it waited for.
-    pub wait: TimerWait,
-}
-
-impl FiredTimer {
-    fn read(key: Bytes, value: &[u8]) -> Option<Self> {
-        let (due, rest) = key.split_first_chunk::<8>()?;
-        let nul = rest.iter().position(|byte| *byte == 0)?;
-        let owner = std::str::from_utf8(rest.get(..nul)?).ok()?.to_owned();
-        let name = Bytes::copy_from_slice(rest.get(nul + 1..)?);
-        let due = Timestamp::from_micros(u64::from_be_bytes(*due));
-        Some(Self {
-            due,
-            owner,
-            name,
-            wait: TimerWait::read(value),
-            key,
-        })
-    }
-}
 
 /// Called when a timer of its owner is due.
 pub trait TimerHandler: Send + Sync + 'static {
