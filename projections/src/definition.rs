@@ -15,7 +15,7 @@ use crate::options::ProjectionOptions;
 use crate::progress::Progress;
 use crate::projection::{Projection, TableProjection};
 use crate::table::{Current, Table, TableFold, TableParts, TableView};
-use crate::worker::{Control, Open, Setup};
+use crate::worker::{Control, Open, Setup, spawn};
 
 /// The longest name of a projection, in bytes; the keys of its facts begin with it.
 pub const PROJECTION_NAME_BYTES_MAX: usize = 200;
@@ -167,7 +167,7 @@ fn running<F: Fold>(
     view: impl Any + Send + Sync,
 ) -> Running {
     Running {
-        worker: Setup::spawn(setup.clone(), open),
+        worker: spawn(setup.clone(), open),
         setup,
         view: (of, Box::new(view)),
     }

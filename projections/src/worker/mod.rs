@@ -2,10 +2,13 @@
 
 mod aside;
 mod control;
+mod life;
 mod run;
 mod setup;
 mod track;
 
 pub use control::RebuildReport;
 pub(crate) use control::{Control, Verb};
-pub(crate) use setup::{Open, Setup};
+pub(crate) use life::spawn;
+pub(crate) use run::Open;
+pub(crate) use setup::Setup;

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use chronicler_domain::GlobalPosition;
 use chronicler_runtime::{ParkedEvent, WorkerContext};
+use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::aside;
 use super::control::{Asked, Order, RebuildReport, Verb};
-use super::setup::{Open, Setup};
+use super::setup::Setup;
 use super::track::{Absorbed, Chunk, Track};
 use crate::error::{ParkedError, RebuildError, RunError};
 use crate::fold::Fold;
@@ -21,6 +22,10 @@ use crate::waiting::Ended;
 /// A rebuild this close behind the running view goes first until it takes over, so that a view which is
 /// written to without pause is overtaken, too. A few batches: the running view waits that long at most.
 const OVERTAKE_EVENTS: u64 = 16_384;
+
+/// Makes the view that a run begins with.
+pub(crate) type Open<F> =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<F, RunError>> + Send + Sync + 'static>;
 
 /// Runs until the worker is to stop or the projection fails for good; an error means: again, from where the
 /// view stands.
@@ -44,10 +49,19 @@ pub(crate) async fn run<F: Fold>(
     };
     setup.progress.facts_are(&run.main.facts);
     setup.progress.folding(run.main.fold.position());
-    setup.began(ctx, run.main.fold.position());
+    began(setup, ctx, run.main.fold.position());
     run.try_all().await?;
     let failed = run.follow().await?;
     run.finish(failed).await
+}
+
+/// Tells who wants to know that a life begins.
+fn began(setup: &Setup, ctx: &WorkerContext, position: GlobalPosition) {
+    let (hooks, name) = (&setup.options.hooks, &setup.progress.name);
+    match setup.progress.began() {
+        Some(reason) if ctx.life() > 1 => hooks.restarted(name, position, &reason),
+        _ => hooks.started(name, position),
+    }
 }
 
 struct Run<'a, F> {
