@@ -15,9 +15,9 @@ use chronicler_store::test_points::{CrashPlace, reached};
 use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRecord};
 
 use crate::definition::saga::{Saga, category};
-use crate::definition::terms::Orphan;
 use crate::execution::backlog::Backlog;
 use crate::execution::endings::Endings;
+use crate::execution::tasks::{SentBefore, work};
 use crate::instance::action::Action;
 use crate::instance::fold::{CommitInfo, StreamReader};
 use crate::instance::open_fact::{OpenFact, waits_for};
@@ -25,7 +25,7 @@ use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
 use crate::instance::transition::refusal::SagaRefusal;
 use crate::instance::transition::step::{Step, StepResult};
-use crate::instance::work::{Task, Work};
+use crate::instance::work::Work;
 
 /// Everything that a saga type needs to be hosted.
 pub(crate) struct SagaEntity<S: Saga> {
@@ -147,50 +147,6 @@ impl<S: Saga> SagaEntity<S> {
         }
     }
 
-    /// With `again` these may have been sent before, by a commit that is not known: their targets look through
-    /// everything.
-    fn work(
-        &self,
-        state: &InstanceState<S::State>,
-        due: Vec<Action>,
-        again: bool,
-        ctx: &Context,
-    ) -> Work {
-        let metadata = ctx.metadata().caused_by(ctx.command_id());
-        // Nothing new begins while it is paused; what it then wants is due when it is resumed.
-        let due = match state.paused {
-            Some(_) => Vec::new(),
-            None => due,
-        };
-        let task = |action: Action| {
-            let view = state.effect(action.effect)?;
-            let (attempt, not_before) = state.pending(action)?;
-            let request = state.request(action)?.clone();
-            let unknown = again.then_some(LogSequence::ZERO.next());
-            let (decided_at, metadata) = (view.decided_at.or(unknown), metadata.clone());
-            let undo_round = view.undo_round;
-            let is_undone = state.is_compensating();
-            let is_to_end = is_undone && view.terms.orphan == Orphan::Cancel;
-            Some(Task {
-                terms: view.terms.clone(),
-                is_to_end,
-                action,
-                undo_round,
-                attempt,
-                not_before,
-                request,
-                decided_at,
-                metadata,
-            })
-        };
-        Work {
-            tasks: due.into_iter().filter_map(task).collect(),
-            armed: None,
-            takes_up: false,
-            ended: None,
-        }
-    }
-
     /// Takes a command, and dates the state as the commit will.
     fn step(
         &self,
@@ -285,6 +241,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         );
         let _entered = span.entered();
         let had_ended = state.ended.is_some();
+        let decided_before = state.effects.decided();
         // After a recovery it is not known; after a step it is as the step left it.
         let open = match state.listed.take() {
             Some(open) => open,
@@ -320,10 +277,13 @@ impl<S: Saga> Entity for SagaEntity<S> {
             // Nobody handles it any more; it must not come due again.
             records.push(self.timer(&stream, &key, due, None));
         }
-        // What waited while it was paused may have been sent before that, whatever goes on with it now: a cancellation, or the
-        // end that a parent asks for.
+        // Undos that waited while it was paused may have been sent before that, whatever goes on with it now.
         let goes_on = was_paused && state.paused.is_none();
-        let mut reply = self.work(state, due, sends_again || goes_on, ctx);
+        let sent = SentBefore {
+            effects: decided_before,
+            undos: sends_again || goes_on,
+        };
+        let mut reply = work(state, due, sent, ctx);
         // The first of those that were armed just now. One armed before was noticed then, and says nothing of these: by the
         // clock as it is now it may be due later, though its date comes first.
         let armed = moved.keys().filter_map(|key| state.timers.get(key));

@@ -20,5 +20,6 @@ pub(crate) mod resuming;
 pub(crate) mod router;
 pub(crate) mod take_up;
 mod targets;
+mod tasks;
 pub(crate) mod turns;
 mod wake_queue;

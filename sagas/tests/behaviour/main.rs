@@ -27,6 +27,7 @@ mod recovery;
 mod registered;
 mod routing;
 mod scenarios;
+mod sent_again;
 mod set_aside;
 mod split;
 mod unanswered;

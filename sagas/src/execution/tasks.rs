@@ -1,0 +1,66 @@
+//! Tasks: what is due after a transition, as an executor carries it out.
+
+use chronicler_domain::{Context, LogSequence};
+
+use crate::definition::terms::Orphan;
+use crate::instance::action::Action;
+use crate::instance::state::InstanceState;
+use crate::instance::work::{Task, Work};
+
+/// Which of the actions that are due may have been sent before this transition.
+#[derive(Clone, Copy)]
+pub(super) struct SentBefore {
+    /// The effects below this index: they were decided by earlier commits.
+    pub(super) effects: u32,
+    /// Whether the undos may have been.
+    pub(super) undos: bool,
+}
+
+impl SentBefore {
+    fn has(self, action: Action) -> bool {
+        match action.is_undo() {
+            true => self.undos,
+            false => action.effect < self.effects,
+        }
+    }
+}
+
+/// The work that what is due comes to. The commit that decided an effect is not known while it is written, nor to a snapshot
+/// that was taken then; the target of what may have been sent before by such a commit looks through everything.
+pub(super) fn work<S>(
+    state: &InstanceState<S>,
+    due: Vec<Action>,
+    sent: SentBefore,
+    ctx: &Context,
+) -> Work {
+    let metadata = ctx.metadata().caused_by(ctx.command_id());
+    // Nothing new begins while it is paused; what it then wants is due when it is resumed.
+    let due = match state.paused {
+        Some(_) => Vec::new(),
+        None => due,
+    };
+    let task = |action: Action| {
+        let view = state.effect(action.effect)?;
+        let (attempt, not_before) = state.pending(action)?;
+        let request = state.request(action)?.clone();
+        let unknown = sent.has(action).then_some(LogSequence::ZERO.next());
+        let is_undone = state.is_compensating();
+        Some(Task {
+            terms: view.terms.clone(),
+            is_to_end: is_undone && view.terms.orphan == Orphan::Cancel,
+            action,
+            undo_round: view.undo_round,
+            attempt,
+            not_before,
+            request,
+            decided_at: view.decided_at.or(unknown),
+            metadata: metadata.clone(),
+        })
+    };
+    Work {
+        tasks: due.into_iter().filter_map(task).collect(),
+        armed: None,
+        takes_up: false,
+        ended: None,
+    }
+}
