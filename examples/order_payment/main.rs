@@ -9,12 +9,9 @@ macro_rules! say {
 }
 
 mod arguments;
-mod domain;
-mod gateway;
 mod modes;
 mod replay;
 mod reports;
-mod sagas;
 mod shop;
 mod sources;
 mod views;

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use order_payment::domain::Inventory;
+use order_payment::gateway::Moods;
+
 use crate::arguments::{Generate, Replay};
-use crate::domain::Inventory;
-use crate::gateway::Moods;
 use crate::replay::{FeedError, Feeder, Pace, Taken};
 use crate::reports::{
     Effort, in_trouble, neutral_report, olist_report, print_generated, print_status, write_report,

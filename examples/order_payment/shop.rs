@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use chronicler::prelude::*;
 use chronicler::sagas::SagaOptions;
-use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::domain::{Feed, GoodsReturn, Inventory, Order, Payment, Shipment};
-use crate::gateway::{Book, GATEWAY, Gateway, Moods};
 use chronicler::sagas::steps::Steps;
+use indicatif::{ProgressBar, ProgressStyle};
+use order_payment::domain::{Feed, GoodsReturn, Inventory, Order, Payment, Shipment};
+use order_payment::gateway::{Book, GATEWAY, Gateway, Moods};
+use order_payment::sagas::{Checkout, Marketplace, ReturnHandling};
 
-use crate::sagas::{Checkout, Marketplace, ReturnHandling};
 use crate::views::{Money, Orders, StockByProduct};
 
 /// How long to wait before the gateway is asked again, when nobody knows what became of a call.

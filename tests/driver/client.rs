@@ -186,16 +186,17 @@ impl Client {
     }
 }
 
-/// The example `esdrv` with its crash points armed, built as this test was. It is a target of its own: what lies in
-/// `target/*/examples` is what anybody builds there.
+/// The driver `esdrv` with its crash points armed, built as this test was, in a file of its own: `target/*/esdrv` is what
+/// anybody builds there.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let this = std::env::current_exe().unwrap();
         let profile = this.parent().unwrap().parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["test", "--no-run", "--quiet", "--features", "test-points"]);
-        build.args(["--test", "driver_that_dies", "--message-format", "json"]);
+        build.args(["test", "--no-run", "--quiet", "--bin", "esdrv"]);
+        build.args(["--features", "chronicler-store/test-points"]);
+        build.args(["--message-format", "json"]);
         if profile.ends_with("release") {
             build.arg("--release");
         }
@@ -209,7 +210,7 @@ fn program() -> &'static Path {
         let told = told
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let mut built = told.filter(|told| told["target"]["name"] == "driver_that_dies");
+        let mut built = told.filter(|told| told["target"]["name"] == "esdrv");
         let program = built.find_map(|told| told["executable"].as_str().map(PathBuf::from));
         program.expect("cargo says where it is")
     })

@@ -1,4 +1,4 @@
-//! The example `esdrv` as outsiders use it: what they can check of a process that is killed again and again.
+//! The driver `esdrv` as outsiders use it: what they can check of a process that is killed again and again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -18,12 +18,12 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::domain::{
+use order_payment::domain::{
     Inventory, InventoryCommand, Line, MessageId, Order, OrderCommand, Payment, PaymentPlan,
     Placement, Process, Shipment, SourceTime,
 };
-use crate::gateway::{Declined, GATEWAY, GatewayReply, GatewayRequest};
-use crate::sagas::Checkout;
+use order_payment::gateway::{Declined, GATEWAY, GatewayReply, GatewayRequest};
+use order_payment::sagas::Checkout;
 
 /// What becomes of each order, by its name: it is closed, rejected or canceled.
 const ORDERS: [(&str, &str); 5] = [

@@ -6,14 +6,14 @@ use chronicler_testkit::{
     Durations, Script, in_any_order, lose, never_answered, ok, reject, script_of,
 };
 
-use crate::domain::inventory::InventoryRejection;
-use crate::domain::{
+use order_payment::domain::inventory::InventoryRejection;
+use order_payment::domain::{
     CloseOrder, Deliver, Dispatch, HandOver, Inventory, InventoryCommand, Line, MessageId, Order,
     OrderCommand, OrderEvent, OrderRejection, Payment, PaymentCommand, PaymentPlan, Placement,
     Process, RejectReason, ReservationKey, Shipment, SourceTime,
 };
-use crate::gateway::{Declined, GATEWAY, GatewayReply, GatewayRequest};
-use crate::sagas::Checkout;
+use order_payment::gateway::{Declined, GATEWAY, GatewayReply, GatewayRequest};
+use order_payment::sagas::Checkout;
 
 const UNITS: u32 = 2;
 const AT: SourceTime = SourceTime::from_micros(1);
@@ -93,7 +93,7 @@ fn declined() -> Declined {
 }
 
 fn captured(script: Played, card: u32) -> Played {
-    let authorize = crate::domain::Charge {
+    let authorize = order_payment::domain::Charge {
         order: Some("o-1".to_owned()),
         kind: "card".to_owned(),
         amount: 200,

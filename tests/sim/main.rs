@@ -10,14 +10,14 @@
     reason = "tests fail by panicking"
 )]
 
-#[path = "../../examples/esdrv/account.rs"]
+#[path = "../../testkit/esdrv/account.rs"]
 mod account;
 mod bank;
 mod chance;
 mod history;
 mod life;
 mod sagas;
-#[path = "../../examples/esdrv/transfer.rs"]
+#[path = "../../testkit/esdrv/transfer.rs"]
 mod transfer;
 mod turns;
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// What a cursor can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum FeedCommand {
+pub enum FeedCommand {
     /// Begin a replay, or go on with the same one. The terms are what must not change between two runs.
     Begin { terms: String },
     /// Everything up to here was taken in and is durable. Earlier ones change nothing.
@@ -15,7 +15,7 @@ pub(crate) enum FeedCommand {
 
 /// What can have happened to a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum FeedEvent {
+pub enum FeedEvent {
     Begun { terms: String },
     Advanced { through: u64 },
 }
@@ -24,7 +24,7 @@ impl Event for FeedEvent {}
 
 /// Why a cursor says no.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub(crate) enum FeedRejection {
+pub enum FeedRejection {
     #[error("this data was made by another replay: {terms}")]
     OtherTerms { terms: String },
     #[error("no replay was begun")]
@@ -33,7 +33,7 @@ pub(crate) enum FeedRejection {
 
 /// What a cursor must know to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Feed {
+pub struct Feed {
     terms: Option<String>,
     through: u64,
 }

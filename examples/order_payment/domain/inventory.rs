@@ -10,14 +10,14 @@ use super::{MessageId, SourceTime};
 
 /// What is promised to one line of an order. The line counts from 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct ReservationKey {
-    pub(crate) order: String,
-    pub(crate) line: u32,
+pub struct ReservationKey {
+    pub order: String,
+    pub line: u32,
 }
 
 /// What the stock of a product can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum InventoryCommand {
+pub enum InventoryCommand {
     /// Count it before its first use. A product that was never counted opens at 0 and refuses nothing.
     Open { units: i64 },
     /// Promise units to a line of an order.
@@ -43,8 +43,8 @@ pub(crate) enum InventoryCommand {
 
 /// The units that are reserved for this line leave the stock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HandOver {
-    pub(crate) key: ReservationKey,
+pub struct HandOver {
+    pub key: ReservationKey,
 }
 
 impl From<HandOver> for InventoryCommand {
@@ -55,7 +55,7 @@ impl From<HandOver> for InventoryCommand {
 
 /// What can have happened to the stock of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum InventoryEvent {
+pub enum InventoryEvent {
     Opened {
         units: i64,
     },
@@ -88,7 +88,7 @@ impl Event for InventoryEvent {}
 
 /// Why a stock says no.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub(crate) enum InventoryRejection {
+pub enum InventoryRejection {
     #[error("{wanted} wanted, {available} available")]
     Shortage { wanted: u32, available: i64 },
     #[error("it was opened or used before")]
@@ -99,7 +99,7 @@ pub(crate) enum InventoryRejection {
 
 /// What a stock must know to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Inventory {
+pub struct Inventory {
     opening: Option<i64>,
     used: bool,
     on_hand: i64,
@@ -111,8 +111,7 @@ pub(crate) struct Inventory {
 
 impl Inventory {
     /// What there is, in units, as JSON.
-    #[allow(dead_code, reason = "the example esdrv shows it")]
-    pub(crate) fn shown(&self) -> serde_json::Value {
+    pub fn shown(&self) -> serde_json::Value {
         serde_json::json!({
             "on_hand": self.on_hand,
             "reserved": self.promised,

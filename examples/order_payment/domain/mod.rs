@@ -2,7 +2,7 @@
 
 mod amount;
 mod feed;
-pub(crate) mod inventory;
+pub mod inventory;
 
 mod order;
 mod payment;
@@ -10,14 +10,14 @@ mod returns;
 mod shipment;
 mod source_time;
 
-pub(crate) use amount::{AMOUNT_MAX, Amount, PaymentPlan};
-pub(crate) use feed::{Feed, FeedCommand};
-pub(crate) use inventory::{HandOver, Inventory, InventoryCommand, InventoryEvent, ReservationKey};
-pub(crate) use order::{
+pub use amount::{AMOUNT_MAX, Amount, PaymentPlan};
+pub use feed::{Feed, FeedCommand};
+pub use inventory::{HandOver, Inventory, InventoryCommand, InventoryEvent, ReservationKey};
+pub use order::{
     CloseOrder, Line, MessageId, Order, OrderCommand, OrderEnd, OrderEvent, OrderRejection,
     Placement, Process, RejectReason, ReportedStatus,
 };
-pub(crate) use payment::{Charge, Payment, PaymentCommand, PaymentEvent};
-pub(crate) use returns::{GoodsReturn, GoodsReturnCommand, GoodsReturnEvent, Parcel};
-pub(crate) use shipment::{Deliver, Dispatch, Shipment, ShipmentCommand, ShipmentEvent};
-pub(crate) use source_time::SourceTime;
+pub use payment::{Charge, Payment, PaymentCommand, PaymentEvent};
+pub use returns::{GoodsReturn, GoodsReturnCommand, GoodsReturnEvent, Parcel};
+pub use shipment::{Deliver, Dispatch, Shipment, ShipmentCommand, ShipmentEvent};
+pub use source_time::SourceTime;

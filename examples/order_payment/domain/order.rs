@@ -10,11 +10,11 @@ use super::{Amount, PaymentPlan, SourceTime};
 
 /// Which line of which source said it. The same line twice is the same message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct MessageId {
+pub struct MessageId {
     /// The name of the file, or of the generator with its seed.
-    pub(crate) source: String,
+    pub source: String,
     /// Counted from 1.
-    pub(crate) line: u64,
+    pub line: u64,
 }
 
 impl fmt::Display for MessageId {
@@ -25,31 +25,31 @@ impl fmt::Display for MessageId {
 
 /// One line of an order or of a return.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub struct Line {
     /// What is sold.
-    pub(crate) sku: String,
+    pub sku: String,
     /// At least 1.
-    pub(crate) quantity: u32,
+    pub quantity: u32,
     /// For one unit, without freight.
-    pub(crate) unit_price: Amount,
+    pub unit_price: Amount,
     /// For the whole line.
-    pub(crate) freight: Amount,
+    pub freight: Amount,
     /// Who sells it, where the source says so.
-    pub(crate) seller: Option<String>,
+    pub seller: Option<String>,
     /// False for a charge that takes nothing from the stock.
-    pub(crate) stocked: bool,
+    pub stocked: bool,
 }
 
 impl Line {
     /// What the units of the line cost, without freight.
-    pub(crate) fn price(&self) -> Amount {
+    pub fn price(&self) -> Amount {
         self.unit_price.saturating_mul(Amount::from(self.quantity))
     }
 }
 
 /// In which order an order is worked off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Process {
+pub enum Process {
     /// Reserve, authorize, capture, confirm, ship, deliver: all of it unasked, paid on the spot.
     StockFirst,
     /// The same, paid through the payment gateway, which may decline, time out or lose its reply.
@@ -60,31 +60,31 @@ pub(crate) enum Process {
 
 /// Everything that a placed order says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Placement {
+pub struct Placement {
     /// Where it was read.
-    pub(crate) message: MessageId,
+    pub message: MessageId,
     /// When it was placed.
-    pub(crate) at: SourceTime,
+    pub at: SourceTime,
     /// Who placed it.
-    pub(crate) customer: Option<String>,
+    pub customer: Option<String>,
     /// The state that the customer lives in.
-    pub(crate) region: Option<String>,
+    pub region: Option<String>,
     /// May be empty.
-    pub(crate) lines: Vec<Line>,
+    pub lines: Vec<Line>,
     /// How it is paid. May be empty, and need not equal the lines.
-    pub(crate) payments: Vec<PaymentPlan>,
+    pub payments: Vec<PaymentPlan>,
     /// In which order it is worked off.
-    pub(crate) process: Process,
+    pub process: Process,
 }
 
 impl Placement {
     /// What all lines cost, without freight.
-    pub(crate) fn gross(&self) -> Amount {
+    pub fn gross(&self) -> Amount {
         self.lines.iter().map(Line::price).sum()
     }
 
     /// What all lines cost to carry.
-    pub(crate) fn freight(&self) -> Amount {
+    pub fn freight(&self) -> Amount {
         self.lines.iter().map(|line| line.freight).sum()
     }
 }
@@ -92,7 +92,7 @@ impl Placement {
 /// The last status that the source gives for an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum ReportedStatus {
+pub enum ReportedStatus {
     Created,
     Approved,
     Processing,
@@ -105,7 +105,7 @@ pub(crate) enum ReportedStatus {
 
 /// Why an order was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum RejectReason {
+pub enum RejectReason {
     /// Too little of this was there.
     Shortage { sku: String },
     /// The gateway declined a payment.
@@ -118,7 +118,7 @@ pub(crate) enum RejectReason {
 
 /// How an order ended, or stands at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum OrderEnd {
+pub enum OrderEnd {
     Rejected,
     Canceled,
     Closed,
@@ -126,7 +126,7 @@ pub(crate) enum OrderEnd {
 
 /// What an order can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum OrderCommand {
+pub enum OrderCommand {
     /// From the feed. The same message again changes nothing.
     Place(Placement),
     /// From the feed: the gateway approved the payments. The order need not exist yet.
@@ -150,7 +150,7 @@ pub(crate) enum OrderCommand {
 
 /// It is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct CloseOrder;
+pub struct CloseOrder;
 
 impl From<CloseOrder> for OrderCommand {
     fn from(command: CloseOrder) -> Self {
@@ -160,7 +160,7 @@ impl From<CloseOrder> for OrderCommand {
 
 /// What can have happened to an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum OrderEvent {
+pub enum OrderEvent {
     Placed(Placement),
     ApprovalReported {
         at: SourceTime,
@@ -186,7 +186,7 @@ impl Event for OrderEvent {}
 
 /// Why an order says no.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub(crate) enum OrderRejection {
+pub enum OrderRejection {
     #[error("this order id was placed before, by {first}")]
     PlacedBefore { first: MessageId },
     #[error("the order was never placed")]
@@ -203,7 +203,7 @@ pub(crate) enum OrderRejection {
 
 /// What an order must know to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Order {
+pub struct Order {
     placed: Option<MessageId>,
     gross: Amount,
     approved: Option<SourceTime>,

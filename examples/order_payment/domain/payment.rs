@@ -8,20 +8,20 @@ use super::{Amount, SourceTime};
 
 /// What a payment is for; every event carries it, so that a view needs to look nothing up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Charge {
+pub struct Charge {
     /// The order that it pays; none for money paid out on a return that names no order.
-    pub(crate) order: Option<String>,
+    pub order: Option<String>,
     /// `credit_card`, `voucher`, …: as the source calls it.
-    pub(crate) kind: String,
+    pub kind: String,
     /// How much.
-    pub(crate) amount: Amount,
+    pub amount: Amount,
     /// The state that the customer lives in.
-    pub(crate) region: Option<String>,
+    pub region: Option<String>,
 }
 
 /// What a payment can be asked. The times are the source's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum PaymentCommand {
+pub enum PaymentCommand {
     /// Set the money aside.
     Authorize { charge: Charge, at: SourceTime },
     /// Take the money that was set aside.
@@ -36,7 +36,7 @@ pub(crate) enum PaymentCommand {
 
 /// What can have happened to a payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum PaymentEvent {
+pub enum PaymentEvent {
     Authorized { charge: Charge, at: SourceTime },
     Captured { charge: Charge, at: SourceTime },
     Voided { charge: Charge },
@@ -48,7 +48,7 @@ impl Event for PaymentEvent {}
 
 /// How a payment stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Standing {
+pub enum Standing {
     #[default]
     Unknown,
     Authorized,
@@ -60,7 +60,7 @@ pub(crate) enum Standing {
 
 /// Why a payment says no.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub(crate) enum PaymentRejection {
+pub enum PaymentRejection {
     #[error("the payment is {0:?}")]
     Standing(Standing),
     #[error("the payment was made with other terms")]
@@ -69,7 +69,7 @@ pub(crate) enum PaymentRejection {
 
 /// What a payment must know to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Payment {
+pub struct Payment {
     standing: Standing,
     charge: Charge,
 }

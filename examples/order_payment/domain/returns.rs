@@ -8,29 +8,29 @@ use super::{Amount, Line, MessageId, SourceTime};
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Parcel {
+pub struct Parcel {
     /// Where it was read. A return id may stand on several lines, and each of them counts.
-    pub(crate) message: MessageId,
+    pub message: MessageId,
     /// As the source calls it.
-    pub(crate) return_id: String,
+    pub return_id: String,
     /// The order that it belongs to, where the source knows.
-    pub(crate) order: Option<String>,
+    pub order: Option<String>,
     /// When it came back.
-    pub(crate) at: SourceTime,
+    pub at: SourceTime,
     /// What is in it, at the prices that are given back.
-    pub(crate) lines: Vec<Line>,
+    pub lines: Vec<Line>,
 }
 
 impl Parcel {
     /// The money that is given back.
-    pub(crate) fn value(&self) -> Amount {
+    pub fn value(&self) -> Amount {
         self.lines.iter().map(Line::price).sum()
     }
 }
 
 /// What a return can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum GoodsReturnCommand {
+pub enum GoodsReturnCommand {
     /// From the feed. The same message again changes nothing.
     Receive(Parcel),
     /// Restocked and paid out.
@@ -39,7 +39,7 @@ pub(crate) enum GoodsReturnCommand {
 
 /// What can have happened to a return.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum GoodsReturnEvent {
+pub enum GoodsReturnEvent {
     Received(Parcel),
     Settled,
 }
@@ -48,7 +48,7 @@ impl Event for GoodsReturnEvent {}
 
 /// Why a return says no.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub(crate) enum GoodsReturnRejection {
+pub enum GoodsReturnRejection {
     #[error("nothing came back")]
     NotReceived,
     #[error("this is another message than {first}")]
@@ -57,7 +57,7 @@ pub(crate) enum GoodsReturnRejection {
 
 /// What a return must know to decide. Its id is made of its message, not of the return's own id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct GoodsReturn {
+pub struct GoodsReturn {
     received: Option<MessageId>,
     settled: bool,
 }

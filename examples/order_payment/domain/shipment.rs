@@ -8,7 +8,7 @@ use super::SourceTime;
 
 /// What a shipment can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum ShipmentCommand {
+pub enum ShipmentCommand {
     /// From the feed: the carrier has it. The order need not be paid, nor exist.
     ReportDispatched { at: SourceTime },
     /// From the feed: the customer has it. Need not have been dispatched.
@@ -21,14 +21,14 @@ pub(crate) enum ShipmentCommand {
 
 /// It is its turn to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Dispatch {
-    pub(crate) at: SourceTime,
+pub struct Dispatch {
+    pub at: SourceTime,
 }
 
 /// It is its turn to arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Deliver {
-    pub(crate) at: SourceTime,
+pub struct Deliver {
+    pub at: SourceTime,
 }
 
 impl From<Dispatch> for ShipmentCommand {
@@ -45,7 +45,7 @@ impl From<Deliver> for ShipmentCommand {
 
 /// What can have happened to a shipment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum ShipmentEvent {
+pub enum ShipmentEvent {
     DispatchReported { at: SourceTime },
     DeliveryReported { at: SourceTime },
     Dispatched { at: SourceTime },
@@ -56,14 +56,14 @@ impl Event for ShipmentEvent {}
 
 /// Why a shipment says no.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub(crate) enum ShipmentRejection {
+pub enum ShipmentRejection {
     #[error("another time was reported before: {first}")]
     ReportedOtherwise { first: SourceTime },
 }
 
 /// What a shipment must know to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shipment {
+pub struct Shipment {
     dispatch_reported: Option<SourceTime>,
     delivery_reported: Option<SourceTime>,
     dispatched: Option<SourceTime>,

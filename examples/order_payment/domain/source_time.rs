@@ -12,11 +12,11 @@ const LAYOUT: &str = "%Y-%m-%d %H:%M:%S";
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-pub(crate) struct SourceTime(i64);
+pub struct SourceTime(i64);
 
 impl SourceTime {
     /// Reads `2017-07-09 21:57:05`.
-    pub(crate) fn parse_civil(text: &str) -> Result<Self, String> {
+    pub fn parse_civil(text: &str) -> Result<Self, String> {
         let civil = DateTime::strptime(LAYOUT, text).map_err(|error| error.to_string())?;
         let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC);
         let zoned = zoned.map_err(|error| error.to_string())?;
@@ -24,7 +24,7 @@ impl SourceTime {
     }
 
     /// Reads RFC 3339, as `2017-07-09T21:57:05Z`; an offset is applied.
-    pub(crate) fn parse_rfc3339(text: &str) -> Result<Self, String> {
+    pub fn parse_rfc3339(text: &str) -> Result<Self, String> {
         let timestamp: jiff::Timestamp = text
             .parse()
             .map_err(|error: jiff::Error| error.to_string())?;
@@ -32,12 +32,12 @@ impl SourceTime {
     }
 
     /// A time by its microseconds since 1970.
-    pub(crate) const fn from_micros(micros: i64) -> Self {
+    pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
     /// The month as `2017-07`.
-    pub(crate) fn month(self) -> String {
+    pub fn month(self) -> String {
         self.to_string().chars().take("2017-07".len()).collect()
     }
 }

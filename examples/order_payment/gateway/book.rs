@@ -31,7 +31,7 @@ struct Entry {
 
 /// Why the book cannot be used.
 #[derive(Debug, Error)]
-pub(crate) enum BookError {
+pub enum BookError {
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
     #[error("{}:{line}: not a line of a gateway's book: {problem}", file.display())]
@@ -46,11 +46,11 @@ pub(crate) enum BookError {
 
 /// What was charged and given back, by its totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BookTotals {
-    pub(crate) charges: u64,
-    pub(crate) charged: i64,
-    pub(crate) refunds: u64,
-    pub(crate) refunded: i64,
+pub struct BookTotals {
+    pub charges: u64,
+    pub charged: i64,
+    pub refunds: u64,
+    pub refunded: i64,
 }
 
 #[derive(Default)]
@@ -69,7 +69,7 @@ struct Asked {
 }
 
 /// The book. Requests that wait are written together and synced once.
-pub(crate) struct Book {
+pub struct Book {
     known: Arc<Mutex<Known>>,
     queue: mpsc::Sender<Asked>,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Book {
 impl Book {
     /// Opens a book, or begins one. A last line that was not written to its end is cut off: it was never
     /// answered.
-    pub(crate) fn open(file: &Path) -> Result<Self, BookError> {
+    pub fn open(file: &Path) -> Result<Self, BookError> {
         let failed = |source| BookError::Io {
             file: file.to_owned(),
             source,
@@ -133,8 +133,7 @@ impl Book {
     }
 
     /// Every call that changed something, in order, with its key.
-    #[allow(dead_code, reason = "the example esdrv shows it")]
-    pub(crate) fn calls(&self) -> Vec<serde_json::Value> {
+    pub fn calls(&self) -> Vec<serde_json::Value> {
         let entries = self.known.lock().entries.clone();
         entries
             .iter()
@@ -142,7 +141,7 @@ impl Book {
             .collect()
     }
 
-    pub(crate) fn totals(&self) -> BookTotals {
+    pub fn totals(&self) -> BookTotals {
         self.known.lock().totals
     }
 }

@@ -15,17 +15,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-pub(crate) use book::Book;
-pub(crate) use moods::Moods;
+pub use book::Book;
+pub use moods::Moods;
 
 use moods::Mood;
 
 /// The name that the gateway is registered under.
-pub(crate) const GATEWAY: &str = "payment-gateway";
+pub const GATEWAY: &str = "payment-gateway";
 
 /// What the gateway can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum GatewayRequest {
+pub enum GatewayRequest {
     /// Take money.
     Charge {
         /// What the caller knows it by.
@@ -42,7 +42,7 @@ pub(crate) enum GatewayRequest {
 
 /// What it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum GatewayReply {
+pub enum GatewayReply {
     Charged,
     Refunded,
     /// Nothing was charged, and nothing will be.
@@ -52,20 +52,20 @@ pub(crate) enum GatewayReply {
 /// Why it refuses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[error("declined: {why}")]
-pub(crate) struct Declined {
-    pub(crate) why: String,
+pub struct Declined {
+    pub why: String,
 }
 
 /// The gateway.
 #[derive(Clone)]
-pub(crate) struct Gateway {
+pub struct Gateway {
     book: Arc<Book>,
     moods: Moods,
 }
 
 impl Gateway {
     /// A gateway over its book.
-    pub(crate) fn new(book: Arc<Book>, moods: Moods) -> Self {
+    pub fn new(book: Arc<Book>, moods: Moods) -> Self {
         Self { book, moods }
     }
 

@@ -21,18 +21,18 @@ pub(super) enum Mood {
 
 /// How often the gateway misbehaves, in parts of a thousand.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Moods {
-    pub(crate) seed: u64,
-    pub(crate) declines: u16,
-    pub(crate) loses: u16,
-    pub(crate) never_answers: u16,
+pub struct Moods {
+    pub seed: u64,
+    pub declines: u16,
+    pub loses: u16,
+    pub never_answers: u16,
     /// What was said about single charges, payments or orders, by their ids; it comes before chance.
     script: Arc<Mutex<BTreeMap<String, Mood>>>,
 }
 
 impl Moods {
     /// Moods by chance, in parts of a thousand.
-    pub(crate) fn by_chance(seed: u64, declines: u16, loses: u16, never_answers: u16) -> Self {
+    pub fn by_chance(seed: u64, declines: u16, loses: u16, never_answers: u16) -> Self {
         Self {
             seed,
             declines,
@@ -43,8 +43,7 @@ impl Moods {
     }
 
     /// Says how it behaves towards one charge (`order-1-1/1`), one payment (`order-1-1`) or one order.
-    #[allow(dead_code, reason = "the example esdrv programs it")]
-    pub(crate) fn program(&self, key: &str, mood: &str) -> Result<(), String> {
+    pub fn program(&self, key: &str, mood: &str) -> Result<(), String> {
         let mood = match mood {
             "ok" => Mood::Answers,
             "fail" => Mood::Declines,

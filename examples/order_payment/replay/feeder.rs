@@ -10,13 +10,13 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use indicatif::ProgressBar;
+use order_payment::domain::{
+    Feed, FeedCommand, GoodsReturn, Inventory, Order, OrderCommand, OrderRejection, Shipment,
+};
 use thiserror::Error;
 
 use super::cursor::Cursor;
 use super::opening::Openings;
-use crate::domain::{
-    Feed, FeedCommand, GoodsReturn, Inventory, Order, OrderCommand, OrderRejection, Shipment,
-};
 use crate::sources::{Message, Sent, SourceError};
 
 /// How many messages may be under way, those that wait for their turn included.

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use chronicler::prelude::*;
 use futures::FutureExt;
 use futures::future::{self, BoxFuture, Shared};
-
-use crate::domain::{Inventory, InventoryCommand};
+use order_payment::domain::{Inventory, InventoryCommand};
 
 type Opened = Shared<BoxFuture<'static, Result<(), String>>>;
 

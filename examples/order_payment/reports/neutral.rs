@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use chronicler::prelude::*;
+use order_payment::domain::RejectReason;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::domain::RejectReason;
 use crate::views::{Money, Orders, StockByProduct, StockRow};
 
 /// How many rejections are named.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use order_payment::domain::{Amount, Line, ReportedStatus, SourceTime};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Amount, Line, ReportedStatus, SourceTime};
 use crate::views::{Held, Money, OrderRecord, Orders};
 
 /// How many sellers are named.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use chronicler::prelude::*;
 use chronicler::sagas::OpenSaga;
+use chronicler::sagas::steps::Steps;
 use chronicler::store::{FactKind, FactQuery};
+use order_payment::domain::{Amount, RejectReason};
+use order_payment::sagas::{Checkout, Marketplace, ReturnHandling};
 
 use super::neutral::stock;
-use crate::domain::{Amount, RejectReason};
-use chronicler::sagas::steps::Steps;
 
-use crate::sagas::{Checkout, Marketplace, ReturnHandling};
 use crate::shop::Shop;
 use crate::views::{Money, Orders, Standing};
 

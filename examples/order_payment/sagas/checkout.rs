@@ -27,7 +27,7 @@ const CARDS_MAX: u32 = 3;
 const CHARGING_MAX: Duration = Duration::from_secs(600);
 
 /// The process of an order that is worked off at once.
-pub(crate) struct Checkout;
+pub struct Checkout;
 
 step_keys! {
     Reserved = "reserve" -> Vec<()>;

@@ -12,11 +12,11 @@ use crate::domain::{
 const PAID_OUT: &str = "return";
 
 /// The process of a return.
-pub(crate) struct ReturnHandling;
+pub struct ReturnHandling;
 
 /// What the process remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum ReturnHandlingEvent {
+pub enum ReturnHandlingEvent {
     /// So many answers are waited for.
     Begun {
         pending: usize,
@@ -28,7 +28,7 @@ impl Event for ReturnHandlingEvent {}
 
 /// What the process knows: how many answers it waits for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct ReturnHandlingState {
+pub struct ReturnHandlingState {
     pending: usize,
 }
 

@@ -16,11 +16,11 @@ use crate::domain::{
 };
 
 /// The process of an order whose steps the world reports.
-pub(crate) struct Marketplace;
+pub struct Marketplace;
 
 /// How far an order has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Stage {
+pub enum Stage {
     #[default]
     Unplaced,
     Authorized,
@@ -37,7 +37,7 @@ pub(crate) enum Stage {
 
 /// What the process remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum MarketplaceEvent {
+pub enum MarketplaceEvent {
     Placed {
         placement: Arc<Placement>,
     },
@@ -65,7 +65,7 @@ impl Event for MarketplaceEvent {}
 
 /// What the process knows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct MarketplaceState {
+pub struct MarketplaceState {
     placement: Option<Arc<Placement>>,
     approved: Option<SourceTime>,
     dispatched: Option<SourceTime>,

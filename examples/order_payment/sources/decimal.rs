@@ -1,6 +1,6 @@
 //! Decimal money as exact integers: no float is ever made of it.
 
-use crate::domain::{AMOUNT_MAX, Amount};
+use order_payment::domain::{AMOUNT_MAX, Amount};
 
 /// Reads `128.45`, `99.9` or `144` as centavos.
 pub(crate) fn parse_centavos(text: &str) -> Result<Amount, String> {

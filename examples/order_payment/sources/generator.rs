@@ -1,11 +1,12 @@
 //! Orders made up from a seed: some want more than there is, some are called off, some are hard to pay.
 
+use order_payment::domain::{
+    InventoryCommand, Line, MessageId, OrderCommand, PaymentPlan, Placement, Process, SourceTime,
+};
+
 use sha2::{Digest, Sha256};
 
 use super::{Message, Sent};
-use crate::domain::{
-    InventoryCommand, Line, MessageId, OrderCommand, PaymentPlan, Placement, Process, SourceTime,
-};
 
 /// The products of the shop.
 const PRODUCTS: u64 = 50;

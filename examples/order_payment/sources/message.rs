@@ -1,6 +1,6 @@
 //! One message of a feed: one command to one aggregate.
 
-use crate::domain::{GoodsReturnCommand, InventoryCommand, OrderCommand, ShipmentCommand};
+use order_payment::domain::{GoodsReturnCommand, InventoryCommand, OrderCommand, ShipmentCommand};
 
 /// Whom a message is for, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,14 +5,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use chronicler_domain::AggregateId;
+use order_payment::domain::{
+    AMOUNT_MAX, Amount, GoodsReturnCommand, InventoryCommand, Line, MessageId, OrderCommand,
+    Parcel, PaymentPlan, Placement, Process, SourceTime,
+};
 use serde_json::Value;
 
 use super::json_fields::{FieldError, Fields};
 use super::{Message, Sent, SourceError};
-use crate::domain::{
-    AMOUNT_MAX, Amount, GoodsReturnCommand, InventoryCommand, Line, MessageId, OrderCommand,
-    Parcel, PaymentPlan, Placement, Process, SourceTime,
-};
 
 /// The longest line, in bytes. An order of 700 lines has about 60 kB.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
+use order_payment::domain::{Amount, ReportedStatus, SourceTime};
 
 use super::SourceError;
 use super::decimal::parse_centavos;
-use crate::domain::{Amount, ReportedStatus, SourceTime};
 
 /// A row of the orders file with all that the other files say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

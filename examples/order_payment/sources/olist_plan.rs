@@ -1,10 +1,11 @@
 //! The Olist orders as one list of messages: order by order, or merged by time.
 
-use super::olist_files::ORDERS_FILE;
-use super::{Message, OlistOrder, Sent};
-use crate::domain::{
+use order_payment::domain::{
     Line, MessageId, OrderCommand, PaymentPlan, Placement, Process, ShipmentCommand, SourceTime,
 };
+
+use super::olist_files::ORDERS_FILE;
+use super::{Message, OlistOrder, Sent};
 
 /// In which order the messages come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

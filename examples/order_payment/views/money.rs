@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use chronicler::prelude::*;
-
-use crate::domain::{Amount, Charge, Payment, PaymentEvent};
+use order_payment::domain::{Amount, Charge, Payment, PaymentEvent};
 
 /// The money. A key that has none is not there.
 #[derive(Clone, Debug, Default)]

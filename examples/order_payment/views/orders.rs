@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chronicler::prelude::*;
-
-use crate::domain::{
+use order_payment::domain::{
     Amount, MessageId, Order, OrderEnd, OrderEvent, Placement, RejectReason, ReportedStatus,
     Shipment, ShipmentEvent, SourceTime,
 };

@@ -1,9 +1,8 @@
 //! The stock of every product that was ever touched, kept in the store.
 
 use chronicler::prelude::*;
+use order_payment::domain::{Inventory, InventoryEvent};
 use serde::{Deserialize, Serialize};
-
-use crate::domain::{Inventory, InventoryEvent};
 
 /// The stock by product.
 pub(crate) struct StockByProduct;

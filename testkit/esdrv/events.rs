@@ -6,13 +6,13 @@ use bytes::Bytes;
 use chronicler::domain::{Aggregate, AggregateId, Category, SchemaVersion, StreamId, Tenant};
 use chronicler::store::codec::{CodecId, EventDecoder};
 use chronicler::store::{EventRef, Expected, NewEvent, RecordedEvent, hex};
+use order_payment::domain::{Inventory, Order, Payment};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::account::Account;
 use crate::answer::Refused;
-use crate::domain::{Inventory, Order, Payment};
 use crate::register::Register;
 use crate::requests::{Request, wrong};
 use crate::transfer::Transfer;

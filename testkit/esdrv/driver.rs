@@ -7,25 +7,25 @@ use chronicler::domain::{GlobalPosition, LogSequence, StreamVersion};
 use chronicler::prelude::*;
 use chronicler::runtime::ManualClock;
 use chronicler::sagas::SagaHandle;
+use chronicler::sagas::steps::Steps;
 use chronicler::store::{
     AllQuery, Append, Direction, Filter, Health, Start, read_all_events, read_events,
 };
 use futures::StreamExt;
+use order_payment::gateway::{Book, Moods};
+use order_payment::sagas::Checkout;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::answer::{Answer, Kind, Refused};
 use crate::commands;
 use crate::events::{expected, new_events, shown, stream_of};
-use crate::gateway::{Book, Moods};
 use crate::requests::{Request, wrong};
-use crate::sagas::Checkout;
 use crate::snapshots;
 use crate::subscriptions::Subscriptions;
 use crate::tracking::{Tracking, reached};
 use crate::transfer::MoneyTransfer;
 use crate::views::{Balances, Ledger, OrderStatus, Shown, digest, ledger};
-use chronicler::sagas::steps::Steps;
 
 /// An open directory.
 pub(crate) struct Driver {

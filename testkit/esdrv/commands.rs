@@ -4,15 +4,15 @@ use chronicler::domain::{Aggregate, CommandId, GlobalPosition, StreamVersion, Ti
 use chronicler::prelude::*;
 use chronicler::store::codec::EventDecoder;
 use chronicler::store::{Direction, Filter, RecordedEvent, read_all_events, read_events};
+use order_payment::domain::{
+    Inventory, Line, MessageId, Order, OrderCommand, Payment, PaymentPlan, Placement, Process,
+    SourceTime,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::account::{Account, AccountCommand};
 use crate::answer::{Answer, Kind, Refused};
-use crate::domain::{
-    Inventory, Line, MessageId, Order, OrderCommand, Payment, PaymentPlan, Placement, Process,
-    SourceTime,
-};
 use crate::events::shown;
 use crate::register::{Register, RegisterCommand};
 use crate::requests::{Request, wrong};

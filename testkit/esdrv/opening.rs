@@ -9,24 +9,24 @@ use chronicler::prelude::*;
 use chronicler::projections::{FlushPolicy, ProjectionOptions};
 use chronicler::runtime::{ManualClock, RuntimeOptions, SnapshotPolicy};
 use chronicler::sagas::SagaOptions;
+use chronicler::sagas::steps::Steps;
 use chronicler::store::journal::{Durability, JournalOptions};
 use chronicler::store::{SledOptions, SledStore};
+use order_payment::domain::{Inventory, Order, Payment, Shipment};
+use order_payment::gateway::{Book, GATEWAY, Gateway, Moods};
+use order_payment::sagas::Checkout;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use crate::account::Account;
 use crate::answer::{Kind, Refused};
-use crate::domain::{Inventory, Order, Payment, Shipment};
 use crate::driver::Driver;
-use crate::gateway::{Book, GATEWAY, Gateway, Moods};
 use crate::register::Register;
 use crate::requests::{Request, wrong};
-use crate::sagas::Checkout;
 use crate::subscriptions::Subscriptions;
 use crate::tracking::Tracking;
 use crate::transfer::{MoneyTransfer, Transfer};
 use crate::views::{Balances, Ledger, OrderStatus};
-use chronicler::sagas::steps::Steps;
 
 /// Where a manual clock begins: 2026-01-02 00:00:00.
 const MANUAL_BEGINS: Timestamp = Timestamp::from_millis(1_767_312_000_000);

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use chronicler::domain::GlobalPosition;
 use chronicler::prelude::*;
 use chronicler::projections::{TableView, ViewError};
+use order_payment::domain::{Order, OrderEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::account::{Account, AccountEvent};
-use crate::domain::{Order, OrderEvent};
 
 /// Account id to balance in cents, what is set aside included. A transfer moves its cents from one account to the
 /// other with the deposit alone, so that their sum is the same at every position.
