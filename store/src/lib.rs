@@ -1,12 +1,11 @@
 //! Where facts live: the log, its index, snapshots and views, behind object-safe traits.
 //!
 //! Bytes in, bytes out: nothing here knows actors or an application's types. The contract of a store is in
-//! the docs of [`EventLog`], [`SnapshotStore`] and [`ViewStore`]; the conformance kit checks it on any of them.
+//! the docs of [`EventLog`], [`SnapshotStore`] and [`ViewStore`]; `conformance` of `chronicler-testkit` checks it on any store.
 
 mod acceptance;
 mod append;
 pub mod codec;
-pub mod conformance;
 mod error;
 mod fnv;
 pub mod frame;

@@ -82,8 +82,8 @@ pub struct HeldBack {
 ///   (the version that a stream is at, the commit that fences it, the commit that has its id) is durable, and read
 ///   by whoever reads after it.
 /// - **Idempotent**: an append whose `expected` no longer holds, but whose events (by id) or commit id are
-///   the ones that lie there, is answered with the original places; the exact table is in the
-///   conformance kit. A commit id that is recorded in a stream of the append with the same events is such a
+///   the ones that lie there, is answered with the original places; the exact table is in
+///   `conformance` of `chronicler-testkit`. A commit id that is recorded in a stream of the append with the same events is such a
 ///   repetition; with other events it is [`AppendError::IdReused`]. Searched are the places that `expected`
 ///   names, up to 65,536 commits back, and for `Any` the stream's latest commits, 16 at least. A repetition writes nothing, its
 ///   side records included, and is answered only when the original is durable; whoever decided on another

@@ -4,6 +4,7 @@
 //! its [`Faults`] can be reached, and with `.clock(ManualClock)` its time stands still until it is told to move.
 
 mod aggregate;
+pub mod conformance;
 mod crash;
 mod fingerprint;
 mod replay;

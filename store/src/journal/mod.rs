@@ -28,7 +28,6 @@ mod write;
 pub use counters::SyncStats;
 pub(crate) use disk::{Created, OpenMode, RealStorage, Storage, StorageFile, create_folders};
 pub(crate) use identity::StoreKind;
-pub(crate) use lock::LockOfParts;
 pub use maintain::{
     BackupReport, CopyProgress, ImportedCommit, JournalImport, MaintenanceError, Repair,
     RepairAction, RepairPlan, RepairReport, RestoreReport, rebuild_index, restore,

@@ -29,14 +29,15 @@ use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::threads;
 use crate::view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
 
-/// The durable store: a journal in segment files, and sled for what is derived from it.
+/// The durable store: a journal in segment files, and sled for what is derived from it. The same with the journal in
+/// sled, too, is opened by [`SledStore`](crate::SledStore).
 ///
 /// Dropping it closes it, and waits for that; [`close`](EventLog::close) does so without blocking.
 pub struct JournalStore {
     log: JournalLog,
     index: Arc<SledIndex>,
     derived: Arc<DerivedStore>,
-    /// Who opens the directory next finds sled closed.
+    /// Who opens the directory next finds sled closed, and the log with it where that lies in sled.
     lock: LockOfParts,
     report: OpenReport,
 }
@@ -126,13 +127,9 @@ impl JournalStore {
             log: self.log.ending(),
             derived: self.derived.clone(),
             index: self.index.clone(),
+            storage: self.log.shared().storage.clone(),
             lock: self.lock.clone(),
         }
-    }
-
-    /// The lock of the directory, for what else lies in it; `None` once the store has ended.
-    pub(crate) fn lock(&self) -> Option<DirectoryLock> {
-        self.lock.lock().clone()
     }
 }
 
@@ -142,6 +139,7 @@ pub(crate) struct StoreEnding {
     log: LogEnding,
     derived: Arc<DerivedStore>,
     index: Arc<SledIndex>,
+    storage: Arc<dyn Storage>,
     lock: LockOfParts,
 }
 
@@ -153,10 +151,11 @@ impl StoreEnding {
 
     /// Ends it. Blocks, never on a thread of its own; idempotent.
     pub(crate) fn close_blocking(&self) {
-        // Before sled's own handles go: the follower still writes to the index.
+        // Before sled's own handles go: the writer still writes to the storage, and the follower to the index.
         self.log.close_blocking();
         self.derived.close();
         self.index.close();
+        self.storage.close();
         drop(self.lock.lock().take());
     }
 }
@@ -360,14 +359,27 @@ impl ViewStore for JournalStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::{SledOptions, SledStore};
 
     #[test]
     fn k7_the_lock_is_kept_until_sled_has_closed() {
+        kept_until_sled_has_closed(|data| JournalStore::open(data, JournalOptions::default()));
+    }
+
+    #[test]
+    fn k7_the_lock_is_kept_until_the_log_in_sled_has_closed() {
+        kept_until_sled_has_closed(|data| SledStore::open(data, SledOptions::default()));
+    }
+
+    fn kept_until_sled_has_closed(open: fn(&Path) -> Result<JournalStore, OpenError>) {
         let folder = tempfile::tempdir().unwrap();
-        let store = JournalStore::open(folder.path(), JournalOptions::default()).unwrap();
+        let store = open(folder.path()).unwrap();
         store.log.ending().close_blocking();
         DirectoryLock::take(folder.path()).unwrap_err();
+        open(folder.path()).unwrap_err();
         store.ending().close_blocking();
-        DirectoryLock::take(folder.path()).unwrap();
+        drop(DirectoryLock::take(folder.path()).unwrap());
+        // Whoever comes next finds sled closed, although the store is still there.
+        open(folder.path()).unwrap();
     }
 }

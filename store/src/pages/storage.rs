@@ -30,11 +30,6 @@ impl PageStorage {
         }
     }
 
-    /// Gives the database back; what lies in it can no longer be read.
-    pub(crate) fn close(&self) {
-        self.files.close();
-    }
-
     /// The name of a file that lies in sled.
     fn paged<'a>(&self, path: &'a Path) -> Option<&'a str> {
         let name = path.file_name()?.to_str()?;
@@ -107,6 +102,10 @@ impl Storage for PageStorage {
             self.files.sync().map_err(|error| self.failed(error))?;
         }
         RealStorage.sync_folder(folder)
+    }
+
+    fn close(&self) {
+        self.files.close();
     }
 }
 

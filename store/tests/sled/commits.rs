@@ -6,14 +6,14 @@ use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, SchemaVersion, StreamId, Timestamp};
 use chronicler_store::codec::CodecId;
 use chronicler_store::{
-    AllQuery, Append, EventLog, Expected, NewEvent, OpenError, ReadError, SledOptions, SledStore,
-    Start,
+    AllQuery, Append, EventLog, Expected, JournalStore, NewEvent, OpenError, ReadError,
+    SledOptions, SledStore, Start,
 };
 use futures::TryStreamExt;
 use uuid::Uuid;
 
 /// Opens a store with small segments, so that a short history has several.
-pub(crate) fn open(data: &Path) -> Result<SledStore, OpenError> {
+pub(crate) fn open(data: &Path) -> Result<JournalStore, OpenError> {
     SledStore::open(data, SledOptions::default().segment_bytes(64 << 10))
 }
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use chronicler_domain::{SchemaVersion, StreamId, StreamVersion, Timestamp};
 use chronicler_store::codec::CodecId;
-use chronicler_store::journal::SyncStats;
-use chronicler_store::{Append, Expected, JournalStore, NewEvent, SledOptions, SledStore, Store};
+use chronicler_store::{
+    Append, EventLog, Expected, JournalStore, NewEvent, SledOptions, SledStore,
+};
 use uuid::Uuid;
 
 const IN_FLIGHT: usize = 1_024;
@@ -23,23 +24,24 @@ const ALONE: Duration = Duration::from_secs(2);
 #[ignore = "prints figures, and takes ten seconds"]
 fn figures_of_the_journal_store() {
     let open = |data: &Path| JournalStore::open(data, Default::default()).unwrap();
-    measure("journal", open, JournalStore::sync_stats);
+    measure("journal", open);
 }
 
 #[test]
 #[ignore = "prints figures, and takes ten seconds"]
 fn figures_of_the_sled_store() {
     let open = |data: &Path| SledStore::open(data, SledOptions::default()).unwrap();
-    measure("sled", open, SledStore::sync_stats);
+    measure("sled", open);
 }
 
-fn measure<S: Store>(name: &str, open: impl Fn(&Path) -> S, stats: impl Fn(&S) -> SyncStats) {
+fn measure(name: &str, open: impl Fn(&Path) -> JournalStore) {
     let data = tempfile::tempdir().unwrap();
     let store = Arc::new(open(data.path()));
     let begun = Instant::now();
     let together = append(&store, IN_FLIGHT, TOGETHER).len();
     let per_second = together as f64 / begun.elapsed().as_secs_f64();
-    let frame_bytes = stats(&store).bytes / stats(&store).commits;
+    let stats = store.sync_stats();
+    let frame_bytes = stats.bytes / stats.commits;
     drop(store);
     let bytes_each = bytes_below(data.path()) / together as u64;
     let begun = Instant::now();
@@ -66,7 +68,7 @@ fn measure<S: Store>(name: &str, open: impl Fn(&Path) -> S, stats: impl Fn(&S) -
 }
 
 /// Appends for a while with so many in flight; how long each took.
-fn append<S: Store>(store: &Arc<S>, in_flight: usize, time: Duration) -> Vec<Duration> {
+fn append(store: &Arc<JournalStore>, in_flight: usize, time: Duration) -> Vec<Duration> {
     let streams: Vec<_> = (0..STREAMS)
         .map(|number| StreamId::of("account", &format!("a{number}")).unwrap())
         .collect();

@@ -64,6 +64,8 @@ impl Storage for RealStorage {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
+
+    fn close(&self) {}
 }
 
 #[derive(Debug)]

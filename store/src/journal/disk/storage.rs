@@ -87,6 +87,9 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Makes created, renamed and removed names of a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Gives back what it holds open itself, once the log has ended; idempotent. A file system holds nothing.
+    fn close(&self);
 }
 
 /// An open file. Closed when dropped. All calls block.

@@ -113,6 +113,10 @@ impl Storage for WatchedDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.disk.sync_folder(folder)
     }
+
+    fn close(&self) {
+        self.disk.close();
+    }
 }
 
 #[derive(Debug)]

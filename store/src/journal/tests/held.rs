@@ -126,6 +126,10 @@ impl Storage for HeldDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.disk.sync_folder(folder)
     }
+
+    fn close(&self) {
+        self.disk.close();
+    }
 }
 
 #[derive(Debug)]

@@ -52,9 +52,8 @@ async fn w1_a_refusal_of_the_store_in_sled_waits_for_what_it_tells_of() {
     for fails in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let pages = PageStorage::new(folder.path().join(StoreKind::Pages.folder()));
-        let disk = HeldDisk::new(Arc::new(pages.clone()), Held::Syncs);
+        let disk = HeldDisk::new(Arc::new(pages), Held::Syncs);
         refused_by_store(StoreKind::Pages, folder.path(), &disk, fails).await;
-        pages.close();
     }
 }
 

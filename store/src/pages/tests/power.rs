@@ -91,7 +91,7 @@ fn session(
     let folder = data.join(StoreKind::Pages.folder());
     let storage = PageStorage::new(folder.clone());
     let recording = Recording::new(
-        storage.clone(),
+        storage,
         data,
         &folder,
         acknowledged.clone(),
@@ -118,7 +118,6 @@ fn session(
         cut = recording.take_cut();
     }
     drop(store);
-    storage.close();
     cut.or_else(|| recording.take_cut())
 }
 
@@ -165,11 +164,11 @@ fn check(data: &Path, workload: &Workload, acknowledged: &[u128], seed: u64) -> 
     found.len()
 }
 
-fn open(data: &Path) -> Result<SledStore, OpenError> {
+fn open(data: &Path) -> Result<JournalStore, OpenError> {
     SledStore::open(data, SledOptions::default().segment_bytes(64 << 10))
 }
 
-fn read_all(store: &SledStore) -> Vec<RecordedCommit> {
+fn read_all(store: &JournalStore) -> Vec<RecordedCommit> {
     let commits = store.read_all(AllQuery::from(Start::Position(1.into())));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

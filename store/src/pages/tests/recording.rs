@@ -208,6 +208,10 @@ impl Storage for Recording {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.sync(DATABASE, || self.inner.sync_folder(folder))
     }
+
+    fn close(&self) {
+        self.inner.close();
+    }
 }
 
 impl StorageFile for RecordingFile {

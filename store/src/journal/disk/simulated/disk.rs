@@ -301,6 +301,8 @@ impl Storage for SimulatedDisk {
             }
         })
     }
+
+    fn close(&self) {}
 }
 
 pub(super) fn split(path: &Path) -> (PathBuf, String) {

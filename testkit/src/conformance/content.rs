@@ -5,16 +5,15 @@ use chronicler_domain::{
     AggregateId, Category, ID_BYTES_MAX, LogSequence, Metadata, SchemaVersion, StreamId,
     StreamVersion, TENANT_BYTES_MAX, Tenant, Timestamp,
 };
+use chronicler_store::codec::CodecId;
+use chronicler_store::{
+    Append, Direction, Expected, FactKind, NewEvent, OutcomeRecord, OutcomeResult, RecordRef,
+    SideRecord, Snapshot, StreamQuery, read_events,
+};
 use uuid::Uuid;
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account, event, events, rejection, version};
-use crate::append::{Append, Expected, NewEvent};
-use crate::codec::CodecId;
-use crate::frame::{FactKind, OutcomeRecord, OutcomeResult, RecordRef, SideRecord};
-use crate::query::{Direction, StreamQuery};
-use crate::read::read_events;
-use crate::snapshot::Snapshot;
 
 pub(super) async fn j20_metadata_comes_back(subject: &Subject) -> Result<(), Violation> {
     let full = Metadata {
@@ -112,7 +111,7 @@ pub(super) async fn j33_numbers_beyond_32_bits(subject: &Subject) -> Result<(), 
         .commit()
         .stream(stream.clone(), version(BEYOND), events(1));
     match subject.append(refused).await {
-        Err(crate::AppendError::WrongExpectedVersion {
+        Err(chronicler_store::AppendError::WrongExpectedVersion {
             expected, actual, ..
         }) => equal(
             "expected and actual",

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, SchemaVersion, StreamId, StreamVersion, Timestamp};
+use chronicler_store::codec::CodecId;
+use chronicler_store::{
+    AllQuery, Append, AppendResult, Appended, CommitStream, Direction, Expected, Filter, NewEvent,
+    OutcomeRecord, OutcomeResult, RecordedCommit, RecordedEvent, SideRecord, Start, Store,
+    StreamQuery, read_all_events, read_events,
+};
 use futures::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use super::failure::{Violation, equal};
-use crate::append::{Append, AppendResult, Appended, Expected, NewEvent};
-use crate::codec::CodecId;
-use crate::frame::{OutcomeRecord, OutcomeResult, RecordedCommit, SideRecord};
-use crate::query::{AllQuery, CommitStream, Direction, Filter, Start, StreamQuery};
-use crate::read::{RecordedEvent, read_all_events, read_events};
-use crate::store::Store;
 
 /// Where the ids of commits begin, far from those that single checks choose.
 const FIRST_COMMIT_ID: u64 = 1_000_000;

@@ -1,12 +1,12 @@
 //! Reading within bounds, in batches, backwards, from a time, through a filter.
 
 use chronicler_domain::{GlobalPosition, LogSequence, StreamId, StreamVersion, Timestamp};
+use chronicler_store::{
+    AllQuery, Direction, Expected, Filter, Start, StreamQuery, read_all_events, read_events,
+};
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account, commits, event, events, rejection};
-use crate::append::Expected;
-use crate::query::{AllQuery, Direction, Filter, Start, StreamQuery};
-use crate::read::{read_all_events, read_events};
 
 /// How many events each commit of the stream under test has: ten in all.
 const COMMITS: [usize; 5] = [1, 3, 1, 2, 3];
@@ -465,7 +465,7 @@ async fn bounded(
     )
 }
 
-fn sequences(commits: &[crate::frame::RecordedCommit]) -> Vec<u64> {
+fn sequences(commits: &[chronicler_store::RecordedCommit]) -> Vec<u64> {
     commits.iter().map(|c| c.sequence().get()).collect()
 }
 

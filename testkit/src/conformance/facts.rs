@@ -1,12 +1,10 @@
 //! Keyed facts: set and removed by commits, read by key.
 
 use bytes::Bytes;
+use chronicler_store::{Expected, FactKind, FactQuery, SideRecord};
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account, events};
-use crate::append::Expected;
-use crate::frame::{FactKind, SideRecord};
-use crate::query::FactQuery;
 
 pub(super) async fn facts_are_set_replaced_and_removed(subject: &Subject) -> Result<(), Violation> {
     let store = subject.store();

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chronicler_store::conformance::{self, AppendMatrix};
 use chronicler_store::journal::JournalOptions;
 use chronicler_store::{JournalStore, MemoryStore, SledOptions, SledStore, Store};
+use chronicler_testkit::conformance::{self, AppendMatrix};
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
@@ -62,7 +62,7 @@ fn journal(folder: &Path) -> JournalStore {
 }
 
 /// The same in sled.
-fn sled(folder: &Path) -> SledStore {
+fn sled(folder: &Path) -> JournalStore {
     SledStore::open(folder, SledOptions::default().segment_bytes(64 << 10)).unwrap()
 }
 

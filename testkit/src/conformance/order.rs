@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use chronicler_domain::{GlobalPosition, LogSequence, Timestamp};
+use chronicler_store::{
+    AllQuery, Append, Expected, FactKind, FactQuery, Outcome, SideRecord, Start,
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account, commits, decided, events, rejection, version};
-use crate::append::{Append, Expected};
-use crate::error::Outcome;
-use crate::frame::{FactKind, SideRecord};
-use crate::query::{AllQuery, FactQuery, Start};
 
 const SUBMITTED: usize = 200;
 
@@ -90,7 +89,7 @@ pub(super) async fn completions_come_in_order(subject: &Subject) -> Result<(), V
             .commit()
             .stream(stream.clone(), Expected::Any, events(1));
         let order = Arc::clone(&order);
-        let done = move |result: crate::AppendResult| {
+        let done = move |result: chronicler_store::AppendResult| {
             order
                 .lock()
                 .push((number, result.map(|a| a.sequence.get())));
@@ -157,7 +156,7 @@ pub(super) async fn what_is_answered_is_visible(subject: &Subject) -> Result<(),
         let (told, seen) = oneshot::channel();
         let store = subject.shared();
         // Within the completion itself the head is there already.
-        let done = move |result: crate::AppendResult| {
+        let done = move |result: chronicler_store::AppendResult| {
             drop(told.send(result.map(|appended| (appended.sequence, store.head()))));
         };
         subject.store().submit(append, Box::new(done));
@@ -224,7 +223,7 @@ pub(super) async fn what_a_refusal_tells_of_is_durable(subject: &Subject) -> Res
             let (told, seen) = oneshot::channel();
             let store = subject.shared();
             // Within the completion itself the log goes as far as the refusal says.
-            let done = move |result: crate::AppendResult| {
+            let done = move |result: chronicler_store::AppendResult| {
                 drop(told.send((result, store.head())));
             };
             subject.store().submit(loser, Box::new(done));
@@ -257,7 +256,7 @@ pub(super) async fn the_head_is_followed(subject: &Subject) -> Result<(), Violat
     equal(
         "an empty head",
         *watched.borrow_and_update(),
-        crate::Head::default(),
+        chronicler_store::Head::default(),
     )?;
     let stream = account("followed")?;
     subject.write(&stream, 3).await?;
@@ -273,7 +272,11 @@ pub(super) async fn the_head_is_followed(subject: &Subject) -> Result<(), Violat
         .map(|head| *head)?;
     equal("the head", (head.sequence, head.position), wanted)?;
     equal("the head at once", subject.store().head(), head)?;
-    equal("health", subject.store().health(), crate::Health::Healthy)
+    equal(
+        "health",
+        subject.store().health(),
+        chronicler_store::Health::Healthy,
+    )
 }
 
 async fn barrier(subject: &Subject) -> Result<(), Violation> {

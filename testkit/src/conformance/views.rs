@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
+use chronicler_store::{StoreError, ViewCheckpoint, ViewName, ViewRow};
 use tokio::task::spawn_blocking;
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account};
-use crate::error::StoreError;
-use crate::view::{ViewCheckpoint, ViewName, ViewRow};
 
 /// A value that an engine with pages has to cut into several.
 const LARGE: &str = match std::str::from_utf8(&[b'x'; 30_000]) {

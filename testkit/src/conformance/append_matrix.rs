@@ -1,13 +1,12 @@
 //! The idempotency table of the field: what an append means whose events may be there already.
 
 use chronicler_domain::StreamId;
+use chronicler_store::{AppendError, AppendResult, Expected, NewEvent};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, event, version};
-use crate::append::{AppendResult, Expected, NewEvent};
-use crate::error::AppendError;
 
 /// Cases of appends one after another, and what the last one must come to. Read with serde from JSON.
 #[derive(Clone, Debug, Deserialize)]
@@ -88,7 +87,7 @@ pub enum Refusal {
 /// # Errors
 /// The first [`Violation`], with the name of its case.
 pub async fn append_matrix(
-    store: std::sync::Arc<dyn crate::Store>,
+    store: std::sync::Arc<dyn chronicler_store::Store>,
     matrix: &AppendMatrix,
 ) -> Result<(), Violation> {
     run(&Subject::new(store), matrix).await

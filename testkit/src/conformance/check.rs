@@ -4,14 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chronicler_store::{Store, panic_text};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
 use super::failure::{Failures, Violation};
 use super::list::checks;
 use super::subject::Subject;
-use crate::panic_text;
-use crate::store::Store;
 
 /// How long one check may take. Each takes milliseconds: beyond this an answer is missing for good.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(60);

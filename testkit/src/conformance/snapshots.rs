@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use chronicler_domain::{LogSequence, StreamId, StreamVersion};
+use chronicler_store::{Snapshot, StoreError};
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account};
-use crate::error::StoreError;
-use crate::snapshot::Snapshot;
 
 /// A value that an engine with pages has to cut into several.
 const LARGE: &str = match std::str::from_utf8(&[b'x'; 60_000]) {

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use chronicler_store::{Append, AppendError, AppendResult, Expected, Outcome, Store};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account, decided, events, rejection, version};
-use crate::append::{Append, AppendResult, Expected};
-use crate::error::{AppendError, Outcome};
-use crate::store::Store;
 
 const WRITERS: usize = 8;
 const APPENDS_EACH: usize = 25;

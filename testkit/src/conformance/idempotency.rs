@@ -1,12 +1,11 @@
 //! The same commit again: the answer it got the first time, and nothing written.
 
 use chronicler_domain::StreamId;
+use chronicler_store::{Append, AppendError, Appended, Expected, NewEvent, Outcome};
 use uuid::Uuid;
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account, decided, event, events, rejection, version};
-use crate::append::{Append, Appended, Expected, NewEvent};
-use crate::error::{AppendError, Outcome};
 
 pub(super) async fn a_commit_id_again_is_a_repetition(subject: &Subject) -> Result<(), Violation> {
     for (number, expected) in [

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # async fn example() {
-//! use chronicler_store::{MemoryStore, conformance};
+//! use chronicler_testkit::{MemoryStore, conformance};
 //! conformance::run(async || MemoryStore::new()).await.expect("the store conforms");
 //! # }
 //! ```

@@ -2,12 +2,10 @@
 
 use bytes::Bytes;
 use chronicler_domain::StreamId;
+use chronicler_store::{AllQuery, Append, AppendError, Expected, NewEvent, Outcome, Start};
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, account, commits, event, events, rejection, version};
-use crate::append::{Append, Expected, NewEvent};
-use crate::error::{AppendError, Outcome};
-use crate::query::{AllQuery, Start};
 
 /// More than any store under test may take in one commit.
 const OVERSIZE_BYTES: usize = 33 << 20;
@@ -79,7 +77,7 @@ pub(super) async fn j27_zero_events_make_no_stream(subject: &Subject) -> Result<
     equal(
         "the head of the log",
         subject.store().head(),
-        crate::Head::default(),
+        chronicler_store::Head::default(),
     )?;
     subject.append(subject.commit()).await?;
     equal("commits", subject.all_commits().await?.len(), 0)

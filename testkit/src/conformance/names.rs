@@ -2,12 +2,10 @@
 
 use bytes::Bytes;
 use chronicler_domain::{AggregateId, Category, StreamId, StreamVersion, Tenant};
+use chronicler_store::{NewEvent, Snapshot, StreamQuery};
 
 use super::failure::{Violation, ensure, equal};
 use super::subject::{Subject, event, version};
-use crate::append::NewEvent;
-use crate::query::StreamQuery;
-use crate::snapshot::Snapshot;
 
 /// Ids of the category `account` whose stream keys have the same 64-bit FNV-1a hash, which the journal's segments
 /// name streams by (and so the same 32 bits of it). The tests below recompute both.
@@ -125,7 +123,7 @@ async fn stay_apart(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Fnv;
+    use chronicler_store::Fnv;
 
     #[test]
     fn the_keys_collide_as_they_are_said_to() {
