@@ -8,22 +8,23 @@
 
 #[path = "../examples/money_transfer/bank.rs"]
 mod bank;
+mod lives;
 #[path = "../examples/money_transfer/saga.rs"]
 mod saga;
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use chronicler::domain::{AggregateId, Tenant};
 use chronicler::prelude::*;
-use chronicler::sagas::Ending;
-use chronicler::sagas::steps::Steps;
+use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
+use chronicler::sagas::{Ending, step_keys};
 use chronicler::store::MemoryStore;
 use chronicler_testkit::{ManualClock, assert_fingerprint, crash_at_every_write};
 
-use bank::{Account, AccountCommand, Amount, Transfer, TransferCommand, TransferState};
+use bank::{
+    Account, AccountCommand, Amount, Transfer, TransferCommand, TransferEvent, TransferState,
+};
+use lives::{Operated, REQUESTED, a_while, in_time, operated_at_every_write};
 use saga::MoneyTransfer;
 
 /// What becomes of each: it goes through, there is too little, the other account is closed.
@@ -33,13 +34,15 @@ async fn start(
     store: Arc<MemoryStore>,
     clock: &ManualClock,
 ) -> Result<App, impl std::error::Error> {
+    let app = over(store, clock).saga(Steps::<MoneyTransfer>::of());
+    app.start().await
+}
+
+fn over(store: Arc<MemoryStore>, clock: &ManualClock) -> AppBuilder {
     App::over(store)
         .clock(Arc::new(clock.clone()))
         .aggregate::<Account>()
         .aggregate::<Transfer>()
-        .saga(Steps::<MoneyTransfer>::of())
-        .start()
-        .await
 }
 
 async fn order(app: &App) {
@@ -51,20 +54,6 @@ async fn order(app: &App) {
             app.send::<Transfer>(name, TransferCommand::Request(amount))
                 .await,
         );
-    }
-}
-
-/// Waits for something while time goes by: what has died fails only after its attempts.
-async fn in_time<T>(clock: &ManualClock, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    loop {
-        for _ in 0..100 {
-            if let Poll::Ready(done) = futures::poll!(&mut work) {
-                return done;
-            }
-            tokio::task::yield_now().await;
-        }
-        clock.advance(Duration::from_millis(500));
     }
 }
 
@@ -125,10 +114,7 @@ async fn m09_h6_money_is_conserved_and_every_transfer_ends_killed_at_every_write
                 };
                 open_accounts(&app).await;
                 order(&app).await;
-                // Until nothing moves any more: of the dead nobody says that they have settled.
-                for _ in 0..400 {
-                    tokio::task::yield_now().await;
-                }
+                a_while().await;
                 app.sagas().stop().await;
             };
             in_time(&clock, life).await;
@@ -144,6 +130,83 @@ async fn m09_h6_money_is_conserved_and_every_transfer_ends_killed_at_every_write
     println!(
         "killed at each of {writes} writes, before and after: {outcomes} transfers ended as they should"
     );
+}
+
+step_keys! {
+    AtOnce = "at-once" -> ();
+}
+
+/// A release of the transfer that takes no event, and whose steps are others.
+struct Bad;
+
+impl StepSaga for Bad {
+    const NAME: &'static str = MoneyTransfer::NAME;
+    type Start = Amount;
+
+    fn routes(on: &mut Routes<Steps<Self>>) {
+        on.event::<Transfer>(|event, info| match event {
+            TransferEvent::Requested(_) => Route::start(&info.id),
+            _ => Route::ignore(),
+        });
+    }
+
+    fn begin(_: &Input) -> Option<Amount> {
+        None
+    }
+
+    fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
+        steps
+            .pivot(AtOnce, |seen| {
+                to::<Transfer>(seen.id(), TransferCommand::Complete)
+            })
+            .build()
+    }
+}
+
+#[derive(Default)]
+struct Transfers;
+
+impl Operated for Transfers {
+    const SAGA: &'static str = MoneyTransfer::NAME;
+    const LAST: &'static str = "complete";
+
+    async fn start(&self, store: Arc<MemoryStore>, clock: &ManualClock, good: bool) -> Option<App> {
+        let app = over(store, clock);
+        let app = match good {
+            true => app.saga(Steps::<MoneyTransfer>::of()),
+            false => app.saga(Steps::<Bad>::of()),
+        };
+        app.start().await.ok()
+    }
+
+    async fn request(&self, app: &App, ids: &[&str]) {
+        open_accounts(app).await;
+        for id in ids {
+            let (from, to) = ("a".to_owned(), "b".to_owned());
+            let amount = Amount { from, to, cents: 7 };
+            drop(
+                app.send::<Transfer>(*id, TransferCommand::Request(amount))
+                    .await,
+            );
+        }
+    }
+
+    async fn ended_well(&self, app: &App) {
+        for id in REQUESTED {
+            let transfer = app.state::<Transfer>(id).await.unwrap().state.state;
+            assert_eq!(transfer, TransferState::Completed, "{id}");
+        }
+        let cents = async |id| app.state::<Account>(id).await.unwrap().state.cents;
+        assert_eq!(
+            (cents("a").await, cents("b").await),
+            (100 - 4 * 7, 100 + 4 * 7)
+        );
+    }
+}
+
+#[tokio::test]
+async fn m76_m84_transfers_that_are_operated_move_the_money_once_killed_at_every_write() {
+    operated_at_every_write::<Transfers>().await;
 }
 
 #[test]
