@@ -1,10 +1,7 @@
 //! The checkout, killed at every write: each order ends, what was charged is paid for or given back, and the stock adds up.
 
 use std::collections::{BTreeMap, HashMap};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use chronicler::domain::{AggregateId, Tenant};
 use chronicler::prelude::*;
@@ -25,6 +22,8 @@ use order_payment::domain::{
 use order_payment::gateway::{Declined, GATEWAY, GatewayReply, GatewayRequest};
 use order_payment::sagas::Checkout;
 
+use crate::lives::{a_while, in_time};
+
 /// What becomes of each order, by its name: it is closed, rejected or canceled.
 const ORDERS: [(&str, &str); 5] = [
     ("fine", "Closed"),
@@ -36,7 +35,14 @@ const ORDERS: [(&str, &str); 5] = [
 
 /// A gateway with its book in memory: it outlives the application, as a real one does.
 #[derive(Clone, Default)]
-struct Gateway(Arc<Mutex<Book>>);
+pub(crate) struct Gateway(Arc<Mutex<Book>>);
+
+impl Gateway {
+    /// What was taken for an order, and not given back.
+    pub(crate) fn kept(&self, order: &str) -> i64 {
+        self.0.lock().kept(order)
+    }
+}
 
 #[derive(Default)]
 struct Book {
@@ -112,19 +118,22 @@ async fn start(
     gateway: &Gateway,
     clock: &ManualClock,
 ) -> Result<App, impl std::error::Error> {
+    let app = over(store, gateway, clock).saga(Steps::<Checkout>::of());
+    app.start().await
+}
+
+/// An application without its saga.
+pub(crate) fn over(store: Arc<MemoryStore>, gateway: &Gateway, clock: &ManualClock) -> AppBuilder {
     App::over(store)
         .clock(Arc::new(clock.clone()))
         .aggregate::<Order>()
         .aggregate::<Payment>()
         .aggregate::<Inventory>()
         .aggregate::<Shipment>()
-        .saga(Steps::<Checkout>::of())
         .service(GATEWAY, gateway.clone())
-        .start()
-        .await
 }
 
-fn placement(order: &str) -> Placement {
+pub(crate) fn placement(order: &str) -> Placement {
     let line = |sku: &str, quantity: u32| Line {
         sku: sku.to_owned(),
         quantity,
@@ -152,32 +161,22 @@ fn placement(order: &str) -> Placement {
     }
 }
 
-/// Opens the shop and places every order. A dead store fails it; it is done again.
-async fn place(app: &App) {
+pub(crate) async fn open_shop(app: &App) {
     for sku in ["pen", "ink"] {
         let open = InventoryCommand::Open { units: 100 };
         drop(app.send::<Inventory>(sku, open).await);
     }
+}
+
+/// Opens the shop and places every order. A dead store fails it; it is done again.
+async fn place(app: &App) {
+    open_shop(app).await;
     for (order, _) in ORDERS {
         let command = OrderCommand::Place(placement(order));
         drop(app.send::<Order>(order, command).await);
         if order == "changed-mind" {
             drop(app.send::<Order>(order, OrderCommand::AskToCancel).await);
         }
-    }
-}
-
-/// Waits for something while time goes by: what has died fails only after its attempts.
-async fn in_time<T>(clock: &ManualClock, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    loop {
-        for _ in 0..100 {
-            if let Poll::Ready(done) = futures::poll!(&mut work) {
-                return done;
-            }
-            tokio::task::yield_now().await;
-        }
-        clock.advance(Duration::from_millis(500));
     }
 }
 
@@ -209,15 +208,11 @@ async fn end_well(survivor: Arc<MemoryStore>, gateway: &Gateway, clock: &ManualC
             Ending::Compensated { .. } => assert!(!is_closed, "{order}"),
             other => panic!("{order}: {other:?}"),
         }
-        let kept = gateway.0.lock().kept(order);
+        let kept = gateway.kept(order);
         assert_eq!(kept, if is_closed { 30 } else { 0 }, "{order} paid");
         sold += i64::from(is_closed);
     }
-    for (sku, each) in [("pen", 2), ("ink", 1)] {
-        let stock = app.state::<Inventory>(sku).await.unwrap().state.shown();
-        assert_eq!(stock["reserved"], 0, "{sku}");
-        assert_eq!(stock["on_hand"], 100 - each * sold, "{sku}");
-    }
+    assert_stock(&app, sold).await;
     let times = gateway
         .0
         .lock()
@@ -230,6 +225,15 @@ async fn end_well(survivor: Arc<MemoryStore>, gateway: &Gateway, clock: &ManualC
     // Whatever was lost and done again on the way: what it decided then it decides today.
     let inputs = assert_replays(survivor.as_ref(), Steps::<Checkout>::of()).await;
     assert!(inputs > 30, "{inputs} inputs");
+}
+
+/// So many orders took their pens and ink, and nothing is kept for another.
+pub(crate) async fn assert_stock(app: &App, sold: i64) {
+    for (sku, each) in [("pen", 2), ("ink", 1)] {
+        let stock = app.state::<Inventory>(sku).await.unwrap().state.shown();
+        assert_eq!(stock["reserved"], 0, "{sku}");
+        assert_eq!(stock["on_hand"], 100 - each * sold, "{sku}");
+    }
 }
 
 #[tokio::test]
@@ -246,10 +250,7 @@ async fn m09_m05_an_order_killed_at_every_write_is_paid_once_or_given_back() {
                     return;
                 };
                 place(&app).await;
-                // Until nothing moves any more: of the dead nobody says that they have settled.
-                for _ in 0..400 {
-                    tokio::task::yield_now().await;
-                }
+                a_while().await;
                 app.sagas().stop().await;
             };
             in_time(&clock, life).await;

@@ -8,7 +8,10 @@
 
 mod generated;
 mod killed;
+#[path = "../lives/mod.rs"]
+mod lives;
 mod olist;
+mod operated;
 mod orders_file;
 mod processes;
 mod program;
