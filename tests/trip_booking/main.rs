@@ -17,22 +17,15 @@ mod saga;
 #[path = "../../examples/trip_booking/trip.rs"]
 mod trip;
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::{Answer, Ending, OperateError, Payload, SagaHandle, SagaVerb, Scripted};
-use chronicler::store::MemoryStore;
+use chronicler::sagas::{Answer, Payload, SagaVerb, Scripted};
 use chronicler::store::codec::CodecId;
-use chronicler_testkit::{
-    Durations, ManualClock, Script, crash_at_every_write, in_any_order, ok, reject, script_of,
-};
+use chronicler_testkit::{Durations, Script, in_any_order, ok, reject, script_of};
 
-use futures::future;
-use places::{Car, Cars, Flight, FullyBooked, Hotel, Kind, Places, PlacesCommand, Rooms, Seats};
-use saga::{APPROVAL, Progress, TripBooking, WAITS_FOR, Word};
+use places::{Car, Flight, FullyBooked, Hotel, PlacesCommand};
+use saga::{APPROVAL, Progress, TripBooking, Word};
 use trip::{Plan, Trip, TripCommand, TripEvent, Why};
 
 const BOOKING: TripBooking = TripBooking {
