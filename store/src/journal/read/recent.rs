@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::all::{LogView, ends_before, is_before, is_behind, wanted};
 use super::batches::{Batches, Window};
+use super::bounds::{ends_before, is_before, is_behind, wanted};
 use super::budget::{ReadBudget, Share};
 use super::frames::FrameReader;
+use super::view::LogView;
 use crate::error::ReadError;
 use crate::frame::RecordedCommit;
 use crate::journal::memory::{Chunk, Tail};

@@ -5,10 +5,11 @@ use std::vec;
 
 use chronicler_domain::GlobalPosition;
 
-use super::all::{LogView, ends_before, is_before, is_behind, wanted};
 use super::batches::{Batches, Gathered, Window};
 use super::blocking::{Found, Turn, TurnReader};
+use super::bounds::{ends_before, is_before, is_behind, wanted};
 use super::frames::FrameReader;
+use super::view::LogView;
 use crate::error::ReadError;
 use crate::frame::RecordedCommit;
 use crate::journal::disk::OpenMode;

@@ -8,13 +8,16 @@ mod index_reads;
 mod marking;
 mod past;
 mod queue;
+mod search;
 mod searcher;
+mod signal;
 mod stage;
 mod writer;
 
 pub(crate) use active::{ActiveSegment, SealJob, create_segment, seal};
 pub(crate) use answer::{Answer, Barrier};
-pub(crate) use follower::{Follower, FollowerSignal};
+pub(crate) use follower::Follower;
 pub(crate) use index_reads::{head_in_index, index_failed};
 pub(crate) use queue::{NotQueued, Queue};
+pub(crate) use signal::FollowerSignal;
 pub(crate) use writer::Writer;

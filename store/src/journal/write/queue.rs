@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::answer::{Answer, Barrier};
-use super::searcher::Searched;
+use super::search::Searched;
 use crate::acceptance::payload_bytes;
 use crate::append::Append;
 use crate::error::AppendError;

@@ -11,15 +11,14 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::answer::{Answer, Barrier};
+use super::answer::Barrier;
 use super::past::{PastCommits, PastFiles};
 use super::queue::Item;
+use super::search::{Reply, Search, Searched, Task};
 use crate::acceptance::{
     LOOK_BACK_COMMITS_MAX, Reach, RecentCommits, Verdict, judge, payload_bytes,
 };
-use crate::append::{Append, AppendResult};
 use crate::error::AppendError;
-use crate::index::HeadRow;
 use crate::journal::shared::Shared;
 use crate::threads;
 
@@ -28,34 +27,6 @@ use crate::threads;
 const SEARCHES_MAX: usize = 128;
 /// How much payload they may hold in memory. One is taken when no other is there, however long it is.
 const SEARCH_BYTES_MAX: usize = 16 << 20;
-
-/// An append whose original may lie further back than the writer looks.
-pub(crate) struct Search {
-    pub append: Append,
-    /// As of which it was judged.
-    pub heads: Vec<Option<HeadRow>>,
-    /// What is answered if there is no original.
-    pub refusal: AppendError,
-    pub done: Answer,
-}
-
-/// What is worked off one after the other.
-pub(crate) enum Task {
-    Search(Box<Search>),
-    /// Passes when everything before it was answered.
-    Barrier(Barrier),
-}
-
-/// What a task came to: it goes back to the writer, which answers everybody.
-pub(crate) struct Searched {
-    bytes: usize,
-    reply: Reply,
-}
-
-enum Reply {
-    Append(Box<(AppendResult, Answer)>),
-    Barrier(Barrier),
-}
 
 /// Hands tasks to a thread that is there as long as there are any.
 #[derive(Default)]

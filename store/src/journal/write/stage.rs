@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chronicler_domain::StreamVersion;
 
 use super::answer::{Answer, Barrier};
-use super::searcher::Search;
+use super::search::Search;
 use crate::append::{Append, Appended};
 use crate::error::AppendError;
 use crate::frame::{FramePlace, encode};
