@@ -3,16 +3,11 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use futures::StreamExt;
 
-use super::MemoryStore;
 use super::journal::{Journal, ends_before, in_range, is_before};
 use crate::frame::RecordedCommit;
 use crate::log::FactEntry;
-use crate::query::{AllQuery, CommitStream, Direction, FactQuery, Start, StreamQuery};
-
-/// Commits of one batch: small, so that readers meet more than one.
-const BATCH_COMMITS_MAX: usize = 256;
+use crate::query::{AllQuery, Direction, FactQuery, Start, StreamQuery};
 
 /// The frames of one stream that a query wants, by index and in its order.
 pub(super) fn of_stream(journal: &Journal, query: &StreamQuery) -> Vec<usize> {
@@ -100,25 +95,6 @@ pub(super) fn facts(journal: &Journal, query: &FactQuery) -> Vec<FactEntry> {
             sequence: *sequence,
         })
         .collect()
-}
-
-/// The frames in batches, looked up as they are asked for.
-pub(super) fn batches(store: MemoryStore, found: Vec<usize>) -> CommitStream {
-    let chunks: Vec<Vec<usize>> = found
-        .chunks(BATCH_COMMITS_MAX)
-        .map(<[usize]>::to_vec)
-        .collect();
-    futures::stream::iter(chunks)
-        .map(move |chunk| {
-            store.alive()?;
-            Ok(store.with_journal(|journal| {
-                chunk
-                    .iter()
-                    .filter_map(|index| journal.commit(*index))
-                    .collect()
-            }))
-        })
-        .boxed()
 }
 
 fn in_order(mut found: Vec<usize>, direction: Direction, commits_max: usize) -> Vec<usize> {
