@@ -3,8 +3,11 @@
 mod aside;
 mod control;
 mod life;
+mod rebuild;
+mod retries;
 mod run;
 mod setup;
+mod takeover;
 mod track;
 
 pub use control::RebuildReport;

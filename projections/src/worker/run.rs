@@ -1,27 +1,22 @@
 //! One run of a projection's worker: from where the view stands to the stop.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_runtime::{ParkedEvent, WorkerContext};
+use chronicler_runtime::WorkerContext;
 use futures::future::BoxFuture;
-use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::aside;
-use super::control::{Asked, Order, RebuildReport, Verb};
+use super::control::{Asked, Order, Verb};
+use super::rebuild::Rebuild;
+use super::retries::Retries;
 use super::setup::Setup;
-use super::track::{Absorbed, Chunk, Track};
+use super::track::{BatchEnd, Chunk, Track};
 use crate::error::{ParkedError, RebuildError, RunError};
 use crate::fold::Fold;
-use crate::ledger::Ledger;
 use crate::waiting::Ended;
-
-/// A rebuild this close behind the running view goes first until it takes over, so that a view which is
-/// written to without pause is overtaken, too. A few batches: the running view waits that long at most.
-const OVERTAKE_EVENTS: u64 = 16_384;
 
 /// Makes the view that a run begins with.
 pub(crate) type Open<F> =
@@ -42,9 +37,8 @@ pub(crate) async fn run<F: Fold>(
         ctx,
         main: Track::new(setup, fold, ledger, is_visible),
         rebuild: None,
-        caught_up: None,
         rebuild_is_next: false,
-        orders: Vec::new(),
+        retries: Retries::default(),
         has_others: true,
     };
     setup.progress.facts_are(&run.main.facts);
@@ -64,29 +58,19 @@ fn began(setup: &Setup, ctx: &WorkerContext, position: GlobalPosition) {
     }
 }
 
-struct Run<'a, F> {
-    setup: &'a Setup,
+/// One run of a projection's worker.
+pub(super) struct Run<'a, F> {
+    pub(super) setup: &'a Setup,
     ctx: &'a WorkerContext,
-    main: Track<F>,
-    /// A view that is built from the beginning, to take the place of the main one.
-    rebuild: Option<Track<F>>,
-    /// Where the rebuild first showed as much as the main view. From then on it waits for what failed before that and may
-    /// still work.
-    caught_up: Option<GlobalPosition>,
+    /// The view that answers.
+    pub(super) main: Track<F>,
+    /// To take the place of the main one.
+    pub(super) rebuild: Option<Rebuild<F>>,
     /// Whether the rebuild is asked first when both have something.
     rebuild_is_next: bool,
-    /// Retries that somebody asked for and waits for.
-    orders: Vec<Retries>,
+    pub(super) retries: Retries,
     /// Whether views before the main one, and their facts, may still be there.
     has_others: bool,
-}
-
-/// Retries that somebody asked for.
-struct Retries {
-    /// The keys whose first event was not tried yet.
-    keys: BTreeSet<Arc<str>>,
-    count: usize,
-    answer: oneshot::Sender<Result<usize, ParkedError>>,
 }
 
 /// What the loop woke up for.
@@ -146,12 +130,12 @@ impl<F: Fold> Run<'_, F> {
             let taken = self.main.take_up(self.setup).await?;
             self.show(taken.newly);
             self.count_set_aside();
-            self.answer_retries(&taken.keys);
+            self.retries.tried(&taken.keys, &self.main.ledger);
         }
         if let Some(rebuild) = &mut self.rebuild
-            && is_due(rebuild.takes_up_at())
+            && is_due(rebuild.track.takes_up_at())
         {
-            rebuild.take_up(self.setup).await?;
+            rebuild.track.take_up(self.setup).await?;
             self.switch_when_ready().await?;
         }
         Ok(())
@@ -175,14 +159,9 @@ impl<F: Fold> Run<'_, F> {
     }
 
     async fn wake(&mut self) -> Result<Woken, RunError> {
-        // One that waits for its retries lets the main view go on.
-        let is_waiting = self.rebuild_is_waiting();
-        let goes_first = self.rebuild.as_ref().is_some_and(|rebuild| {
-            let (ahead, at) = (self.main.fold.position(), rebuild.fold.position());
-            let is_close = ahead.get().saturating_sub(at.get()) <= OVERTAKE_EVENTS;
-            is_close && !is_waiting && !rebuild.is_stopped()
-        });
-        let of_rebuild = self.rebuild.as_ref().and_then(Track::takes_up_at);
+        let (rebuild, ahead) = (self.rebuild.as_ref(), self.main.fold.position());
+        let goes_first = rebuild.is_some_and(|rebuild| rebuild.goes_first(ahead));
+        let of_rebuild = rebuild.and_then(|rebuild| rebuild.track.takes_up_at());
         let due = [self.main_takes_up_at(), of_rebuild];
         let due = due.into_iter().flatten().min();
         let is_unwritten = self.main.fold.is_unwritten();
@@ -239,8 +218,8 @@ impl<F: Fold> Run<'_, F> {
             self.count_set_aside();
         }
         match absorbed {
-            Absorbed::Failed(reason) => Ok(Some(reason)),
-            Absorbed::All | Absorbed::Again => Ok(None),
+            BatchEnd::Failed(reason) => Ok(Some(reason)),
+            BatchEnd::All | BatchEnd::Again => Ok(None),
         }
     }
 
@@ -278,25 +257,12 @@ impl<F: Fold> Run<'_, F> {
         let control = &self.setup.control;
         match (control.asked(), self.rebuild.is_some()) {
             (Asked::Rebuild, false) if self.setup.progress.is_ready() => {
-                // What an interrupted rebuild left behind.
-                self.main.fold.discard_others().await?;
-                let fresh = self.main.fold.fresh().await?;
-                let name = self.setup.facts_name(fresh.generation());
-                self.setup.facts().forget_all(&name).await?;
-                // Events that were set aside are tried again: a rebuild is how a mended handler gets them.
-                let ledger = Ledger::default();
-                self.rebuild = Some(Track::new(self.setup, fresh, ledger, false));
-                self.caught_up = None;
-                self.setup.progress.rebuilding(Some(GlobalPosition::ZERO));
-                if self.main.fold.position() == GlobalPosition::ZERO {
-                    // There is nothing to read: no batch will ever say that it has caught up.
-                    self.switch().await?;
-                }
+                self.begin_rebuild().await?;
             }
             (Asked::Look, _) => {
                 self.main.fold.look().await?;
                 if let Some(rebuild) = &mut self.rebuild {
-                    rebuild.fold.look().await?;
+                    rebuild.track.fold.look().await?;
                 }
             }
             (Asked::CancelRebuild, _) => {
@@ -306,138 +272,6 @@ impl<F: Fold> Run<'_, F> {
             _ => {}
         }
         Ok(())
-    }
-
-    async fn rebuild_batch(&mut self, chunk: Chunk) -> Result<(), RunError> {
-        let Some(rebuild) = &mut self.rebuild else {
-            return Ok(());
-        };
-        let progress = &self.setup.progress;
-        let span = tracing::debug_span!(
-            "projection_rebuild",
-            projection = %progress.name,
-            from = rebuild.fold.position().get(),
-            through = chunk.through.get(),
-        );
-        let absorbing = rebuild.absorb(self.setup, chunk, |_, _| {});
-        let absorbed = absorbing.instrument(span).await?;
-        let position = rebuild.fold.position();
-        progress.rebuilding(Some(position));
-        match absorbed {
-            Absorbed::Failed(reason) => {
-                let name = progress.name.clone();
-                let error = RebuildError::Failed { name, reason };
-                return self.end_rebuild(error).await;
-            }
-            Absorbed::Again => self.count_set_aside(),
-            Absorbed::All => self.switch_when_ready().await?,
-        }
-        // It would not get further before its events work, and the view that answers does not need it.
-        let full = self
-            .rebuild
-            .as_ref()
-            .and_then(|rebuild| rebuild.is_full(self.setup));
-        if let Some(reason) = full {
-            let name = self.setup.progress.name.clone();
-            self.end_rebuild(RebuildError::Failed { name, reason })
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Lets the rebuilt view take over when it shows as much as the main one, and nothing that failed on the way may still
-    /// work: no reader is to miss what the old one shows.
-    async fn switch_when_ready(&mut self) -> Result<(), RunError> {
-        let Some(rebuild) = &self.rebuild else {
-            return Ok(());
-        };
-        if rebuild.fold.position() < self.main.fold.position() {
-            return Ok(());
-        }
-        self.caught_up.get_or_insert(rebuild.fold.position());
-        if self.rebuild_is_waiting() {
-            return Ok(());
-        }
-        if let Some(event) = self
-            .rebuild
-            .as_ref()
-            .and_then(|rebuild| self.took_nothing(rebuild))
-        {
-            let name = self.setup.progress.name.clone();
-            let reason = format!(
-                "it could take no event at all, and the view that answers has; event {} failed with: {}",
-                event.position, event.reason
-            );
-            let reason = reason.into();
-            return self
-                .end_rebuild(RebuildError::Failed { name, reason })
-                .await;
-        }
-        self.switch().await
-    }
-
-    /// The first event that a rebuild has set aside, if it has folded none and the main view has: a handler that takes
-    /// nothing any more must not cost what is there.
-    fn took_nothing(&self, rebuild: &Track<F>) -> Option<ParkedEvent> {
-        let (aside, before) = (rebuild.ledger.counts(), self.main.ledger.counts());
-        let is_worse = aside.0 + aside.1 > before.0 + before.1;
-        let first = rebuild.ledger.events().next().filter(|_| is_worse);
-        first.filter(|_| rebuild.fold.unseen() == 0).cloned()
-    }
-
-    /// Whether the rebuild has come far enough once, and only waits for what may still work.
-    fn rebuild_is_waiting(&self) -> bool {
-        let (Some(rebuild), Some(caught_up)) = (&self.rebuild, self.caught_up) else {
-            return false;
-        };
-        rebuild.ledger.is_retrying_through(caught_up)
-    }
-
-    /// Puts the rebuilt view in the place of the old one, which no reader has seen further than this.
-    async fn switch(&mut self) -> Result<(), RunError> {
-        let Some(mut rebuilt) = self.rebuild.take() else {
-            return Ok(());
-        };
-        if rebuilt.fold.is_unwritten() {
-            rebuilt.fold.flush().await?;
-        }
-        rebuilt.record_all(self.setup).await?;
-        let position = rebuilt.fold.position();
-        rebuilt.fold.take_over();
-        let old = std::mem::replace(&mut self.main, rebuilt);
-        let progress = &self.setup.progress;
-        progress.facts_are(&self.main.facts);
-        progress.oldest_is(self.main.oldest());
-        progress.publish(position, 0);
-        progress.rebuilding(None);
-        old.fold.discard().await?;
-        self.setup.facts().keep_only(&self.main.facts).await?;
-        self.count_set_aside();
-        // Whoever asked for retries of the old one got them with the rebuild.
-        for retries in std::mem::take(&mut self.orders) {
-            drop(retries.answer.send(Ok(retries.count)));
-        }
-        self.setup.options.hooks.rebuilt(&progress.name, position);
-        self.setup.control.answer(Ok(RebuildReport { position }));
-        Ok(())
-    }
-
-    async fn end_rebuild(&mut self, error: RebuildError) -> Result<(), RunError> {
-        self.setup.progress.rebuilding(None);
-        self.discard_rebuild().await?;
-        self.count_set_aside();
-        self.setup.control.answer(Err(error));
-        Ok(())
-    }
-
-    /// Removes what a rebuild has in the store and in the log.
-    async fn discard_rebuild(&mut self) -> Result<(), RunError> {
-        let Some(rebuild) = self.rebuild.take() else {
-            return Ok(());
-        };
-        let facts = rebuild.facts;
-        rebuild.fold.discard().await?;
-        self.setup.facts().forget_all(&facts).await
     }
 
     /// Carries out what is asked about what is set aside.
@@ -452,14 +286,9 @@ impl<F: Fold> Run<'_, F> {
                 let now = self.setup.clock.monotonic();
                 let ledger = Arc::make_mut(&mut self.main.ledger);
                 let keys = ledger.make_due(now, |event| selection.names(event));
-                let retries = Retries {
-                    count: keys.len(),
-                    keys: keys.into_iter().collect(),
-                    answer,
-                };
                 self.main.rests_until = None;
-                self.orders.push(retries);
-                self.answer_retries(&[]);
+                self.retries.add(keys, answer);
+                self.retries.tried(&[], &self.main.ledger);
             }
             Verb::Drop => {
                 let events = self.main.ledger.selected(&selection);
@@ -491,24 +320,6 @@ impl<F: Fold> Run<'_, F> {
         }
     }
 
-    /// Answers whoever waits until these keys were tried.
-    fn answer_retries(&mut self, tried: &[Arc<str>]) {
-        let (ledger, mut waiting) = (&self.main.ledger, Vec::new());
-        for mut retries in std::mem::take(&mut self.orders) {
-            for key in tried {
-                retries.keys.remove(key);
-            }
-            // A key may have been freed otherwise.
-            retries.keys.retain(|key| ledger.first(key).is_some());
-            if retries.keys.is_empty() {
-                drop(retries.answer.send(Ok(retries.count)));
-            } else {
-                waiting.push(retries);
-            }
-        }
-        self.orders = waiting;
-    }
-
     /// The end of the last run: writes what is published, and says how it ended.
     async fn finish(mut self, failed: Option<Arc<str>>) -> Result<(), RunError> {
         self.setup.control.close();
@@ -534,7 +345,7 @@ impl<F: Fold> Run<'_, F> {
     }
 
     /// Says how much is set aside, and what is tried again.
-    fn count_set_aside(&self) {
+    pub(super) fn count_set_aside(&self) {
         let (ledger, progress) = (&self.main.ledger, &self.setup.progress);
         let (parked, skipped) = ledger.counts();
         progress.set_aside(parked, skipped);
@@ -552,9 +363,13 @@ impl<F: Fold> Run<'_, F> {
 }
 
 /// The next batch of a rebuild; for ever if there is none.
-async fn next_of<F: Fold>(track: &mut Option<Track<F>>, setup: &Setup) -> Result<Chunk, RunError> {
-    match track {
-        Some(track) => Ok(track.next(setup, setup.options.batch_events_max).await?),
+async fn next_of<F: Fold>(
+    rebuild: &mut Option<Rebuild<F>>,
+    setup: &Setup,
+) -> Result<Chunk, RunError> {
+    let events_max = setup.options.batch_events_max;
+    match rebuild {
+        Some(rebuild) => Ok(rebuild.track.next(setup, events_max).await?),
         None => std::future::pending().await,
     }
 }

@@ -15,7 +15,7 @@ use crate::fold::{Commits, Fold, FoldEnd, Scope};
 use crate::ledger::Ledger;
 
 /// What became of a batch.
-pub(super) enum Absorbed {
+pub(super) enum BatchEnd {
     /// It is folded and published.
     All,
     /// Some of it has to be folded again.
@@ -134,7 +134,7 @@ impl<F: Fold> Track<F> {
         setup: &Setup,
         chunk: Chunk,
         mut published: impl FnMut(&mut F, u64) + Send,
-    ) -> Result<Absorbed, RunError> {
+    ) -> Result<BatchEnd, RunError> {
         let commits: Commits = Arc::new(chunk.commits);
         let from = self.fold.position();
         loop {
@@ -153,7 +153,7 @@ impl<F: Fold> Track<F> {
                 }
                 FoldEnd::Back => {
                     self.read_again(setup);
-                    return Ok(Absorbed::Again);
+                    return Ok(BatchEnd::Again);
                 }
                 FoldEnd::Broken(error) => return Err(error),
                 FoldEnd::Failed(failure) => {
@@ -179,7 +179,7 @@ impl<F: Fold> Track<F> {
         if self.fold.wants_flush() {
             self.fold.flush().await?;
         }
-        Ok(Absorbed::All)
+        Ok(BatchEnd::All)
     }
 
     /// Folds the whole commits before an event that failed, so that readers need not wait for its retries.
@@ -228,14 +228,14 @@ impl<F: Fold> Track<F> {
         failure: EventFailure,
         from: GlobalPosition,
         commits: &[RecordedCommit],
-    ) -> Absorbed {
+    ) -> BatchEnd {
         let position = failure.position;
         let before = self.stopped_at.filter(|(at, _)| *at == position);
         let tries = before.map_or(1, |(_, tries)| tries + 1);
         let reason: Arc<str> = failure.reason.to_string().into();
         let Verdict::RetryAfter(wait) = setup.options.failure.after(tries, &failure.reason) else {
             let reason = format!("event {position} failed after {tries} tries: {reason}");
-            return Absorbed::Failed(reason.into());
+            return BatchEnd::Failed(reason.into());
         };
         let name = &setup.progress.name;
         tracing::warn!(projection = %name, %position, tries, %reason, "an event failed and is tried again; nothing after it is folded until then");
@@ -249,7 +249,7 @@ impl<F: Fold> Track<F> {
                 self.pending.push_front(commit.clone());
             }
         }
-        Absorbed::Again
+        BatchEnd::Again
     }
 }
 
