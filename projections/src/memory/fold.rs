@@ -14,17 +14,16 @@
 //! catching up nobody reads, and events are folded once; after a failure the same is done for some batches there, so that
 //! the next failure need not begin far back.
 
-use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
 use chronicler_store::RecordedCommit;
 
+use super::copy::ViewCopy;
 use super::view::Published;
 use crate::error::RunError;
-use crate::failure::{EventFailure, FailureReason};
-use crate::fold::{Aside, Commits, Fold, FoldEnd, Folded, Line, LineEnd, Scope, visit, visit_one};
+use crate::failure::EventFailure;
+use crate::fold::{Aside, Commits, Fold, FoldEnd, Folded, Line, LineEnd, Scope};
 use crate::handlers::Handlers;
 use crate::projection::Projection;
 
@@ -36,14 +35,6 @@ const CERTAIN_FAILURES: usize = 4;
 /// Batches after a failure for which a view that nobody sees keeps a whole copy that is no more than a batch behind.
 const CAREFUL_BATCHES: u32 = 4;
 
-/// A copy of the view and how far it has come.
-struct Copy<V> {
-    view: V,
-    position: GlobalPosition,
-    /// Events folded into it since the last publication.
-    unpublished: u64,
-}
-
 /// A view in memory as its worker sees it.
 pub(crate) struct MemoryFold<P> {
     handlers: Arc<Handlers<P>>,
@@ -52,11 +43,11 @@ pub(crate) struct MemoryFold<P> {
     is_visible: bool,
     generation: u64,
     /// The last whole copy.
-    base: Copy<Arc<P>>,
+    base: ViewCopy<Arc<P>>,
     /// The copy that is being folded into; none right after a publication or a failure.
-    working: Option<Copy<P>>,
+    working: Option<ViewCopy<P>>,
     /// The copy that was the last whole one before, and the commits it lacks.
-    spare: Option<(Copy<Arc<P>>, Commits)>,
+    spare: Option<(ViewCopy<Arc<P>>, Commits)>,
     /// An event that failed before and after which nothing may be folded: a whole copy is taken right before it.
     suspect: Option<GlobalPosition>,
     /// Batches for which a whole copy is kept at hand.
@@ -82,7 +73,7 @@ impl<P: Projection> MemoryFold<P> {
             initial,
             published,
             is_visible,
-            base: Copy {
+            base: ViewCopy {
                 view,
                 position,
                 unpublished: 0,
@@ -95,15 +86,15 @@ impl<P: Projection> MemoryFold<P> {
     }
 
     /// A copy to fold into, at the position of the last whole one.
-    fn take_working(&mut self, scope: &Scope) -> Copy<P> {
+    fn take_working(&mut self, scope: &Scope) -> ViewCopy<P> {
         if let Some(working) = self.working.take() {
             return working;
         }
         self.take_spare(scope).unwrap_or_else(|| self.clone_base())
     }
 
-    fn clone_base(&self) -> Copy<P> {
-        Copy {
+    fn clone_base(&self) -> ViewCopy<P> {
+        ViewCopy {
             view: P::clone(&self.base.view),
             position: self.base.position,
             unpublished: self.base.unpublished,
@@ -112,16 +103,16 @@ impl<P: Projection> MemoryFold<P> {
 
     /// The copy from before the last whole one, brought up to it; `None` if a reader still has it, or if an event that was
     /// folded before now fails.
-    fn take_spare(&mut self, scope: &Scope) -> Option<Copy<P>> {
+    fn take_spare(&mut self, scope: &Scope) -> Option<ViewCopy<P>> {
         let (spare, commits) = self.spare.take()?;
-        let mut copy = Copy {
+        let mut copy = ViewCopy {
             view: Arc::try_unwrap(spare.view).ok()?,
             position: spare.position,
             unpublished: 0,
         };
         let all = GlobalPosition::MAX;
         let mut aside = Aside::default();
-        let folded = fold_until(&self.handlers, scope, &mut copy, &commits, all, &mut aside);
+        let folded = copy.fold(&self.handlers, scope, &commits, all, &mut aside);
         copy.position = self.base.position;
         copy.unpublished = self.base.unpublished;
         let is_same = folded.is_ok() && aside.failed.is_empty();
@@ -129,9 +120,9 @@ impl<P: Projection> MemoryFold<P> {
     }
 
     /// Keeps a whole copy of what is folded so far.
-    fn keep(&mut self, working: &Copy<P>) {
+    fn keep(&mut self, working: &ViewCopy<P>) {
         self.spare = None;
-        self.base = Copy {
+        self.base = ViewCopy {
             view: Arc::new(working.view.clone()),
             position: working.position,
             unpublished: working.unpublished,
@@ -156,7 +147,7 @@ impl<P: Projection> MemoryFold<P> {
             let mut working = self.take_working(scope);
             self.keep_in_time(&working);
             let all = GlobalPosition::MAX;
-            let folded = fold_until(&self.handlers, scope, &mut working, commits, all, aside);
+            let folded = working.fold(&self.handlers, scope, commits, all, aside);
             let Err(failure) = folded else {
                 working.position = through;
                 self.working = Some(working);
@@ -167,7 +158,7 @@ impl<P: Projection> MemoryFold<P> {
             aside.fail(scope, failure);
             self.careful = CAREFUL_BATCHES;
             if is_far_back || aside.failed.len() >= CERTAIN_FAILURES {
-                see_failures(&self.handlers, scope, working, commits, aside);
+                working.see_failures(&self.handlers, scope, commits, aside);
             }
             if is_far_back {
                 return FoldEnd::Back;
@@ -190,13 +181,12 @@ impl<P: Projection> MemoryFold<P> {
         let handlers = Arc::clone(&self.handlers);
         let folded = suspect.map_or(Ok(()), |suspect| {
             let before = suspect.previous();
-            fold_until(&handlers, scope, &mut working, commits, before, aside)?;
+            working.fold(&handlers, scope, commits, before, aside)?;
             self.keep(&working);
             Ok(())
         });
         let all = GlobalPosition::MAX;
-        let folded =
-            folded.and_then(|()| fold_until(&handlers, scope, &mut working, commits, all, aside));
+        let folded = folded.and_then(|()| working.fold(&handlers, scope, commits, all, aside));
         match folded {
             Err(failure) => {
                 self.suspect = Some(failure.position);
@@ -212,7 +202,7 @@ impl<P: Projection> MemoryFold<P> {
     }
 
     /// While nobody sees the view, keeps a whole copy from time to time.
-    fn keep_in_time(&mut self, working: &Copy<P>) {
+    fn keep_in_time(&mut self, working: &ViewCopy<P>) {
         let since_kept = working.unpublished - self.base.unpublished;
         if !self.is_visible && since_kept >= SAFETY_EVENTS {
             self.keep(working);
@@ -220,8 +210,8 @@ impl<P: Projection> MemoryFold<P> {
     }
 
     /// Makes what is folded the last whole copy, and keeps the one before as the spare.
-    fn settle(&mut self, working: Copy<P>, commits: &Commits, unpublished: u64) {
-        let base = Copy {
+    fn settle(&mut self, working: ViewCopy<P>, commits: &Commits, unpublished: u64) {
+        let base = ViewCopy {
             view: Arc::new(working.view),
             position: working.position,
             unpublished,
@@ -231,11 +221,11 @@ impl<P: Projection> MemoryFold<P> {
     }
 
     /// Folds lines into a copy of the last whole one. Stops after the first that fails and leaves the copy torn.
-    fn fold_lines(&self, lines: &[Line]) -> (Copy<P>, Vec<LineEnd>, bool) {
+    fn fold_lines(&self, lines: &[Line]) -> (ViewCopy<P>, Vec<LineEnd>, bool) {
         let mut copy = self.clone_base();
         let mut ends = Vec::new();
         for line in lines {
-            let end = fold_line(&self.handlers, &mut copy, line, line.events.len());
+            let end = copy.fold_line(&self.handlers, line, line.events.len());
             let torn = end.failed.as_ref();
             let is_torn = torn.is_some_and(|reason| !reason.is_before_the_handler());
             ends.push(end);
@@ -309,7 +299,7 @@ impl<P: Projection> Fold for MemoryFold<P> {
         if let Some(working) = self.working.take() {
             let unpublished = working.unpublished;
             self.spare = None;
-            self.base = Copy {
+            self.base = ViewCopy {
                 view: Arc::new(working.view),
                 position: working.position,
                 unpublished,
@@ -322,7 +312,7 @@ impl<P: Projection> Fold for MemoryFold<P> {
         if is_torn {
             copy = self.clone_base();
             for (line, end) in lines.iter().zip(&ends) {
-                let again = fold_line(&self.handlers, &mut copy, line, end.taken);
+                let again = copy.fold_line(&self.handlers, line, end.taken);
                 if again.failed.is_some() {
                     // It does not do twice the same. All of them are tried another time.
                     return Ok(Vec::new());
@@ -343,7 +333,7 @@ impl<P: Projection> Fold for MemoryFold<P> {
         if self.is_visible {
             self.published.replace_with_taken(view.clone(), positions);
         }
-        self.base = Copy {
+        self.base = ViewCopy {
             view,
             position: working.position,
             unpublished: if self.is_visible { 0 } else { newly },
@@ -374,12 +364,12 @@ impl<P: Projection> Fold for MemoryFold<P> {
     fn take_over(&mut self) -> u64 {
         let newly = self.unseen();
         let copy = match self.working.take() {
-            Some(working) => Copy {
+            Some(working) => ViewCopy {
                 view: Arc::new(working.view),
                 position: working.position,
                 unpublished: 0,
             },
-            None => Copy {
+            None => ViewCopy {
                 view: self.base.view.clone(),
                 position: self.base.position,
                 unpublished: 0,
@@ -428,109 +418,5 @@ impl<P: Projection> Fold for MemoryFold<P> {
 
     async fn discard_others(&mut self) -> Result<(), RunError> {
         Ok(())
-    }
-}
-
-/// Folds the rest of these commits into a torn copy, only to see which events fail.
-fn see_failures<P: Projection>(
-    handlers: &Handlers<P>,
-    scope: &Scope,
-    mut torn: Copy<P>,
-    commits: &[RecordedCommit],
-    aside: &mut Aside,
-) {
-    let all = GlobalPosition::MAX;
-    loop {
-        let at = commits.partition_point(|commit| commit.last_position() <= torn.position);
-        let rest = commits.get(at..).unwrap_or_default();
-        let Err(failure) = fold_until(handlers, scope, &mut torn, rest, all, aside) else {
-            return;
-        };
-        torn.position = failure.position;
-        let is_certain = failure.reason.is_before_the_handler();
-        let failure = EventFailure {
-            is_certain,
-            ..failure
-        };
-        aside.fail(scope, failure);
-    }
-}
-
-/// Folds the events of these commits after the copy's position, up to and including `until`, into it. After an
-/// error the copy may be torn. An event that does not come so far as its handler leaves it whole, and is set aside.
-fn fold_until<P: Projection>(
-    handlers: &Handlers<P>,
-    scope: &Scope,
-    copy: &mut Copy<P>,
-    commits: &[RecordedCommit],
-    until: GlobalPosition,
-    aside: &mut Aside,
-) -> Result<(), EventFailure> {
-    // One frame for the whole batch: where it was is kept outside, and nothing torn is used afterwards.
-    let mut at = copy.position;
-    let folding = AssertUnwindSafe(|| {
-        for commit in commits {
-            if commit.first_position() > until {
-                break;
-            }
-            let visited = visit(handlers, commit, copy.position, |handler, event| {
-                if event.position() > until {
-                    return ControlFlow::Continue(());
-                }
-                at = event.position();
-                if aside.admits(scope, event) {
-                    match handler.handle(&mut copy.view, event) {
-                        Ok(()) => copy.unpublished += 1,
-                        Err(reason) if reason.is_before_the_handler() && !scope.stops() => {
-                            aside.fail(scope, scope.failure(commits, at, reason));
-                        }
-                        Err(reason) => return ControlFlow::Break(reason),
-                    }
-                }
-                ControlFlow::Continue(())
-            });
-            if let ControlFlow::Break(reason) = visited {
-                return Err(reason);
-            }
-            copy.position = copy.position.max(commit.last_position().min(until));
-        }
-        Ok(())
-    });
-    let folded = catch_unwind(folding);
-    folded
-        .unwrap_or_else(|panic| Err(FailureReason::panicked(&*panic)))
-        .map_err(|reason| scope.failure(commits, at, reason))
-}
-
-/// Folds the first `most` events of a line.
-fn fold_line<P: Projection>(
-    handlers: &Handlers<P>,
-    copy: &mut Copy<P>,
-    line: &Line,
-    most: usize,
-) -> LineEnd {
-    let mut taken = 0;
-    for event in line.events.iter().take(most) {
-        let folding = AssertUnwindSafe(|| {
-            visit_one(handlers, event, |handler, event| {
-                match handler.handle(&mut copy.view, event) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(reason) => ControlFlow::Break(reason),
-                }
-            })
-        });
-        let folded = catch_unwind(folding);
-        let folded =
-            folded.unwrap_or_else(|panic| ControlFlow::Break(FailureReason::panicked(&*panic)));
-        if let ControlFlow::Break(reason) = folded {
-            let failed = Some(reason);
-            return LineEnd { taken, failed };
-        }
-        copy.unpublished += 1;
-        taken += 1;
-    }
-    LineEnd {
-        taken,
-        failed: None,
     }
 }

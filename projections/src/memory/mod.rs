@@ -1,5 +1,6 @@
 //! Views in memory: two copies of the application's struct, one for readers and one for the fold.
 
+mod copy;
 mod fold;
 mod view;
 

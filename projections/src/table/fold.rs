@@ -1,51 +1,19 @@
 //! Folding into a table: event by event on a thread that may block, published by the batch, written by policy.
 
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chronicler_domain::GlobalPosition;
-use chronicler_runtime::Clock;
-use chronicler_store::{EventRef, RecordedCommit, Store, ViewCheckpoint, ViewName};
+use chronicler_store::{ViewCheckpoint, ViewName};
 
-use super::changes::{Table, TableFault};
-use super::generation::{Current, Flushed, Generation};
-use super::row::{RowFault, from_store};
-use super::taken;
+use super::changes::Table;
+use super::generation::{Flushed, Generation};
+use super::open::{begin, stored};
+use super::parts::TableParts;
+use super::pass::{Pass, take_up};
 use crate::error::RunError;
-use crate::failure::FailureReason;
-use crate::fold::{Aside, Commits, Fold, FoldEnd, Folded, Line, LineEnd, Scope, visit, visit_one};
-use crate::handlers::{Handle, Handlers};
-use crate::options::FlushPolicy;
-use crate::parked::Facts;
-use crate::progress::Progress;
+use crate::fold::{Aside, Commits, Fold, FoldEnd, Folded, Line, LineEnd, Scope};
 use crate::projection::TableProjection;
-
-/// What does not change from one run of a table's worker to the next.
-pub(crate) struct TableParts<T: TableProjection> {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) handlers: Arc<Handlers<Table<T::Row>>>,
-    pub(crate) current: Arc<Current<T::Row>>,
-    pub(crate) fingerprint: u64,
-    pub(crate) flush: FlushPolicy,
-    pub(crate) cached_rows: usize,
-    pub(crate) in_place: bool,
-    pub(crate) progress: Arc<Progress>,
-}
-
-impl<T: TableProjection> Clone for TableParts<T> {
-    fn clone(&self) -> Self {
-        Self {
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            handlers: self.handlers.clone(),
-            current: self.current.clone(),
-            progress: self.progress.clone(),
-            ..*self
-        }
-    }
-}
 
 /// A table as its worker sees it.
 pub(crate) struct TableFold<T: TableProjection> {
@@ -62,32 +30,12 @@ pub(crate) struct TableFold<T: TableProjection> {
     row_bytes: usize,
 }
 
-/// How many rows are read when a table is opened, to see whether they are what the type is now. Rows of one type differ in
-/// which options and variants they have; more would cost time at each start.
-const ROWS_LOOKED_AT: usize = 64;
-
-/// Changed rows after which no more lines are taken up at a time: they are written at once, and twice.
-const TAKEN_ROWS_MAX: usize = 1_024;
-
 /// Assumed until rows have been written.
 const ROW_BYTES_ASSUMED: usize = 256;
 
-impl<T: TableProjection> TableParts<T> {
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            store: &*self.store,
-            clock: &*self.clock,
-            projection: T::NAME,
-            fingerprint: self.fingerprint,
-        }
-    }
-}
-
 impl<T: TableProjection> TableFold<T> {
-    /// The table as its last run left it, or as the store has it: the oldest generation of this shape. The
-    /// others of this shape are what interrupted rebuilds left behind, and are removed. Those of another shape
-    /// stay until this one answers, so that going back to an older release costs nothing. A table that the store
-    /// has lost begins from nothing, and does not answer meanwhile.
+    /// The table as its last run left it, or as the store has it. A table that the store has lost begins from nothing, and
+    /// does not answer until it is built.
     pub(crate) async fn open(parts: TableParts<T>) -> Result<Self, RunError> {
         if let Some(generation) = parts.current.get() {
             let is_visible = parts.progress.is_ready();
@@ -102,30 +50,7 @@ impl<T: TableProjection> TableFold<T> {
                 Err(error) => return Err(error),
             }
         }
-        let found = readable::<T>(&parts).await?;
-        let newest = found.last().map_or(0, |(view, _)| view.generation);
-        let fingerprint = parts.fingerprint;
-        // Facts of an earlier layout may be of another view than this one. Nobody can tell, so it is built again.
-        let is_doubtful = parts.facts().are_unowned().await?;
-        if is_doubtful {
-            tracing::warn!(
-                projection = T::NAME,
-                "an earlier release has set events of a table aside, and the table is built again, once"
-            );
-        }
-        let mut ours = found
-            .into_iter()
-            .filter(|(_, checkpoint)| checkpoint.fingerprint == fingerprint && !is_doubtful);
-        let generation = match ours.next() {
-            Some((name, checkpoint)) => {
-                for (leftover, _) in ours {
-                    parts.store.drop_view(&leftover).await?;
-                }
-                let store = parts.store.clone();
-                Generation::new(store, name, fingerprint, checkpoint.position)
-            }
-            None => begin::<T>(&parts, newest + 1).await?,
-        };
+        let generation = stored(&parts).await?;
         let generation = Arc::new(generation);
         parts.current.set(generation.clone());
         Ok(Self::of(parts, generation, false))
@@ -192,56 +117,6 @@ impl<T: TableProjection> TableFold<T> {
         }
         found
     }
-}
-
-/// The generations that the store has, without those of this fingerprint whose rows are not what a row is now: somebody
-/// changed the type and left [`ROW_VERSION`](TableProjection::ROW_VERSION) as it was. They are removed, and built again.
-async fn readable<T: TableProjection>(
-    parts: &TableParts<T>,
-) -> Result<Vec<(ViewName, ViewCheckpoint)>, RunError> {
-    let mut found = parts.store.view_generations(T::NAME).await?;
-    let mut at = 0;
-    while let Some((view, checkpoint)) = found.get(at) {
-        at += 1;
-        if checkpoint.fingerprint != parts.fingerprint {
-            continue;
-        }
-        let rows = parts.store.view_rows(view, None, ROWS_LOOKED_AT).await?;
-        let mut rows = rows.into_iter().filter(|row| row.key != taken::KEY);
-        let unreadable =
-            rows.find_map(
-                |row| match from_store::<T::Row>(Some(row), checkpoint.position) {
-                    Err(RowFault::Codec(error)) => Some(error),
-                    _ => None,
-                },
-            );
-        if let Some(error) = unreadable {
-            tracing::warn!(
-                projection = T::NAME,
-                %error,
-                "a table has rows of another shape and is built again: raise ROW_VERSION with the row's type"
-            );
-            at -= 1;
-            let (view, _) = found.remove(at);
-            parts.store.drop_view(&view).await?;
-        }
-    }
-    Ok(found)
-}
-
-/// A new generation, known to the store from now on.
-async fn begin<T: TableProjection>(
-    parts: &TableParts<T>,
-    number: u64,
-) -> Result<Generation<T::Row>, RunError> {
-    let name = ViewName {
-        name: T::NAME.into(),
-        generation: number,
-    };
-    let (store, zero) = (parts.store.clone(), GlobalPosition::ZERO);
-    let generation = Generation::new(store, name, parts.fingerprint, zero);
-    generation.register().await?;
-    Ok(generation)
 }
 
 impl<T: TableProjection> Fold for TableFold<T> {
@@ -388,131 +263,6 @@ impl<T: TableProjection> Fold for TableFold<T> {
             }
         }
         Ok(())
-    }
-}
-
-/// One batch, folded on a thread that may block.
-struct Pass<'a, T: TableProjection> {
-    table: &'a mut Table<T::Row>,
-    handlers: &'a Handlers<Table<T::Row>>,
-    scope: &'a Scope,
-    position: GlobalPosition,
-    folded: u64,
-    aside: Aside,
-    /// Changed rows at which it ends after a whole commit.
-    rows_max: usize,
-}
-
-impl<T: TableProjection> Pass<'_, T> {
-    fn run(&mut self, commits: &[RecordedCommit]) -> FoldEnd {
-        let handlers = self.handlers;
-        for commit in commits {
-            let after = self.position;
-            let visited = visit(handlers, commit, after, |handler, event| {
-                self.event(commits, handler, event)
-            });
-            if let ControlFlow::Break(end) = visited {
-                return end;
-            }
-            self.position = self.position.max(commit.last_position());
-            if self.table.changed_rows() >= self.rows_max {
-                return FoldEnd::Full;
-            }
-        }
-        FoldEnd::All
-    }
-
-    /// Folds one event, or sets it aside: the changes of an event that fails are forgotten, so that the table is whole.
-    fn event(
-        &mut self,
-        commits: &[RecordedCommit],
-        handler: &dyn Handle<Table<T::Row>>,
-        event: &EventRef<'_>,
-    ) -> ControlFlow<FoldEnd> {
-        let position = event.position();
-        if self.aside.admits(self.scope, event) {
-            match handle::<T>(self.table, handler, event, position) {
-                Err(fault) => return ControlFlow::Break(FoldEnd::Broken(fault.into())),
-                Ok(None) => self.folded += 1,
-                Ok(Some(reason)) => {
-                    let failed = self.scope.failure(commits, position, reason);
-                    if self.scope.stops() {
-                        return ControlFlow::Break(FoldEnd::Failed(failed));
-                    }
-                    self.aside.fail(self.scope, failed);
-                }
-            }
-        }
-        self.position = position;
-        ControlFlow::Continue(())
-    }
-}
-
-/// Folds one event, as of a position, and gives why its handler could not take it.
-fn handle<T: TableProjection>(
-    table: &mut Table<T::Row>,
-    handler: &dyn Handle<Table<T::Row>>,
-    event: &EventRef<'_>,
-    position: GlobalPosition,
-) -> Result<Option<FailureReason>, RowFault> {
-    // What a panicking handler has changed is staged, and forgotten below.
-    let handling = AssertUnwindSafe(|| handler.handle(table, event));
-    let handled = catch_unwind(handling);
-    let handled = handled.unwrap_or_else(|panic| Err(FailureReason::panicked(&*panic)));
-    let (reason, fault) = match handled {
-        Ok(()) => (None, table.keep(position).err()),
-        Err(reason) => (Some(reason), table.forget()),
-    };
-    match fault {
-        // The handler saw a row that could not be read, so what it did means nothing.
-        Some(TableFault::Row(fault)) => Err(fault),
-        Some(TableFault::Misuse(rule)) => Ok(Some(FailureReason::refused(&rule))),
-        None => Ok(reason),
-    }
-}
-
-/// Folds lines, as of the table's position, until so many rows are changed that they should be written.
-fn take_up<T: TableProjection>(
-    table: &mut Table<T::Row>,
-    handlers: &Handlers<Table<T::Row>>,
-    lines: &[Line],
-    position: GlobalPosition,
-) -> Result<Vec<LineEnd>, RunError> {
-    let mut ends = Vec::new();
-    for line in lines {
-        let mut end = LineEnd {
-            taken: 0,
-            failed: None,
-        };
-        for event in &line.events {
-            let visited = visit_one(handlers, event, |handler, event| {
-                match handle::<T>(table, handler, event, position) {
-                    Ok(None) => ControlFlow::Continue(()),
-                    Ok(Some(reason)) => ControlFlow::Break(Ok(reason)),
-                    Err(fault) => ControlFlow::Break(Err(fault)),
-                }
-            });
-            if let ControlFlow::Break(failed) = visited {
-                end.failed = Some(failed?);
-                break;
-            }
-            end.taken += 1;
-        }
-        ends.push(end);
-        if table.changed_rows() >= TAKEN_ROWS_MAX {
-            break;
-        }
-    }
-    Ok(ends)
-}
-
-impl From<RowFault> for RunError {
-    fn from(fault: RowFault) -> Self {
-        match fault {
-            RowFault::Store(error) => Self::Store(error),
-            RowFault::Codec(error) => Self::Row(error.to_string().into()),
-            RowFault::Layout => Self::Row("its layout is unknown".into()),
-        }
     }
 }
 
