@@ -8,6 +8,7 @@
 mod failing;
 mod few_threads;
 mod following;
+mod given_up;
 mod lifecycle;
 mod rebuilding;
 mod room;

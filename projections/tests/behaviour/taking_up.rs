@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use chronicler_domain::GlobalPosition;
 use chronicler_projections::{
     AfterRetries, FailurePolicy, FlushPolicy, Handlers, ParkedError, Projection, ProjectionOptions,
-    ProjectionStatus, Projections, ProjectionsBuilder, RebuildError, Selection, SetAside,
-    TableHandlers, TableProjection,
+    ProjectionStatus, Projections, ProjectionsBuilder, Selection, SetAside, TableHandlers,
+    TableProjection,
 };
 use chronicler_store::memory::CrashPoint;
 use chronicler_store::{EventLog, FactKind, FactQuery};
@@ -19,7 +19,7 @@ use crate::world::{Account, AccountEvent, World, at_once, moved};
 
 /// The positions that an account's row has, in the order in which they were folded; and all of them under `all`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Trace(Vec<u64>);
+pub(crate) struct Trace(pub(crate) Vec<u64>);
 
 /// One release of a projection: before it is `MENDED` it cannot take what pays nobody.
 struct Traces<const MENDED: bool>;
@@ -69,7 +69,7 @@ impl<const MENDED: bool> Projection for Sums<MENDED> {
 }
 
 /// Positions: 1 alice, 2 alice to nobody, 3 bob, 4 alice, 5 bob to nobody, 6 alice, 7 carol, 8 bob.
-async fn some_history(world: &World) -> GlobalPosition {
+pub(crate) async fn some_history(world: &World) -> GlobalPosition {
     world.deposit("alice", 10).await;
     world.send("alice", moved("nobody", 4)).await;
     world.deposit("bob", 1).await;
@@ -80,7 +80,7 @@ async fn some_history(world: &World) -> GlobalPosition {
     world.deposit("bob", 2).await
 }
 
-fn options() -> ProjectionOptions {
+pub(crate) fn options() -> ProjectionOptions {
     at_once(AfterRetries::Park)
         .flush(FlushPolicy::default().events(3))
         .batch_events_max(2)
@@ -91,7 +91,10 @@ fn traces<const MENDED: bool>() -> ProjectionsBuilder {
     ProjectionsBuilder::new().table_with::<Traces<MENDED>>(options())
 }
 
-async fn row<T: TableProjection<Row = Trace>>(projections: &Projections, key: &str) -> Vec<u64> {
+pub(crate) async fn row<T: TableProjection<Row = Trace>>(
+    projections: &Projections,
+    key: &str,
+) -> Vec<u64> {
     let row = projections.table::<T>().unwrap().get(key).await.unwrap();
     row.unwrap_or_default().0
 }
@@ -105,7 +108,7 @@ async fn assert_whole<T: TableProjection<Row = Trace>>(projections: &Projections
     assert_eq!(all, [1, 2, 3, 4, 5, 6, 7, 8], "{said}");
 }
 
-async fn parked(projections: &Projections, name: &str) -> Vec<(u64, SetAside)> {
+pub(crate) async fn parked(projections: &Projections, name: &str) -> Vec<(u64, SetAside)> {
     let parked = projections.parked(name).await.unwrap();
     let parked = parked
         .iter()
@@ -113,7 +116,7 @@ async fn parked(projections: &Projections, name: &str) -> Vec<(u64, SetAside)> {
     parked.collect()
 }
 
-async fn facts(world: &World) -> usize {
+pub(crate) async fn facts(world: &World) -> usize {
     let query = FactQuery::all(FactKind::PARKED);
     world.store.facts(query).await.unwrap().len()
 }
@@ -441,170 +444,4 @@ async fn n13_what_is_parked_is_grouped_retried_and_dropped_by_a_verb() {
         parked(&projections, "traces").await,
         [(5, SetAside::Skipped)]
     );
-}
-
-/// A table whose handler fails while it is told to.
-struct Switched<const VERSION: u32>;
-
-static IS_BROKEN: AtomicBool = AtomicBool::new(false);
-/// One test at a time has the switch.
-static SWITCH: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-impl<const RAISED: u32> TableProjection for Switched<RAISED> {
-    const NAME: &'static str = "switched";
-    const VERSION: u32 = RAISED;
-    type Row = Trace;
-
-    fn define(on: &mut TableHandlers<Self>) {
-        on.try_events::<Account>(|table, _, info| {
-            if IS_BROKEN.load(Ordering::Acquire) {
-                return Err("what it needs is away".into());
-            }
-            for key in [info.id(), "all"] {
-                table.update(key, |row| {
-                    let mut row = row.unwrap_or_default();
-                    row.0.push(info.position().get());
-                    Some(row)
-                });
-            }
-            Ok(())
-        });
-    }
-}
-
-fn switched<const VERSION: u32>(then: AfterRetries) -> ProjectionsBuilder {
-    let failure = FailurePolicy::new(then).retries(1);
-    let options = options().failure(failure);
-    ProjectionsBuilder::new().table_with::<Switched<VERSION>>(options)
-}
-
-/// After whatever came before, the table has every event once, also after a restart and one event more.
-async fn assert_healthy(world: &World, said: &str) {
-    IS_BROKEN.store(false, Ordering::Release);
-    let world = World::over(world.store.clone()).await;
-    let projections = world.start(switched::<1>(AfterRetries::Park)).await;
-    let last = world.deposit("alice", 2).await;
-    let table = projections.table::<Switched<1>>().unwrap();
-    table.at_least(last).await.unwrap();
-    let expected: Vec<_> = (1..=last.get()).collect();
-    let mut all = row::<Switched<1>>(&projections, "all").await;
-    all.sort_unstable();
-    assert_eq!(all, expected, "{said}");
-    assert_eq!(parked(&projections, "switched").await, [], "{said}");
-    assert_eq!(facts(&world).await, 0, "{said}");
-    projections.stop().await;
-}
-
-#[tokio::test]
-async fn n14_a_rebuild_that_is_cancelled_stopped_or_failed_leaves_the_view_and_its_facts() {
-    let _switch = SWITCH.lock().await;
-    for end in ["cancelled", "stopped", "failed", "killed"] {
-        IS_BROKEN.store(false, Ordering::Release);
-        let world = World::new().await;
-        let last = some_history(&world).await;
-        let then = match end {
-            "failed" => AfterRetries::Stop,
-            _ => AfterRetries::Park,
-        };
-        let projections = world.start(switched::<1>(then)).await;
-        IS_BROKEN.store(true, Ordering::Release);
-        let info = || projections.info("switched").unwrap();
-        let rebuild = projections.rebuild("switched");
-        let ending = async {
-            if end == "failed" {
-                world.until(|| info().rebuilding.is_some()).await;
-                world.turn_until(|| info().rebuilding.is_none()).await;
-                return;
-            }
-            world.until(|| info().rebuilding == Some(last)).await;
-            // It has set everything aside, and that is nothing to the view that answers.
-            assert_eq!(facts(&world).await, 8);
-            assert_eq!(parked(&projections, "switched").await, []);
-            match end {
-                "cancelled" => assert!(projections.cancel_rebuild("switched")),
-                "stopped" => assert!(projections.stop_one("switched").await),
-                _ => {
-                    let (write, durable) = (1, false);
-                    world.store.faults().crash_at(CrashPoint { write, durable });
-                    projections.stop().await;
-                }
-            }
-        };
-        let (rebuilt, ()) = tokio::join!(rebuild, ending);
-        match (end, rebuilt.unwrap_err()) {
-            ("cancelled", RebuildError::Cancelled { .. })
-            | ("failed", RebuildError::Failed { .. })
-            | ("stopped" | "killed", RebuildError::NotRunning { .. }) => {}
-            (end, error) => panic!("{end}: {error}"),
-        }
-        let world = match end {
-            "killed" => World::over(world.store.faults().survivor()).await,
-            _ => {
-                assert_eq!(facts(&world).await, 0, "{end}");
-                projections.stop().await;
-                world
-            }
-        };
-        assert_healthy(&world, end).await;
-    }
-}
-
-#[tokio::test]
-async fn n14_another_version_that_is_given_up_leaves_the_old_view_and_what_that_had_parked() {
-    let _switch = SWITCH.lock().await;
-    for write in 1..40 {
-        IS_BROKEN.store(false, Ordering::Release);
-        let world = World::new().await;
-        world.deposit("alice", 10).await;
-        let projections = world.start(switched::<1>(AfterRetries::Park)).await;
-        IS_BROKEN.store(true, Ordering::Release);
-        let last = world.deposit("bob", 1).await;
-        let table = projections.table::<Switched<1>>().unwrap();
-        table.at_least(last).await.unwrap();
-        world
-            .turn_until(|| {
-                projections.info("switched").unwrap().status == ProjectionStatus::Running
-            })
-            .await;
-        assert_eq!(
-            parked(&projections, "switched").await,
-            [(2, SetAside::Parked)]
-        );
-        projections.stop().await;
-        // The next version fails at everything, and dies at some point before it answers or right after that.
-        let world = World::over(world.store.clone()).await;
-        let durable = true;
-        let faults = world.store.faults();
-        faults.crash_at(CrashPoint { write, durable });
-        let projections = switched::<2>(AfterRetries::Park)
-            .start_without_waiting(&world.runtime)
-            .unwrap();
-        let table = projections.table::<Switched<2>>().unwrap();
-        let answers = async || table.get("alice").await.is_ok();
-        while !faults.is_dead() && !answers().await {
-            tokio::task::yield_now().await;
-        }
-        projections.stop().await;
-        let survivor = faults.survivor();
-        // Whichever release comes next has every event.
-        for number in [1, 2] {
-            IS_BROKEN.store(false, Ordering::Release);
-            let world = World::over(survivor.faults().survivor()).await;
-            if number == 1 {
-                assert_healthy(&world, &format!("killed at {write}")).await;
-                continue;
-            }
-            let projections = world.start(switched::<2>(AfterRetries::Park)).await;
-            assert_eq!(
-                row::<Switched<2>>(&projections, "all").await,
-                [1, 2],
-                "killed at {write}"
-            );
-        }
-        if !faults.is_dead() {
-            assert!(write > 5, "only {write} crashes");
-            return;
-        }
-    }
-    panic!("it never ends");
 }
