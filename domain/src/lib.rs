@@ -12,6 +12,7 @@ mod identity;
 mod metadata;
 mod never;
 mod position;
+mod stream_id;
 mod time;
 mod upcast;
 
@@ -21,11 +22,11 @@ pub use command_id::{CommandId, InvalidCommandId};
 pub use context::Context;
 pub use event::Event;
 pub use identity::{
-    AggregateId, CATEGORY_BYTES_MAX, Category, ID_BYTES_MAX, InvalidId, InvalidStreamId, StreamId,
-    TENANT_BYTES_MAX, Tenant,
+    AggregateId, CATEGORY_BYTES_MAX, Category, ID_BYTES_MAX, InvalidId, TENANT_BYTES_MAX, Tenant,
 };
 pub use metadata::{Metadata, Principal};
 pub use never::Never;
 pub use position::{GlobalPosition, LogSequence, SchemaVersion, StreamVersion};
+pub use stream_id::{InvalidStreamId, StreamId};
 pub use time::{InvalidTimestamp, Timestamp};
 pub use upcast::{UpcastGap, UpcastStep, Upcasted, Upcasters};
