@@ -6,8 +6,11 @@
 mod aggregate;
 pub mod conformance;
 mod crash;
+mod durations;
 mod fingerprint;
+mod in_any_order;
 mod replay;
+mod reply;
 mod saga;
 mod script;
 
@@ -16,10 +19,10 @@ pub use chronicler_runtime::ManualClock;
 pub use chronicler_store::MemoryStore;
 pub use chronicler_store::memory::{AppendFault, CrashPoint, Faults};
 pub use crash::crash_at_every_write;
+pub use durations::Durations;
 pub use fingerprint::hold_fingerprint;
+pub use in_any_order::{Play, in_any_order};
 pub use replay::assert_replays;
+pub use reply::{Reply, lose, never_answered, ok, reject};
 pub use saga::{GivenSaga, Reaction, done, given_saga, rejected, unknown};
-pub use script::{
-    Durations, Expected, Play, Reply, Script, in_any_order, lose, never_answered, ok, reject,
-    script, script_of,
-};
+pub use script::{Expected, Script, script, script_of};

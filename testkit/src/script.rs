@@ -4,48 +4,11 @@
 use std::time::Duration;
 
 use chronicler_domain::{Aggregate, Event, Timestamp};
-use chronicler_sagas::{
-    Answer, Ending, Payload, PendingEffect, Request, Saga, SagaStatus, SagaVerb, Scripted,
-};
+use chronicler_sagas::{Ending, PendingEffect, Request, Saga, SagaStatus, SagaVerb, Scripted};
 use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use serde::Serialize;
 
-/// How something that a saga wants is answered.
-pub struct Reply(Answered);
-
-enum Answered {
-    Answer(Answer),
-    Lost,
-    Wrong(String),
-}
-
-/// It is done, with this reply; of a child, which was completed, with `()`.
-pub fn ok<T: Serialize>(reply: &T) -> Reply {
-    answered(reply, Answer::Done)
-}
-
-/// It is refused, for this reason.
-pub fn reject<R: Serialize>(rejection: &R) -> Reply {
-    answered(rejection, Answer::Rejected)
-}
-
-/// Nobody knows whether it was done, and no further attempt finds it out.
-pub fn never_answered() -> Reply {
-    Reply(Answered::Answer(Answer::Unknown("no answer".to_owned())))
-}
-
-/// The answer is lost: it is wanted again, one second later.
-pub fn lose() -> Reply {
-    Reply(Answered::Lost)
-}
-
-fn answered<T: Serialize>(value: &T, answer: impl FnOnce(Payload) -> Answer) -> Reply {
-    let codec = PayloadCodec::default();
-    Reply(match encode(codec, value) {
-        Ok(bytes) => Answered::Answer(answer(Payload::new(codec.id(), bytes.to_vec()))),
-        Err(error) => Answered::Wrong(error.to_string()),
-    })
-}
+use crate::reply::{Answered, Reply, ok};
 
 /// Begins a script: of an instance `saga`, at 2023-11-14T22:13:20Z.
 ///
@@ -444,91 +407,5 @@ impl<S: Saga> Expected<S> {
     /// The key of the effect.
     pub fn key(&self) -> &str {
         &self.wanted.key
-    }
-}
-
-/// One thing that happens in a script.
-pub type Play<'a, S> = &'a dyn Fn(Script<S>) -> Script<S>;
-
-/// Plays the same things in every order, each time from the beginning, and looks at each end. Seven things are 5,040
-/// orders.
-pub fn in_any_order<S: Saga>(
-    begin: impl Fn() -> Script<S>,
-    plays: &[Play<'_, S>],
-    end: impl Fn(Script<S>),
-) {
-    let mut order: Vec<usize> = (0..plays.len()).collect();
-    loop {
-        let mut script = begin();
-        for play in order.iter().filter_map(|place| plays.get(*place)) {
-            script = play(script);
-        }
-        end(script);
-        if !next_permutation(&mut order) {
-            return;
-        }
-    }
-}
-
-/// The next order in the order of the dictionary; `false` after the last.
-fn next_permutation(order: &mut [usize]) -> bool {
-    let Some(rise) = order
-        .windows(2)
-        .rposition(|pair| pair.first() < pair.last())
-    else {
-        return false;
-    };
-    let Some(&low) = order.get(rise) else {
-        return false;
-    };
-    let Some(above) = order.iter().rposition(|place| *place > low) else {
-        return false;
-    };
-    order.swap(rise, above);
-    if let Some(rest) = order.get_mut(rise + 1..) {
-        rest.reverse();
-    }
-    true
-}
-
-/// Times in words: `15.minutes()`.
-pub trait Durations {
-    /// So many seconds.
-    fn seconds(self) -> Duration;
-    /// So many minutes.
-    fn minutes(self) -> Duration;
-    /// So many hours.
-    fn hours(self) -> Duration;
-}
-
-impl Durations for u64 {
-    fn seconds(self) -> Duration {
-        Duration::from_secs(self)
-    }
-
-    fn minutes(self) -> Duration {
-        Duration::from_secs(self.saturating_mul(60))
-    }
-
-    fn hours(self) -> Duration {
-        Duration::from_secs(self.saturating_mul(3_600))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_order_comes_once() {
-        let mut order = vec![0, 1, 2, 3];
-        let mut seen = vec![order.clone()];
-        while next_permutation(&mut order) {
-            seen.push(order.clone());
-        }
-        seen.sort();
-        seen.dedup();
-        assert_eq!(seen.len(), 24);
-        assert!(!next_permutation(&mut []));
     }
 }
