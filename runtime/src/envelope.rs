@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use chronicler_domain::{Context, LogSequence, StreamVersion};
+use chronicler_store::Outcome;
 use chronicler_store::codec::CodecId;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -111,6 +112,12 @@ impl<E: Entity> CommandEnvelope<E> {
     /// The id under which it is sent again, if it has one.
     pub(crate) fn given_id(&self) -> Option<Uuid> {
         self.identity.map(|_| self.ctx.command_id())
+    }
+
+    /// What its sender is told, who no longer waits.
+    pub(crate) fn late(&self, outcome: Outcome) -> DispatchError {
+        let deadline = self.ctx.deadline().unwrap_or_default();
+        DispatchError::DeadlineExceeded { deadline, outcome }
     }
 
     /// Whether it says something else than the command whose fingerprint the log has.

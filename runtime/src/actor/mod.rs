@@ -5,6 +5,8 @@ mod life;
 mod look_up;
 mod reading;
 mod recover;
+mod repeated;
+mod settle;
 mod snapshot;
 mod turn;
 
