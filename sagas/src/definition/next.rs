@@ -156,8 +156,13 @@ impl<S: Saga> Next<S> {
     }
 
     /// The effect just added decides whether the saga can still be undone. Until its outcome is known nobody can
-    /// cancel it. Return [`pivot`](Self::pivot) when it was done.
+    /// cancel it. Return [`pivot`](Self::pivot) when it was done. Of several such effects the first that is done is the
+    /// pivot. Without an effect just before it is a mistake, which quarantines the instance.
     pub fn pivoting(mut self) -> Self {
+        if self.terms_just_added().is_none() {
+            let reason = "there is no effect just before this that it could be said of";
+            return self.mistaken("pivoting", reason.to_owned());
+        }
         self.directives.push(Directive::Pivoting);
         self
     }
@@ -300,18 +305,33 @@ impl<S: Saga> Next<S> {
     }
 
     pub(crate) fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
-        if let Some(Directive::Terms(terms)) = self.directives.last_mut() {
+        let Some(place) = self.terms_just_added() else {
+            let reason = "there is no effect just before this that it could be said of";
+            return self.mistaken("terms", reason.to_owned());
+        };
+        if let Some(Directive::Terms(terms)) = self.directives.get_mut(place) {
             change(terms);
             return self;
         }
-        if !matches!(self.directives.last(), Some(Directive::Effect(_))) {
-            let reason = "there is no effect just before this that it could be said of";
-            return self.mistaken("terms", reason.to_owned());
-        }
         let mut terms = Box::<Terms>::default();
         change(&mut terms);
-        self.directives.push(Directive::Terms(terms));
+        self.directives.insert(place, Directive::Terms(terms));
         self
+    }
+
+    /// Where the terms of the effect just added are, or would be: right after it. `None` if no effect was just added.
+    fn terms_just_added(&self) -> Option<usize> {
+        let of_effect = |directive: &Directive<S::Event>| {
+            matches!(directive, Directive::Terms(_) | Directive::Pivoting)
+        };
+        let said = self
+            .directives
+            .iter()
+            .rev()
+            .take_while(|last| of_effect(last));
+        let place = self.directives.len() - said.count();
+        let effect = self.directives.get(place.checked_sub(1)?)?;
+        matches!(effect, Directive::Effect(_)).then_some(place)
     }
 
     fn arm(mut self, key: String, when: When) -> Self {

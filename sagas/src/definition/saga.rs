@@ -46,6 +46,14 @@ pub trait Saga: Send + Sync + 'static {
         Next::stay()
     }
 
+    /// Whether an instance that has said [`Next::complete`] while this effect was under way is completed only if the
+    /// effect is done; else it then reads failed. Every effect by default. A saga of steps says no: it is complete when
+    /// its steps are done, and what is still under way then are questions about a call, and ways that another overtook.
+    fn end_needs(&self, state: &Self::State, key: &str) -> bool {
+        let _ = (state, key);
+        true
+    }
+
     /// What an instance waits for that has nothing under way, for people: `the approval`. Nothing by default; then the
     /// keys of its timers are shown.
     fn waits_for(&self, state: &Self::State) -> Vec<String> {

@@ -30,7 +30,7 @@ impl Effects {
             Entry::Begun { effect } => {
                 self.change(*effect, |effect| effect.state = EffectState::Awaited);
             }
-            Entry::FoundDone { effect } => self.change(*effect, |effect| effect.found_done = true),
+            Entry::FoundDone { effect } => self.change(*effect, EffectView::be_found_done),
             Entry::Retrying {
                 action,
                 attempt,
@@ -90,6 +90,14 @@ impl EffectView {
             together: None,
             found_done: false,
             skipped: false,
+        }
+    }
+
+    /// Whoever was asked knows better than its own attempts, also one that was answered before.
+    fn be_found_done(&mut self) {
+        self.found_done = true;
+        if !self.is_under_way() {
+            self.state = EffectState::Done;
         }
     }
 

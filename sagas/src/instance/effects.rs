@@ -33,6 +33,8 @@ pub(crate) struct Effects {
     /// Parked ones, and those that are tried again.
     #[serde(skip)]
     troubled: BTreeSet<u32>,
+    #[serde(skip)]
+    parked: BTreeSet<u32>,
     /// Children that were begun, and whose end is not known.
     #[serde(skip)]
     awaited: BTreeSet<u32>,
@@ -112,6 +114,10 @@ fn is_troubled(effect: &EffectView) -> bool {
         EffectState::Pending { attempt, .. } => attempt > 0 || effect.state.waits(),
         _ => false,
     }
+}
+
+fn is_parked(effect: &EffectView) -> bool {
+    matches!(effect.state, EffectState::Parked { .. })
 }
 
 impl Effects {
@@ -201,6 +207,10 @@ impl Effects {
             true => self.troubled.insert(index),
             false => self.troubled.remove(&index),
         };
+        match is_parked(effect) {
+            true => self.parked.insert(index),
+            false => self.parked.remove(&index),
+        };
         match effect.state == EffectState::Awaited {
             true => self.awaited.insert(index),
             false => self.awaited.remove(&index),
@@ -274,9 +284,10 @@ impl Effects {
         self.tally.given_up > 0
     }
 
-    /// Those that are parked or tried again, in order.
-    pub(crate) fn troubled(&self) -> impl Iterator<Item = &EffectView> {
-        self.troubled.iter().filter_map(|index| self.get(*index))
+    /// The first that a person should see: one that waits for a person, else one that is tried again.
+    pub(crate) fn trouble(&self) -> Option<&EffectView> {
+        let first = self.parked.first().or(self.troubled.first());
+        first.and_then(|index| self.get(*index))
     }
 
     /// The children that were begun, and whose end is not known, in order.
@@ -376,7 +387,9 @@ impl Effects {
                 .collect()
         };
         let is_awaited = |effect: &EffectView| effect.state == EffectState::Awaited;
+        let parked = those(is_parked);
         (self.troubled, self.awaited) = (those(is_troubled), those(is_awaited));
+        self.parked = parked;
         (self.latest, self.undo_order) = (None, None);
         if self.all.len() > SCANNED_MAX {
             self.index_keys();

@@ -1,6 +1,6 @@
 //! The standing of an instance: for people, and for the list of the open ones. Neither walks over all of its effects.
 
-use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::definition::effect_view::{EffectState, UndoState};
 use crate::instance::open_fact::{OpenFact, OpenStatus};
 use crate::instance::state::{Course, InstanceState};
 use crate::instance::status::SagaStatus;
@@ -21,26 +21,18 @@ impl<S> InstanceState<S> {
             return OpenStatus::Quarantined;
         }
         if !self.is_forward() {
-            return match self.is_stuck() && !self.has_work() {
+            // Whatever else is still under way: what is stuck waits for a person from now on.
+            return match self.is_stuck() {
                 true => OpenStatus::CompensationStuck,
                 false => OpenStatus::Compensating,
             };
         }
-        match self.trouble().map(|effect| &effect.state) {
+        match self.effects.trouble().map(|effect| &effect.state) {
             Some(EffectState::Parked { .. }) => OpenStatus::Parked,
             Some(_) => OpenStatus::Retrying,
             None if self.has_work() => OpenStatus::Running,
             None => OpenStatus::Waiting,
         }
-    }
-
-    /// The first effect that is parked, or waits for another attempt.
-    fn trouble(&self) -> Option<&EffectView> {
-        self.effects.troubled().find(|effect| match effect.state {
-            EffectState::Parked { .. } => true,
-            EffectState::Pending { attempt, .. } => attempt > 0 || effect.state.waits(),
-            _ => false,
-        })
     }
 
     /// What it waits for, at most so much of it. `waits_for` is what the saga itself says.
@@ -84,7 +76,7 @@ impl<S> InstanceState<S> {
                     _ => String::new(),
                 },
             },
-            OpenStatus::Parked | OpenStatus::Retrying => match self.trouble() {
+            OpenStatus::Parked | OpenStatus::Retrying => match self.effects.trouble() {
                 Some(effect) => {
                     let key = effect.spec.key.clone();
                     match &effect.state {

@@ -57,8 +57,8 @@ pub(crate) struct InstanceState<S> {
     pub(crate) effects: Effects,
     pub(crate) timers: Timers,
     pub(crate) pivoted: bool,
-    /// The effect whose outcome decides whether it can still be undone, while that is not known.
-    pub(crate) pivoting: Option<u32>,
+    /// The effects whose outcomes decide whether it can still be undone, while these are not known.
+    pub(crate) pivoting: BTreeSet<u32>,
     pub(crate) phase: Phase,
     pub(crate) quarantined: Option<String>,
     pub(crate) stalled: VecDeque<StalledInput>,
@@ -94,7 +94,7 @@ impl<S: Default> InstanceState<S> {
             effects: Effects::default(),
             timers: Timers::default(),
             pivoted: false,
-            pivoting: None,
+            pivoting: BTreeSet::new(),
             phase: Phase::Forward,
             quarantined: None,
             stalled: VecDeque::new(),
@@ -265,7 +265,9 @@ impl<S: Default> InstanceState<S> {
             Entry::Armed { key, due } => self.timers.insert(key.clone(), *due),
             Entry::Disarmed { key } | Entry::Fired { key } => self.timers.remove(key),
 
-            Entry::Pivoting { effect } => self.pivoting = Some(*effect),
+            Entry::Pivoting { effect } => {
+                self.pivoting.insert(*effect);
+            }
             Entry::Pivoted => self.pivoted = true,
             Entry::Compensating { reason, .. } => {
                 self.phase = Phase::Compensating {
@@ -284,8 +286,7 @@ impl<S: Default> InstanceState<S> {
 
             Entry::Answered { effect, answer } => {
                 self.effects.apply(entry);
-                if self.pivoting == Some(*effect) {
-                    self.pivoting = None;
+                if self.pivoting.remove(effect) {
                     self.pivoted |= answer.is_done();
                 }
             }

@@ -102,7 +102,7 @@ pub enum SagaStatus {
         /// Why.
         reason: String,
     },
-    /// An undo failed for good. The others were run; this one waits for a person.
+    /// An undo failed for good, and waits for a person; the others are run.
     CompensationStuck {
         /// The effects whose undo is stuck, and why.
         stuck: Vec<(String, String)>,

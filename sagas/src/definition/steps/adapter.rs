@@ -45,6 +45,10 @@ impl<S: StepSaga> Saga for Steps<S> {
         self.definition.doubts()
     }
 
+    fn end_needs(&self, _: &StepState<S::Start>, _: &str) -> bool {
+        false
+    }
+
     fn waits_for(&self, state: &StepState<S::Start>) -> Vec<String> {
         let Some(definition) = self.definition_of(state) else {
             return Vec::new();

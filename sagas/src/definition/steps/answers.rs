@@ -32,16 +32,45 @@ impl<S: StepSaga> Course<'_, S> {
         // Of a way that counts as refused already, another being under way; or a probe was quicker, or the call itself.
         let is_of_another_way = place.tried != self.state.place_of(step, place.item).tried;
         if is_of_another_way || !self.is_ahead(node) {
-            return match outcome.answer().is_done() && !is_probe {
+            // A call that said itself that it was done is undone by what it gave then.
+            return match outcome.answer().is_done() && (!is_probe || is_of_another_way) {
                 true => self.undone_late(outcome),
                 false => self.next,
             };
         }
         match outcome.answer() {
             Answer::Done(reply) => self.found_done(node, key).done(node, place, encoded(reply)),
+            Answer::Rejected(rejection) if !is_probe && self.is_asked_about(node, place) => {
+                self.refused_so_far(key, encoded(rejection))
+            }
             Answer::Rejected(rejection) => self.rejected(node, place, encoded(rejection)),
             Answer::Unknown(reason) => self.unknown(node, key, reason),
         }
+    }
+
+    /// Whether it was asked what became of a call. Until the answer comes the call's place stays what it is.
+    fn is_asked_about(&self, node: &Node<S::Start>, place: Place) -> bool {
+        let key = EffectKey {
+            step: node.id,
+            place,
+            is_probe: false,
+        };
+        self.state.probed.contains(&key.written())
+    }
+
+    /// A call was refused while it is asked what became of it: an attempt before may have been done, so the answer to the
+    /// question is waited for.
+    fn refused_so_far(
+        mut self,
+        key: EffectKey<'_>,
+        (codec, rejection): Encoded<'_>,
+    ) -> Next<Steps<S>> {
+        self.note(StepEvent::Refused {
+            key: key.written(),
+            codec,
+            rejection: rejection.to_vec(),
+        });
+        self.next
     }
 
     /// Where a probe says it, the call itself counts as done from here on.
@@ -102,6 +131,15 @@ impl<S: StepSaga> Course<'_, S> {
             // It was asked before: the answer to the question decides.
             return course.next;
         }
+        let call = EffectKey {
+            step: node.id,
+            place,
+            is_probe: false,
+        };
+        if let Some((codec, rejection)) = course.state.refused.get(&call.written()).cloned() {
+            // Nobody knows better than the call itself.
+            return course.rejected(node, place, (codec, &rejection));
+        }
         let reason = format!("what became of step {:?} is unknown: {reason}", node.id);
         course.not_done(node, place, Cause::Unknown, None, reason)
     }
@@ -159,7 +197,8 @@ impl<S: StepSaga> Course<'_, S> {
 
     /// Only says how a step is taken back that was done after compensation had begun, or after it was known otherwise.
     pub(super) fn undone_late(self, outcome: &EffectAnswer) -> Next<Steps<S>> {
-        let EffectKey { step, place, .. } = EffectKey::read(outcome.key());
+        let key = EffectKey::read(outcome.key());
+        let EffectKey { step, place, .. } = key;
         let Answer::Done(reply) = outcome.answer() else {
             return self.next;
         };
@@ -168,7 +207,8 @@ impl<S: StepSaga> Course<'_, S> {
                 format!("step {step:?} is to be taken back, and the definition does not have it");
             return self.mistaken(reason);
         };
-        self.undoable(node, place, encoded(reply)).next
+        let found = self.found_done(node, key);
+        found.undoable(node, place, encoded(reply)).next
     }
 
     /// Says how a step that was done is taken back, now that its output is known; or why that cannot be said, which

@@ -97,6 +97,15 @@ pub enum StepEvent<T> {
         /// The key of the call's effect.
         key: String,
     },
+    /// A call was refused while it is asked what became of it.
+    Refused {
+        /// The key of its effect.
+        key: String,
+        /// How the reason is encoded.
+        codec: u8,
+        /// Why.
+        rejection: Vec<u8>,
+    },
     /// It cannot be carried through: everything is undone from here on.
     GaveUp {
         /// The step that did not go; empty when nobody's step is to blame.
@@ -173,6 +182,8 @@ pub struct StepState<T> {
     pub(super) escalated: BTreeSet<String>,
     /// The keys of the calls of which a service was asked what became of them.
     pub(super) probed: BTreeSet<String>,
+    /// Why calls were refused while it is asked what became of them, by their keys.
+    pub(super) refused: BTreeMap<String, (u8, Vec<u8>)>,
     /// What steps were told that wait for it, by their ids.
     pub(super) signals: Outputs,
     /// Why it could not be carried through.
@@ -277,6 +288,14 @@ impl<T> StepState<T> {
             StepEvent::Probed { key } => {
                 self.probed.insert(key.clone());
             }
+            StepEvent::Refused {
+                key,
+                codec,
+                rejection,
+            } => {
+                self.refused
+                    .insert(key.clone(), (*codec, rejection.clone()));
+            }
             StepEvent::GaveUp { .. } => self.give_up(event),
             StepEvent::Migrated { .. } => self.migrate(event),
         }
@@ -348,6 +367,7 @@ impl<T> Default for StepState<T> {
             again: rpds::RedBlackTreeMapSync::new_sync(),
             escalated: BTreeSet::new(),
             probed: BTreeSet::new(),
+            refused: BTreeMap::new(),
             signals: Outputs::default(),
             given_up: None,
             cancel_refused: None,

@@ -67,9 +67,11 @@ impl<S: Saga> Step<'_, S> {
                 }
             }
             Directive::FoundDone { key } => {
-                let index = self.state.effects.latest(&key);
-                let effect = index.and_then(|index| self.state.effect(index));
-                if let (Some(effect), true) = (index, effect.is_some_and(EffectView::is_open)) {
+                // What its own attempt was answered may have come first.
+                let is_news = |effect: &EffectView| effect.state != EffectState::Done;
+                if let Some(effect) = self.state.effects.latest(&key)
+                    && self.state.effect(effect).is_some_and(is_news)
+                {
                     self.enter(Entry::FoundDone { effect });
                 }
             }

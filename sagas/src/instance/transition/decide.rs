@@ -58,7 +58,10 @@ impl<S: Saga> Step<'_, S> {
         let only_undoes = |directive: &Directive<_>| {
             matches!(
                 directive,
-                Directive::Record(_) | Directive::UndoOf { .. } | Directive::Escalate(_)
+                Directive::Record(_)
+                    | Directive::UndoOf { .. }
+                    | Directive::FoundDone { .. }
+                    | Directive::Escalate(_)
             )
         };
         if is_cancelled && !next.directives.iter().all(only_undoes) {
@@ -167,7 +170,7 @@ impl<S: Saga> Step<'_, S> {
         let mut sketch = Sketch {
             is_forward: self.state.is_forward(),
             pivoted: self.state.pivoted,
-            pivoting: self.state.pivoting.is_some(),
+            pivoting: !self.state.pivoting.is_empty(),
             compensates: false,
             continues: false,
             end: None,

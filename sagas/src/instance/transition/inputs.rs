@@ -1,5 +1,7 @@
 //! Inputs are taken: events, answers, failures, timers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use chronicler_domain::{GlobalPosition, Timestamp};
 
 use super::command::Part;
@@ -12,6 +14,7 @@ use crate::definition::routes::Delivery;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
 use crate::instance::entry::{Entry, StalledInput};
+use crate::instance::reason::cut;
 use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
@@ -100,7 +103,7 @@ impl<S: Saga> Step<'_, S> {
             return;
         }
         let key = effect.spec.key.clone();
-        if let (Answer::Unknown(reason), true) = (&answer, self.state.pivoting == Some(index)) {
+        if let (Answer::Unknown(reason), true) = (&answer, self.state.pivoting.contains(&index)) {
             // Whether the saga can be undone depends on it: a person finds it out.
             let (effect, reason) = (index, reason.clone());
             return self.enter(Entry::Parked { effect, reason });
@@ -109,7 +112,7 @@ impl<S: Saga> Step<'_, S> {
             effect: index,
             answer: answer.clone(),
         });
-        self.conclude_otherwise(&key, &answer);
+        self.conclude_otherwise(index, &answer);
         let is_late = self.state.is_compensating() && answer.is_done();
         if self.state.is_over() || (!self.state.is_forward() && !is_late) {
             return;
@@ -121,17 +124,33 @@ impl<S: Saga> Step<'_, S> {
         self.input(Input::Answer(EffectAnswer::new(key, answer)), stalled);
     }
 
-    /// A saga that decided to be complete, and whose last effects were not all done, does not read as completed.
-    fn conclude_otherwise(&mut self, key: &str, answer: &Answer) {
-        let how = match answer {
-            Answer::Done(_) => return,
-            Answer::Rejected(_) => "was refused".to_owned(),
-            Answer::Unknown(reason) => format!("may not have been done: {reason}"),
-        };
-        if self.state.is_forward() && self.state.concluded == Some(Ending::Completed) {
-            let reason = format!("effect {key:?}, decided with or before its end, {how}");
-            self.enter(Entry::Concluded(Ending::Failed { reason }));
+    /// A saga that decided to be complete, and whose last effects were not all done, does not read as completed. What the
+    /// effect now is decides, not what its own attempt was answered: another may have found it done.
+    fn conclude_otherwise(&mut self, index: u32, answer: &Answer) {
+        if !self.state.is_forward() || self.state.concluded != Some(Ending::Completed) {
+            return;
         }
+        let Some(effect) = self.state.effect(index) else {
+            return;
+        };
+        if effect.state == EffectState::Done || !self.end_needs(&effect.spec.key) {
+            return;
+        }
+        let how = match answer {
+            Answer::Unknown(reason) => format!("may not have been done: {reason}"),
+            Answer::Done(_) | Answer::Rejected(_) => "was refused".to_owned(),
+        };
+        let key = &effect.spec.key;
+        let reason = cut(format!(
+            "effect {key:?}, decided with or before its end, {how}"
+        ));
+        self.enter(Entry::Concluded(Ending::Failed { reason }));
+    }
+
+    /// Whether the saga is complete only with this effect. If its code panics over the question, it is.
+    fn end_needs(&self, key: &str) -> bool {
+        let (saga, user) = (self.saga, &self.state.user);
+        catch_unwind(AssertUnwindSafe(|| saga.end_needs(user, key))).unwrap_or(true)
     }
 
     pub(super) fn failed(

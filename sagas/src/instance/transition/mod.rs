@@ -1,6 +1,8 @@
 //! The transition that an input is: what comes in is taken or refused, and what follows is entered in the stream. Pure.
 
 mod act;
+#[cfg(test)]
+mod asked_tests;
 mod children;
 pub(crate) mod command;
 #[cfg(test)]
@@ -9,6 +11,8 @@ mod decide;
 mod fault;
 mod inputs;
 mod operate;
+#[cfg(test)]
+mod pivot_tests;
 pub(crate) mod refusal;
 #[cfg(test)]
 mod split_tests;

@@ -24,7 +24,7 @@ impl<S: Saga> Step<'_, S> {
             // It is on its way there.
             return Ok(());
         }
-        if self.state.pivoting.is_some() {
+        if !self.state.pivoting.is_empty() {
             return Err(SagaRefusal::PivotUnderWay);
         }
         if self.state.quarantined.is_some() {
