@@ -69,11 +69,7 @@ impl<E: Entity> Turn<E> {
             admitted,
             ..
         } = command;
-        let sender = Sender {
-            id,
-            answer,
-            admitted,
-        };
+        let sender = Sender::new(id, answer, admitted);
         let instance = Arc::clone(&self.instance);
         let Some(live) = &mut self.live else { return };
         let mut decision = match ask(&instance, live, body, &ctx) {
@@ -107,6 +103,7 @@ impl<E: Entity> Turn<E> {
         } = decision;
         let version = live.version.plus(events.len() as u64);
         if events.is_empty() && records.is_empty() {
+            // Nothing to write, but what it was decided on may still be on its way to the disk.
             return answer_when_durable(&instance, outcome, version, sender);
         }
         // From here on the state is ahead of the log, and the next command is decided on it all the same: the commit says on

@@ -25,13 +25,21 @@ pub(super) type Outcomes<E> = Result<<E as Entity>::Reply, <E as Entity>::Reject
 /// Whoever sent a command, and waits for its answer.
 pub(super) struct Sender<E: Entity> {
     /// The command's id, if it may be sent again under it.
-    pub(super) id: Option<Uuid>,
-    pub(super) answer: Answer<E>,
+    id: Option<Uuid>,
+    answer: Answer<E>,
     /// Given back when it is answered.
-    pub(super) admitted: Admitted,
+    admitted: Admitted,
 }
 
 impl<E: Entity> Sender<E> {
+    pub(super) fn new(id: Option<Uuid>, answer: Answer<E>, admitted: Admitted) -> Self {
+        Self {
+            id,
+            answer,
+            admitted,
+        }
+    }
+
     /// Says why nothing was decided.
     pub(super) fn fail(self, core: &Core, error: DispatchError) {
         let error = after_look_up(core, self.id, error);
