@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "walls/circles.rs"]
+mod circles;
+
 const CRATES: [&str; 7] = [
     "domain",
     "store",
