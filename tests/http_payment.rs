@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::Steps;
 use chronicler::sagas::{EffectState, SagaOptions};
 use chronicler::store::codec::{PayloadCodec, encode};
 use chronicler_testkit::{Script, assert_fingerprint, never_answered, ok, reject, script_of};

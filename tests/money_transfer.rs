@@ -16,8 +16,7 @@ use std::sync::Arc;
 
 use chronicler::domain::{AggregateId, Tenant};
 use chronicler::prelude::*;
-use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
-use chronicler::sagas::{Ending, step_keys};
+use chronicler::sagas::Ending;
 use chronicler::store::MemoryStore;
 use chronicler_testkit::{ManualClock, assert_fingerprint, crash_at_every_write};
 

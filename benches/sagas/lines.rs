@@ -1,7 +1,6 @@
 //! Orders of many lines: a command for each of them, at once, in turn, or past the pivot.
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, To, to};
 use serde::{Deserialize, Serialize};
 
 use crate::shop::{Count, Counter};

@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 
 use chronicler::App;
 use chronicler::prelude::*;
-use chronicler::sagas::steps::{
-    Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to_service,
-};
 use chronicler::sagas::{CallResult, ExternalService};
 use futures::FutureExt;
 use futures::future::BoxFuture;

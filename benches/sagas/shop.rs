@@ -1,7 +1,6 @@
 //! What the sagas work on: tickets that begin them, and counters that count.
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, To, to};
 use serde::{Deserialize, Serialize};
 
 /// Begins a saga.

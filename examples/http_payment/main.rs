@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::Steps;
 use chronicler::sagas::{EffectState, SagaHandle, SagaOptions};
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};

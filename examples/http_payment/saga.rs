@@ -3,10 +3,6 @@
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::step_keys;
-use chronicler::sagas::steps::{
-    Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to, to_service,
-};
 
 use crate::client::{Declined, PAYMENTS, PaymentReply, PaymentRequest};
 use crate::order::{Order, OrderCommand, OrderEvent};

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::Steps;
 use clap::Parser;
 use futures::StreamExt;
 use futures::stream;

@@ -1,8 +1,6 @@
 //! How money moves: taken from one account, and then given to the other or given back.
 
 use chronicler::prelude::*;
-use chronicler::sagas::step_keys;
-use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 
 use crate::bank::{Account, AccountCommand, Amount, Transfer, TransferCommand, TransferEvent};
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use chronicler::prelude::*;
 use chronicler::sagas::SagaOptions;
-use chronicler::sagas::steps::Steps;
 use indicatif::{ProgressBar, ProgressStyle};
 use order_payment::domain::{Feed, GoodsReturn, Inventory, Order, Payment, Shipment};
 use order_payment::gateway::{Book, GATEWAY, Gateway, Moods};

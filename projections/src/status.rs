@@ -146,6 +146,7 @@ pub struct ProjectionInfo {
 
 /// How far the start has come, for one projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StartProgress {
     /// The projection.
     pub name: Arc<str>,

@@ -147,6 +147,7 @@ impl RuntimeBuilder {
     }
 
     /// Hosts any other entity.
+    #[doc(hidden)]
     pub fn entity<E: Entity>(mut self, entity: Arc<E>) -> Self {
         self.entities
             .push(Box::new(move |_| Ok(registration(entity))));

@@ -57,6 +57,7 @@ pub struct SendOptions {
 
 /// An aggregate's durable state.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StateOf<S> {
     /// The state; the default one at version 0.
     pub state: S,

@@ -39,23 +39,20 @@ mod telemetry;
 mod timers;
 mod workers;
 
-pub use aggregate::AggregateEntity;
 pub use backoff::{Backoff, Jitter};
 pub use builder::{BuildError, BuildProblem, RuntimeBuilder};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use dispatch::{Deadline, EntityHandle, SendOptions, StateOf};
+pub use dispatch::{Deadline, SendOptions, StateOf};
 pub use durable::{
     Acknowledger, Begin, CheckpointPolicy, Confirmation, Delivery, DurableOptions,
     DurableSubscription, SubscribeError,
 };
-pub use effects::{EffectCommand, EffectDispatcher, EffectOutcome};
-pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal, Undecided};
 pub use error::{DispatchError, SendError};
 pub use failing::FailingInstance;
 pub use follow::{
     Consumer, FollowerError, FollowerHandle, FollowerSpec, FollowerStatus, PARKED_REASON_MAX,
-    ParkedEvent, ParkedGroup, Plan, Planned, Selection, SetAside, Trouble, forget_parked,
-    group_parked, parked_events, record_parked,
+    ParkedEvent, ParkedGroup, Plan, Planned, Selection, SetAside, Trouble, group_parked,
+    parked_events,
 };
 pub use options::{RestartPolicy, RuntimeOptions};
 pub use quarantine::QuarantinedInstance;
@@ -63,8 +60,23 @@ pub use receipt::Receipt;
 pub use runtime::{Runtime, StopOptions, StopReport};
 pub use snapshots::{SnapshotFacts, SnapshotPolicy};
 pub use subscription::{Batch, Subscription, SubscriptionOptions};
-pub use timers::{FiredTimer, TimerHandler, TimerWait, Timers, owner_of_timer, timer_key};
+pub use timers::{FiredTimer, TimerHandler, TimerWait, Timers};
 pub use workers::{
     WorkerContext, WorkerError, WorkerHandle, WorkerInfo, WorkerSpec, WorkerStatus, WorkerTrouble,
     Workers,
 };
+
+// What the crates of this workspace host their instances with, send effects by and keep facts under. Public, since they are
+// other crates, and hidden, since it is no promise: an application has aggregates, sagas and projections.
+#[doc(hidden)]
+pub use aggregate::AggregateEntity;
+#[doc(hidden)]
+pub use dispatch::EntityHandle;
+#[doc(hidden)]
+pub use effects::{EffectCommand, EffectDispatcher, EffectOutcome};
+#[doc(hidden)]
+pub use entity::{Draft, EncodedOutcome, Entity, FoldError, Refusal, Undecided};
+#[doc(hidden)]
+pub use follow::{forget_parked, record_parked};
+#[doc(hidden)]
+pub use timers::{owner_of_timer, timer_key};

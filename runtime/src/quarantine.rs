@@ -17,6 +17,7 @@ const RELEASES_KEPT: usize = 256;
 
 /// An instance that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QuarantinedInstance {
     /// The instance.
     pub stream: StreamId,

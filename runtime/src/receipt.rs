@@ -4,6 +4,7 @@ use chronicler_domain::{GlobalPosition, LogSequence, StreamVersion};
 
 /// What a command is answered, once it and everything it was decided on is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Receipt<R> {
     /// The aggregate's answer.
     pub reply: R,

@@ -177,11 +177,13 @@ impl Runtime {
     }
 
     /// The instances of an entity, if it is registered.
+    #[doc(hidden)]
     pub fn entity<E: Entity>(&self) -> Option<&EntityHandle<E>> {
         self.parts.handles.get(&TypeId::of::<E>())?.downcast_ref()
     }
 
     /// Carries effects out.
+    #[doc(hidden)]
     pub fn effects(&self) -> &EffectDispatcher {
         &self.parts.effects
     }

@@ -29,6 +29,7 @@ pub enum SnapshotPolicy {
 
 /// What a policy may look at.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct SnapshotFacts {
     /// Events since the last snapshot.
     pub events: u64,

@@ -22,6 +22,7 @@ pub struct SubscriptionOptions {
 
 /// Commits of the log, in order, and how far they go.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Batch {
     /// Commits with at least one event that passes the filter; such a commit is given whole. May be none.
     pub commits: Vec<RecordedCommit>,

@@ -12,7 +12,7 @@ mod instance;
 mod operation;
 
 pub use definition::answer::{Answer, EffectAnswer};
-pub use definition::effect::{EffectSpec, Request, Undo};
+pub use definition::effect::{Request, Undo};
 pub use definition::effect_view::{EffectState, EffectView, UndoState};
 pub use definition::error::DefinitionError;
 pub use definition::external::{CallResult, ExternalService};
@@ -26,8 +26,6 @@ pub use definition::terms::{Orphan, Terms, Tries};
 pub use execution::circuit::CircuitOptions;
 pub use execution::options::SagaOptions;
 pub use instance::open_fact::OpenStatus;
-pub use instance::rehearsal::Rehearsal;
-pub use instance::scripted::{PendingEffect, Scripted};
 pub use instance::status::{Ending, SagaStatus};
 pub use instance::verb::{Order, SagaVerb};
 pub use operation::any::{QuarantinedSaga, SagaDetails};
@@ -38,3 +36,12 @@ pub use operation::open::{OpenSaga, list_open};
 pub use operation::registry::{SagaStartError, SagasBuilder, StartFrom};
 pub use operation::replay::{ReplayDifference, ReplayError, ReplayReport, replay};
 pub use operation::sagas::Sagas;
+
+// What the journal holds, and what the test kit plays scripts with: public, since that is another crate, and hidden, since it is
+// no promise.
+#[doc(hidden)]
+pub use definition::effect::EffectSpec;
+#[doc(hidden)]
+pub use instance::rehearsal::Rehearsal;
+#[doc(hidden)]
+pub use instance::scripted::{PendingEffect, Scripted};

@@ -16,6 +16,7 @@ use crate::app::App;
 
 /// One open saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SagaLine {
     /// The instance: `saga:name/id`, or `tenant:saga:name/id`.
     pub stream: String,
@@ -53,6 +54,7 @@ fn is_registered() -> bool {
 
 /// One effect of a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EffectLine {
     /// Its key.
     pub key: String,
@@ -74,6 +76,7 @@ pub struct EffectLine {
 
 /// One thing that happened to a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HappenedLine {
     /// When.
     pub at: Timestamp,
@@ -89,6 +92,7 @@ pub struct HappenedLine {
 
 /// One saga, whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SagaDetail {
     /// The instance.
     pub stream: String,

@@ -130,6 +130,7 @@ pub enum OperatorError {
 
 /// How an application is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Status {
     /// The process.
     pub process: u32,
@@ -161,6 +162,7 @@ pub struct Status {
 
 /// One projection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ProjectionLine {
     /// Its name.
     pub name: String,
@@ -182,6 +184,7 @@ pub struct ProjectionLine {
 
 /// One follower.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FollowerLine {
     /// Its name.
     pub name: String,
@@ -199,6 +202,7 @@ pub struct FollowerLine {
 
 /// Parked events whose failures look alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ParkedLine {
     /// Names the group; the same for the same failure at another time.
     pub group: String,
@@ -220,6 +224,7 @@ pub struct ParkedLine {
 
 /// One durable subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SubscriptionLine {
     /// Its name.
     pub name: String,
@@ -229,6 +234,7 @@ pub struct SubscriptionLine {
 
 /// One instance in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct QuarantineLine {
     /// The instance: `category/id`, or `tenant:category/id`.
     pub stream: String,
@@ -238,6 +244,7 @@ pub struct QuarantineLine {
 
 /// One instance that cannot be recovered at present.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FailingLine {
     /// The instance: `category/id`, or `tenant:category/id`.
     pub stream: String,
@@ -251,6 +258,7 @@ pub struct FailingLine {
 
 /// One worker that failed of late.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WorkerLine {
     /// Its name.
     pub name: String,

@@ -8,7 +8,9 @@ mod append;
 pub mod codec;
 mod error;
 mod fnv;
+#[doc(hidden)]
 pub mod frame;
+#[doc(hidden)]
 pub mod hex;
 mod index;
 pub mod journal;
@@ -31,7 +33,6 @@ pub use append::{
     StreamAppend,
 };
 pub use error::{AppendError, OpenError, Outcome, ReadError, StoreError};
-pub use fnv::Fnv;
 pub use frame::{
     EventRef, FactKind, OutcomeRecord, OutcomeResult, PartRef, RecordRef, RecordedCommit,
     SideRecord,
@@ -40,9 +41,14 @@ pub use journal::JournalStore;
 pub use log::{EventLog, FactEntry, Head, Health, HeldBack, StreamHead};
 pub use memory::MemoryStore;
 pub use pages::{SledOptions, SledStore};
-pub use panic_text::panic_text;
 pub use query::{AllQuery, CommitStream, Direction, FactQuery, Filter, Start, StreamQuery};
 pub use read::{RecordedEvent, read_all_events, read_events};
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::Store;
 pub use view::{ViewCheckpoint, ViewName, ViewRow, ViewStore};
+
+// Of the crates of this workspace, which hash, print and contain panics in one way. Hidden with `frame` and `hex`: no promises.
+#[doc(hidden)]
+pub use fnv::Fnv;
+#[doc(hidden)]
+pub use panic_text::panic_text;

@@ -15,6 +15,7 @@ use crate::query::{AllQuery, Direction, Filter, Start, StreamQuery};
 
 /// One event as it was recorded, on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordedEvent {
     /// Its id.
     pub id: Uuid,

@@ -7,7 +7,6 @@ use chronicler::domain::{GlobalPosition, LogSequence, StreamVersion};
 use chronicler::prelude::*;
 use chronicler::runtime::ManualClock;
 use chronicler::sagas::SagaHandle;
-use chronicler::sagas::steps::Steps;
 use chronicler::store::{
     AllQuery, Append, Direction, Filter, Health, Start, read_all_events, read_events,
 };

@@ -9,7 +9,6 @@ use chronicler::prelude::*;
 use chronicler::projections::{FlushPolicy, ProjectionOptions};
 use chronicler::runtime::{ManualClock, RuntimeOptions, SnapshotPolicy};
 use chronicler::sagas::SagaOptions;
-use chronicler::sagas::steps::Steps;
 use chronicler::store::journal::{Durability, JournalOptions};
 use chronicler::store::{SledOptions, SledStore};
 use order_payment::domain::{Inventory, Order, Payment, Shipment};

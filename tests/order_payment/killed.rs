@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chronicler::domain::{AggregateId, Tenant};
 use chronicler::prelude::*;
 use chronicler::sagas::Ending;
-use chronicler::sagas::steps::Steps;
 use chronicler::store::MemoryStore;
 use chronicler::store::codec::{CodecId, decode};
 use chronicler_testkit::{ManualClock, assert_replays, crash_at_every_write};

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use chronicler::prelude::*;
-use chronicler::sagas::step_keys;
-use chronicler::sagas::steps::{Compensable, Define, Definition, Nil, StepSaga, Steps, to};
 use chronicler::store::MemoryStore;
 use chronicler_testkit::ManualClock;
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chronicler::prelude::*;
 use chronicler::sagas::OpenSaga;
-use chronicler::sagas::steps::Steps;
 use chronicler::store::{FactKind, FactQuery};
 use order_payment::domain::{Amount, RejectReason};
 use order_payment::sagas::{Checkout, Marketplace, ReturnHandling};

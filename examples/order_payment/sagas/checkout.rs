@@ -8,11 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::step_keys;
-use chronicler::sagas::steps::{
-    Attempt, Cause, Compensable, Define, Definition, GivenUp, Heard, Nil, StepList, StepSaga,
-    Steps, Surely, To, ToService, surely, to, to_service,
-};
 
 use super::steps::{authorization, key_of, stocked};
 use crate::domain::{

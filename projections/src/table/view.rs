@@ -30,6 +30,7 @@ pub struct TableView<T: TableProjection> {
 
 /// Some rows of a table, by ascending key, all as of one position.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TablePage<R> {
     /// Keys and rows.
     pub rows: Vec<(Bytes, R)>,

@@ -69,6 +69,7 @@ impl Default for DurableOptions {
 
 /// What a subscription is told when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Confirmation {
     /// Events after this position are given.
     pub after: GlobalPosition,

@@ -57,6 +57,7 @@ impl TimerWait {
 
 /// A timer that has come due.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FiredTimer {
     /// The key of its fact, which the owner's commit must remove.
     pub key: Bytes,

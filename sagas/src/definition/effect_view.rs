@@ -66,8 +66,11 @@ pub enum UndoState {
 
 /// One effect of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EffectView {
-    /// What was decided.
+    /// What was decided: see [`key`](Self::key), [`request`](Self::request) and [`undo_request`](Self::undo_request). Hidden,
+    /// since it is what the journal holds.
+    #[doc(hidden)]
     pub spec: EffectSpec,
     /// Where it is.
     pub state: EffectState,
@@ -88,6 +91,16 @@ pub struct EffectView {
 }
 
 impl EffectView {
+    /// What the saga calls it.
+    pub fn key(&self) -> &str {
+        &self.spec.key
+    }
+
+    /// What is to be done.
+    pub fn request(&self) -> &Request {
+        &self.spec.request
+    }
+
     /// What is done to take it back, as far as that is known; `None` if it need not be.
     pub fn undo_request(&self) -> Option<&Request> {
         let undo = self.spec.undo.as_ref()?;

@@ -13,6 +13,7 @@ use crate::definition::payload::Payload;
 
 /// The context of a decision: all that it may know beside state and input.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SagaContext {
     /// The instance's id.
     pub id: String,

@@ -16,6 +16,7 @@ use crate::definition::saga::{CATEGORY_PREFIX, Saga};
 
 /// The place of an event, for routing by more than its content.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct EventOrigin {
     /// Whose data it is. Instances of another tenant cannot be reached.
     pub tenant: Tenant,

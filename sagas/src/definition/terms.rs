@@ -64,6 +64,7 @@ pub enum Orphan {
 
 /// The terms of one effect, beyond the options of the application. The fields are on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Terms {
     /// How often the effect is tried, instead of the options' number.
     pub tries: Option<Tries>,

@@ -22,6 +22,7 @@ use crate::operation::history::{HistoryLine, printed};
 
 /// An instance whose own code failed: on an input, or over its stream, so that the runtime could not recover it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QuarantinedSaga {
     /// The instance.
     pub stream: StreamId,
@@ -55,6 +56,7 @@ pub(crate) trait AnyHandle: Send + Sync {
 
 /// One instance of any saga type, for people.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SagaDetails {
     /// Where it is.
     pub status: SagaStatus,

@@ -41,6 +41,7 @@ impl<S: Saga> Clone for SagaHandle<S> {
 
 /// One instance, looked at.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SagaView<S: Saga> {
     /// Where it is.
     pub status: SagaStatus,

@@ -11,6 +11,7 @@ use crate::instance::entry::{Entry, OWN_PREFIX};
 
 /// One entry of an instance's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HistoryLine {
     /// When its commit was accepted.
     pub timestamp: Timestamp,

@@ -25,6 +25,7 @@ use crate::instance::transition::step::{Step, cycle_of};
 
 /// The findings of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReplayReport {
     /// Instances that were looked at.
     pub instances: usize,
@@ -36,6 +37,7 @@ pub struct ReplayReport {
 
 /// One input that would be decided otherwise today.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReplayDifference {
     /// The key of the instance's stream.
     pub stream: String,

@@ -22,6 +22,11 @@ pub use error::CodecError;
 pub use event::encode_event;
 pub use id::CodecId;
 pub use payload::{Bincode, ByName, Codec, Json, PayloadCodec, decode, encode};
+
+// What the runtime does with payloads beyond writing and reading them; hidden, since it is no promise.
+#[doc(hidden)]
 pub use probe::{check_events, event_types};
+#[doc(hidden)]
 pub use read_back::{encode_certainly, read_back};
+#[doc(hidden)]
 pub use shaped::{decode_shaped, encode_shaped};

@@ -18,6 +18,7 @@ pub enum Durability {
 
 /// How far the rebuild of the index has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReplayProgress {
     /// The last commit that was read.
     pub at: LogSequence,

@@ -7,7 +7,6 @@ use chronicler::App;
 use chronicler::domain::{Category, StreamId};
 use chronicler::prelude::*;
 use chronicler::runtime::{RuntimeOptions, SnapshotPolicy};
-use chronicler::sagas::steps::Steps;
 use chronicler::sagas::{Ending, ReplayError, ReplayReport, SagaOptions, StartFrom, replay};
 use chronicler::store::EventLog;
 use chronicler_testkit::{ManualClock, MemoryStore};

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::{
-    Attempt, Compensable, Define, Definition, Heard, Nil, OlderDefinition, Perhaps, Ran, Seen,
-    Sent, StepList, StepSaga, Steps, To, ToService, to, to_child, to_service,
-};
-use chronicler::sagas::{Orphan, Tries, step_keys};
+use chronicler::sagas::steps::{OlderDefinition, Perhaps, Ran, Sent};
+use chronicler::sagas::{Orphan, Tries};
 
 use super::desk::Asked;
 use super::seed;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chronicler::prelude::*;
-use chronicler::sagas::steps::Steps;
 use chronicler::sagas::{Answer, EffectAnswer, Orphan, Tries};
 use serde::{Deserialize, Serialize};
 

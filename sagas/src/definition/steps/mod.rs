@@ -34,21 +34,11 @@ pub use build::Define;
 pub use definition::Definition;
 pub use given_up::{Cause, GivenUp};
 pub use key::StepKey;
-pub use last::{
-    AStep, Begun, Called, CalledEach, CanBeRefused, CanBeSkipped, Certainly, Decisive, Forked,
-    Occupies, Sends, Sent, Still,
-};
-pub use list::{
-    Before, Both, Branch, HasRun, Here, Latest, MayHaveRun, MayHaveRunOn, Nil, OnLeft, OnRight,
-    Perhaps, Ran, RanOn, StepList, There,
-};
+pub use last::Sent;
+pub use list::{Nil, Perhaps, Ran, StepList};
 pub use migrate::Migration;
-pub use phase::{
-    AfterPivot, BeforePivot, Branched, Compensable, MayPivot, NeverHappens, Phase, Pivoted,
-};
+pub use phase::{Compensable, Pivoted};
 pub use saga::{Heard, OlderDefinition, Signal, StepSaga, Steps, to_child};
 pub use seen::{Attempt, Seen};
 pub use state::{StepEvent, StepState};
-pub use target::{
-    CannotBeRefused, Surely, To, ToAggregate, ToChild, ToService, surely, to, to_service,
-};
+pub use target::{Surely, To, ToChild, ToService, surely, to, to_service};

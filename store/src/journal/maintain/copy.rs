@@ -14,6 +14,7 @@ use crate::journal::segment::{SEGMENT_HEADER_BYTES, Segment, Segments};
 
 /// How far long work has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyProgress {
     /// Bytes of the log that are done.
     pub bytes: u64,

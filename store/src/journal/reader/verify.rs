@@ -16,6 +16,7 @@ use crate::log::Head;
 
 /// How far verifying has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerifyProgress {
     /// Segments that have been read.
     pub segments: u64,
