@@ -198,7 +198,7 @@ impl<E: Entity> EntityHandle<E> {
     /// Looks at an instance's state as of everything decided so far, and answers when all of that is durable.
     ///
     /// A look counts among the commands that are under way and that wait at the instance, and waits as long as
-    /// [`RuntimeOptions::deadline`] says.
+    /// [`RuntimeOptions::deadline`](crate::RuntimeOptions::deadline) says.
     ///
     /// # Errors
     /// [`DispatchError`] when the instance cannot be recovered, too much is under way, the time is over, or what was looked

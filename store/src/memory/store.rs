@@ -18,7 +18,7 @@ use crate::log::Health;
 /// a clone.
 ///
 /// It starts no thread and no task: an append is durable, visible and answered before
-/// [`submit`](EventLog::submit) returns, unless [`faults`](Self::faults) say otherwise.
+/// [`submit`](crate::EventLog::submit) returns, unless [`faults`](Self::faults) say otherwise.
 #[derive(Clone)]
 pub struct MemoryStore {
     pub(super) inner: Arc<Inner>,
