@@ -131,7 +131,7 @@ pub enum Refusal<R> {
     #[error("{0}")]
     Rejected(R),
     /// The domain said no after it had changed the state: that is forgotten. Nothing remembers the refusal, and repeated
-    /// the command is decided anew: it is none for the commands of effects, whose outcomes are for good.
+    /// the command is decided again: it is none for the commands of effects, whose outcomes are for good.
     #[error("{0}")]
     Withdrawn(R),
     /// Nothing could be decided, and the state is as it was: it stays.

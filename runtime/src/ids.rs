@@ -18,7 +18,7 @@ thread_local! {
 }
 
 impl Ids {
-    /// Begins anew from a seed, on this thread.
+    /// Begins again from a seed, on this thread.
     pub(crate) fn seed(seed: u64) {
         IDS.set((seed, seed.rotate_left(17) | 1));
     }

@@ -9,7 +9,7 @@ use crate::envelope::{CommandEnvelope, Envelope};
 /// more asks for them a few times, and not once an envelope.
 const ROOM_KEPT: usize = 32;
 
-/// The queue itself; always behind the instance's lock.
+/// The queue itself; always under the instance's lock.
 pub(crate) struct Inbox<E: Entity> {
     queue: VecDeque<Envelope<E>>,
     /// The actor has been told, or is at it.

@@ -41,7 +41,7 @@ pub(crate) struct Instance<E: Entity> {
     used: AtomicU8,
     /// When the sweeper came by last and it had been used.
     unused_since: Mutex<Option<Instant>>,
-    /// A predecessor may have appends that are not answered: recover only behind a barrier.
+    /// A predecessor may have appends that are not answered: recover only after a barrier.
     behind_barrier: AtomicBool,
     /// A snapshot of it waits to be saved.
     snapshot_waits: AtomicBool,
@@ -86,7 +86,7 @@ impl<E: Entity> Instance<E> {
     /// Queues an envelope and tells the actor.
     ///
     /// # Errors
-    /// The envelope back, when the instance was passivated meanwhile or its inbox is full.
+    /// The envelope back, when the instance has been passivated since or its inbox is full.
     pub(crate) fn push(self: &Arc<Self>, envelope: Envelope<E>) -> Result<(), Refused<E>> {
         self.used
             .store(FOR_THE_SWEEPER | FOR_THE_HAND, Ordering::Relaxed);

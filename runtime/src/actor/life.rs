@@ -22,7 +22,7 @@ pub(crate) fn start<E: Entity>(instance: &Arc<Instance<E>>) {
 }
 
 impl<E: Entity> Supervised for Instance<E> {
-    /// The actor died. A successor takes over the inbox, behind a barrier, within the budget.
+    /// The actor died. A successor takes over the inbox, after a barrier, within the budget.
     fn died(self: Arc<Self>, reason: String) {
         self.put_behind_barrier();
         let now = self.core.clock.monotonic();

@@ -159,7 +159,7 @@ impl<E: Entity> Turn<E> {
         }
     }
 
-    /// Forgets the state: it is in doubt. The next command recovers it, behind a barrier.
+    /// Forgets the state: it is in doubt. The next command recovers it, after a barrier.
     pub(super) fn discard(&mut self) {
         if let Some(live) = self.live.take() {
             let_go(live);

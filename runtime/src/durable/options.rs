@@ -9,7 +9,7 @@ use chronicler_store::{AppendError, Filter, ReadError};
 /// The longest name, in bytes.
 pub(super) const NAME_MAX: usize = 200;
 
-/// Where a durable subscription begins when its name is new. Later it goes on behind what was acknowledged.
+/// Where a durable subscription begins when its name is new. Later it goes on after what was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Begin {
     /// With the first event.
@@ -17,7 +17,7 @@ pub enum Begin {
     First,
     /// With what happens from now on.
     Now,
-    /// Behind this position.
+    /// After this position.
     After(GlobalPosition),
 }
 
@@ -95,7 +95,7 @@ pub enum SubscribeError {
     /// There is no such subscription.
     #[error("there is no subscription {0:?}")]
     Unknown(String),
-    /// A position that the log does not reach was acknowledged, or is to be begun behind.
+    /// A position that the log does not reach was acknowledged, or is to be begun after.
     #[error("position {position} is beyond the end of the log, {head}")]
     BeyondHead {
         /// The position.

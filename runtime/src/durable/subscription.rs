@@ -27,8 +27,8 @@ const RECORD_AGAIN: Duration = Duration::from_secs(1);
 /// Follows the log under a name, with one consumer at a time.
 ///
 /// Every event that passes the filter is given at least once, in order and without gaps: from wherever it begins,
-/// an event is left out only when it, or a later one, was acknowledged. Behind a crash the events begin again
-/// behind the last acknowledgement that was recorded. There is no queue to overflow; a slow consumer reads later.
+/// an event is left out only when it, or a later one, was acknowledged. After a crash the events begin again
+/// after the last acknowledgement that was recorded. There is no queue to overflow; a slow consumer reads later.
 ///
 /// # Cancel safety
 /// Dropping it loses what was acknowledged and not recorded: that comes again.

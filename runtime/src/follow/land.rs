@@ -69,6 +69,7 @@ impl<C: Consumer> Run<C> {
         self.trying -= usize::from(!self.slow.remove(place));
     }
 
+    /// The end of tasks of one key, of which the first `count` were taken.
     fn land_tasks(
         &mut self,
         key: Arc<str>,
@@ -76,67 +77,80 @@ impl<C: Consumer> Run<C> {
         count: usize,
         trouble: Option<Trouble>,
     ) {
-        let place = Place::Key(Arc::clone(&key));
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
         if lane.is_parked {
-            // It took so long that all of it is in the ledger by now.
-            let lane = self.lanes.remove(&key);
-            let (taken, left) = tasks.split_at_checked(count).unwrap_or((tasks, &[]));
-            for task in taken {
-                let event = self.parked_task(&key, task, SetAside::Retrying);
-                self.forget(event);
-            }
-            let failed = left
-                .first()
-                .zip(trouble)
-                .map(|(task, trouble)| (self.parked_task(&key, task, SetAside::Retrying), trouble));
-            let due = self.tried(&place, failed);
-            self.next_at(&place, due);
-            // What came after somebody had dropped all of that.
-            for task in lane.map(|lane| lane.waiting).unwrap_or_default() {
-                let resolved = (task.position, task.origin);
-                if !self.admit(Arc::clone(&key), task) {
-                    self.resolved.push(resolved);
-                }
-            }
-            return;
+            return self.land_parked(key, tasks, count, trouble);
         }
         self.taking -= 1;
-        if let Some(trouble) = trouble {
-            let lane = self.lanes.remove(&key);
-            let waiting = lane.map(|lane| lane.waiting).unwrap_or_default();
-            let left = tasks
-                .get(count..)
-                .unwrap_or_default()
-                .iter()
-                .chain(&waiting);
-            let (cause, due) = self.again(&trouble, 1);
-            let mut first = None;
-            for task in left {
-                let Some(behind) = first else {
-                    first = Some(task.position);
-                    let event = self.parked_task(&key, task, cause);
-                    let at = event.at;
-                    let event = event.failed(trouble.reason(), 1, at);
-                    trouble.log(&self.shared.spec.name, &key, Some(&event));
-                    self.park(event);
-                    continue;
-                };
-                let event = self.parked_task(&key, task, SetAside::Held { behind });
-                self.park(event);
+        match trouble {
+            Some(trouble) => {
+                let left = tasks.get(count..).unwrap_or_default();
+                self.park_lane(&key, left, &trouble);
             }
-            self.resolve(&waiting);
-            self.next_at(&place, due);
-        } else if lane.waiting.is_empty() {
-            self.lanes.remove(&key);
-            self.woken.remove(&key);
-        } else {
-            lane.since = None;
-            self.ready.push_back(key);
+            None if lane.waiting.is_empty() => {
+                self.lanes.remove(&key);
+                self.woken.remove(&key);
+            }
+            None => {
+                lane.since = None;
+                self.ready.push_back(key);
+            }
         }
         self.resolve(tasks);
+    }
+
+    /// The end of tasks that took so long that all of the key is in the ledger by now: what was taken leaves it.
+    fn land_parked(
+        &mut self,
+        key: Arc<str>,
+        tasks: &[Task<C::Item>],
+        count: usize,
+        trouble: Option<Trouble>,
+    ) {
+        let place = Place::Key(Arc::clone(&key));
+        let lane = self.lanes.remove(&key);
+        let (taken, left) = tasks.split_at_checked(count).unwrap_or((tasks, &[]));
+        for task in taken {
+            let event = self.parked_task(&key, task, SetAside::Retrying);
+            self.forget(event);
+        }
+        let failed = left.first().zip(trouble);
+        let failed = failed
+            .map(|(task, trouble)| (self.parked_task(&key, task, SetAside::Retrying), trouble));
+        let due = self.tried(&place, failed);
+        self.next_at(&place, due);
+        // What came after somebody had dropped all of that.
+        for task in lane.map(|lane| lane.waiting).unwrap_or_default() {
+            let resolved = (task.position, task.origin);
+            if !self.admit(Arc::clone(&key), task) {
+                self.resolved.push(resolved);
+            }
+        }
+    }
+
+    /// Parks what is left of a key after a task that failed: that with its trouble, the others behind it.
+    fn park_lane(&mut self, key: &Arc<str>, left: &[Task<C::Item>], trouble: &Trouble) {
+        let lane = self.lanes.remove(key);
+        let waiting = lane.map(|lane| lane.waiting).unwrap_or_default();
+        let (cause, due) = self.again(trouble, 1);
+        let mut first = None;
+        for task in left.iter().chain(&waiting) {
+            let Some(behind) = first else {
+                first = Some(task.position);
+                let event = self.parked_task(key, task, cause);
+                let at = event.at;
+                let event = event.failed(trouble.reason(), 1, at);
+                trouble.log(&self.shared.spec.name, key, Some(&event));
+                self.park(event);
+                continue;
+            };
+            let event = self.parked_task(key, task, SetAside::Held { behind });
+            self.park(event);
+        }
+        self.resolve(&waiting);
+        self.next_at(&Place::Key(Arc::clone(key)), due);
     }
 
     /// Notes that tasks need nothing more once the facts so far are durable.

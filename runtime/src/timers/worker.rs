@@ -1,10 +1,12 @@
 //! The one worker that fires the timers that are due.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chronicler_domain::Timestamp;
 use chronicler_store::{FactKind, FactQuery, Store};
 use futures::FutureExt;
@@ -138,6 +140,7 @@ impl Timers {
         workers.spawn(spec, move |context| timers.clone().run(context).boxed());
     }
 
+    /// Looks which timers are due, has them handled, and sleeps until the next may be.
     async fn run(self, context: WorkerContext) -> Result<(), WorkerError> {
         let inner = &self.inner;
         let stopping = context.stopping();
@@ -158,25 +161,7 @@ impl Timers {
                 let handler = inner.handlers.lock().get(&timer.owner).cloned();
                 let Some(handler) = handler else { continue };
                 due.begins(&timer);
-                let key = timer.key.clone();
-                let store = Arc::clone(&inner.store);
-                let fired = std::panic::AssertUnwindSafe(async move {
-                    // It was read a while ago, and may have been disarmed since.
-                    if !is_fresh {
-                        let found = store.fact(FactKind::TIMER, timer.key.clone()).await;
-                        if found.map_err(|error| error.to_string())?.is_none() {
-                            return Ok(());
-                        }
-                    }
-                    handler.fire(timer).await
-                });
-                at_work.push(async move {
-                    let result = fired.catch_unwind().await;
-                    (
-                        key,
-                        result.unwrap_or_else(|_| Err("the handler panicked".to_owned())),
-                    )
-                });
+                at_work.push(fire(Arc::clone(&inner.store), handler, timer, is_fresh));
             }
             due.age();
             let is_waiting = due.waits_for_a_time();
@@ -189,7 +174,7 @@ impl Timers {
                 biased;
                 () = stopping.cancelled() => break,
                 Some(first) = at_work.next(), if !at_work.is_empty() => {
-                    // Whatever ended meanwhile as well, before others begin.
+                    // Whatever else has ended until now, before others begin.
                     let mut ended = Some(first);
                     while let Some((key, result)) = ended {
                         let wait = |attempts| RETRY.wait(attempts, &inner.jitter);
@@ -207,7 +192,7 @@ impl Timers {
     }
 
     /// Reads which timers are due, and when it is to be looked again. Timers that nobody handles, that are being handled,
-    /// or that failed and have to wait are passed over, not in the way: pages go on behind them. Nothing is read behind one
+    /// or that failed and have to wait are passed over, not in the way: pages go on after them. Nothing is read after one
     /// that is not due, whoever handles it.
     async fn read(&self, due: &mut DueTimers, foreign: &mut ForeignTimers) -> Result<(), String> {
         let (monotonic, wall) = self.clocks();
@@ -262,7 +247,7 @@ impl Timers {
                 }
             }
             if is_last || due.is_full() {
-                // What lies behind the last page was not looked at.
+                // What lies after the last page was not looked at.
                 due.end_look(after.filter(|_| !is_last));
                 return Ok(());
             }
@@ -275,4 +260,26 @@ impl Timers {
             }
         }
     }
+}
+
+/// Has a timer handled, and gives its key with what came of it. One that was not read just now may have been disarmed since.
+async fn fire(
+    store: Arc<dyn Store>,
+    handler: Arc<dyn TimerHandler>,
+    timer: FiredTimer,
+    is_fresh: bool,
+) -> (Bytes, Result<(), String>) {
+    let key = timer.key.clone();
+    let firing = async move {
+        if !is_fresh {
+            let found = store.fact(FactKind::TIMER, timer.key.clone()).await;
+            if found.map_err(|error| error.to_string())?.is_none() {
+                return Ok(());
+            }
+        }
+        handler.fire(timer).await
+    };
+    let result = AssertUnwindSafe(firing).catch_unwind().await;
+    let panicked = |_| Err("the handler panicked".to_owned());
+    (key, result.unwrap_or_else(panicked))
 }
