@@ -22,7 +22,8 @@ pub struct ViewName {
 pub struct ViewRow {
     /// Its key. At most 1,024 bytes.
     pub key: Bytes,
-    /// Its value; `None` is a row that was removed, kept for its position until the checkpoint passes it.
+    /// Its value; `None` is a row that was removed, kept for its position until it is written with a checkpoint that has
+    /// passed it, and gone then.
     pub value: Option<Bytes>,
     /// The last position folded into it.
     pub position: GlobalPosition,

@@ -151,11 +151,18 @@ impl ViewStore for MemoryStore {
         if let Err(error) = self.with_derived(|derived| derived.check(view)) {
             return future::ready(Err(error)).boxed();
         }
+        let through = checkpoint.position;
         // Rows and checkpoint are two writes: a crash may come between them.
         let first = self.write_derived(|derived| {
             let kept = derived.views.entry(view.clone()).or_default();
-            kept.rows
-                .extend(rows.into_iter().map(|row| (row.key.clone(), row)));
+            for row in rows {
+                // Nobody falls back behind a checkpoint: what was removed up to it need not say so.
+                if row.value.is_none() && row.position <= through {
+                    kept.rows.remove(&row.key);
+                } else {
+                    kept.rows.insert(row.key.clone(), row);
+                }
+            }
         });
         let second = self.write_derived(|derived| {
             derived.views.entry(view.clone()).or_default().checkpoint = Some(checkpoint);

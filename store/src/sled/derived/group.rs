@@ -93,7 +93,12 @@ impl Group {
             None => known_or_new(shared, view, &checkpoint)?,
         };
         for row in rows {
-            views::plan_row(&mut self.rows, db, state.number, row)?;
+            // Nobody falls back behind a checkpoint: what was removed up to it need not say so.
+            if row.value.is_none() && row.position <= checkpoint.position {
+                views::plan_removal(&mut self.rows, db, state.number, &row.key)?;
+            } else {
+                views::plan_row(&mut self.rows, db, state.number, row)?;
+            }
         }
         state.checkpoint = checkpoint;
         self.views.insert(view.clone(), state);

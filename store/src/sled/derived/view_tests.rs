@@ -24,7 +24,7 @@ async fn rows_of_views_read_back_in_order_and_apart() {
         row("z", Some(&long), 5),
     ];
     store.write_view(&a1, rows, at(5)).await.unwrap();
-    let rows = vec![row("m", None, 6), row("n", Some(b"two"), 7)];
+    let rows = vec![row("m", None, 10), row("n", Some(b"two"), 7)];
     store.write_view(&a1, rows, at(9)).await.unwrap();
     let rows = vec![row("m", Some(b"other"), 2)];
     store.write_view(&a2, rows, at(2)).await.unwrap();
@@ -43,7 +43,7 @@ async fn rows_of_views_read_back_in_order_and_apart() {
     assert_eq!(store.view_generations("").await.unwrap(), []);
     let all = [
         row("", Some(b""), 5),
-        row("m", None, 6),
+        row("m", None, 10),
         row("n", Some(b"two"), 7),
         row("z", Some(&long), 5),
     ];
@@ -64,14 +64,22 @@ async fn rows_of_views_read_back_in_order_and_apart() {
     assert_eq!(one(&view("none", 1), "m").await.unwrap(), None);
     assert_eq!(store.view_rows(&b1, None, 9).await.unwrap(), []);
 
+    // Removed, and passed by the checkpoint that it is written with.
+    let removed = vec![row("m", None, 10), row("z", None, 9), row("q", None, 9)];
+    store.write_view(&a1, removed, at(10)).await.unwrap();
+    assert_eq!(
+        store.view_rows(&a1, None, 9).await.unwrap(),
+        [all[0].clone(), all[2].clone()]
+    );
+
     let key = "k".repeat(KEY_BYTES_MAX + 1);
-    let refused = store.write_view(&a1, vec![row(&key, None, 1)], at(9)).await;
+    let refused = store.write_view(&a1, vec![row(&key, None, 1)], at(10)).await;
     assert!(
         matches!(refused, Err(StoreError::Derived { .. })),
         "{refused:?}"
     );
     let rows = vec![row(&key[1..], Some(b"longest"), 1)];
-    store.write_view(&a1, rows, at(9)).await.unwrap();
+    store.write_view(&a1, rows, at(10)).await.unwrap();
 }
 
 #[tokio::test]
@@ -93,12 +101,12 @@ async fn a_dropped_view_is_gone_with_its_rows() {
     assert_eq!(store.view_rows(&second, None, 9).await.unwrap(), rows(5));
     // A view of the same name starts from nothing.
     store
-        .write_view(&first, vec![row("x", None, 4)], at(4))
+        .write_view(&first, vec![row("x", None, 5)], at(4))
         .await
         .unwrap();
     assert_eq!(
         store.view_rows(&first, None, 9).await.unwrap(),
-        [row("x", None, 4)]
+        [row("x", None, 5)]
     );
     store.close();
 

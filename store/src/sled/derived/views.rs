@@ -131,6 +131,16 @@ pub(super) fn plan_row(
     plan.set_cell(db, ROWS, &key, &value)
 }
 
+/// Plans to remove a row.
+pub(super) fn plan_removal(
+    plan: &mut Plan,
+    db: &Database,
+    number: ViewNumber,
+    key: &[u8],
+) -> Result<(), IndexError> {
+    plan.remove_cell(db, ROWS, &number.row_key(key))
+}
+
 /// What the rows of a view add up to when the plan is carried out.
 pub(super) fn planned_tally(
     plan: &Plan,
