@@ -191,11 +191,16 @@ impl Workers {
             .collect()
     }
 
-    /// Ends all of them, the latest first, and those at once that have not ended by the deadline. How many those are.
+    /// Ends all of them, each with all of the time until the deadline, and those at once that have not ended by then. How
+    /// many those are.
     pub(crate) async fn stop(&self, deadline: Instant) -> usize {
         // They are forgotten only when they have ended: a stop that was cut short goes on with the next call.
         let all = self.all.lock().clone();
         let mut abandoned = 0;
+        // All are told before one is waited for: one that hangs must not cost the others their time.
+        for handle in all.iter().rev() {
+            handle.worker.stopping.cancel();
+        }
         for handle in all.iter().rev() {
             let left = deadline.saturating_duration_since(self.clock.monotonic());
             tokio::select! {

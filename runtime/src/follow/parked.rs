@@ -208,11 +208,16 @@ impl From<FirstParkedEvent> for ParkedEvent {
 }
 
 /// Groups parked events by what they failed with, the largest group first. Those that are held back count for the group
-/// of the first of their key.
+/// of the first of their key that waits. Those that are left out for good hold up nobody and are in no group.
 pub fn group_parked(events: &[ParkedEvent]) -> Vec<ParkedGroup> {
     let mut groups: BTreeMap<u64, (ParkedGroup, HashSet<&str>)> = BTreeMap::new();
     let mut of_key: BTreeMap<&str, u64> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.has_failed()) {
+    let waits = |event: &&ParkedEvent| event.cause != SetAside::Skipped;
+    for event in events
+        .iter()
+        .filter(|event| event.has_failed())
+        .filter(waits)
+    {
         let fingerprint = event.failure();
         of_key.entry(&event.key).or_insert(fingerprint);
         let (group, keys) = groups.entry(fingerprint).or_insert_with(|| {

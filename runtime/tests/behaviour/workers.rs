@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chronicler_runtime::{RestartPolicy, WorkerError, WorkerSpec, WorkerStatus};
+use chronicler_runtime::{RestartPolicy, StopOptions, WorkerError, WorkerSpec, WorkerStatus};
 use futures::FutureExt;
 
 use crate::fixture::{fixture, settle};
@@ -89,4 +89,48 @@ async fn r4_a_worker_that_was_given_a_budget_is_given_up_and_still_listed() {
     let listed = listed.iter().find(|info| info.name == "once").unwrap();
     assert_eq!(listed.status, failed);
     assert_eq!(listed.trouble.as_ref().unwrap().failures, 3);
+}
+
+#[tokio::test]
+async fn r4_a_worker_that_hangs_takes_no_time_from_the_others_when_all_are_stopped() {
+    let f = fixture().await;
+    let ended = Arc::new(AtomicU32::new(0));
+    let spawn = |name: &str, hangs: bool| {
+        let ended = Arc::clone(&ended);
+        let workers = f.runtime.workers();
+        workers.spawn(WorkerSpec::new(name), move |context| {
+            let ended = Arc::clone(&ended);
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                context.stopping().cancelled().await;
+                ended.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            .boxed()
+        })
+    };
+    // The last that is started is the first that is waited for.
+    let hangs = [false, false, true, false, true];
+    for (number, hangs) in hangs.into_iter().enumerate() {
+        spawn(&format!("worker {number}"), hangs);
+    }
+    let stopping = f.runtime.stop(StopOptions::default());
+    let turning = async {
+        while ended.load(Ordering::Relaxed) < 3 {
+            settle().await;
+        }
+        // Each of the others has ended, and no time has passed.
+        loop {
+            settle().await;
+            f.clock.advance(Duration::from_secs(1));
+        }
+    };
+    let report = tokio::select! {
+        report = stopping => report,
+        () = turning => return,
+    };
+    assert_eq!(report.workers_abandoned, 2);
+    assert_eq!(ended.load(Ordering::Relaxed), 3);
 }
