@@ -10,7 +10,7 @@ use std::time::Duration;
 use chronicler_domain::{Aggregate, AggregateId, InvalidId, Tenant};
 use chronicler_projections::{Projection, Projections, TableProjection, TableView};
 use chronicler_runtime::{
-    DispatchError, Receipt, Runtime, SendError, StateOf, StopOptions, StopReport,
+    Clock, DispatchError, Receipt, Runtime, SendError, StateOf, StopOptions, StopReport,
 };
 use chronicler_sagas::{Saga, SagaHandle, Sagas};
 use chronicler_store::journal::{JournalOptions, OpenReport};
@@ -75,9 +75,21 @@ pub(crate) fn close_elsewhere(closing: BoxFuture<'static, ()>) {
     }
 }
 
+/// Closes a store, and says whether it closed in time.
+pub(crate) async fn close_in_time(store: &dyn Store, clock: &dyn Clock, limit: Duration) -> bool {
+    tokio::select! {
+        biased;
+        () = store.close() => true,
+        () = clock.sleep(limit) => {
+            tracing::error!(?limit, "the store did not close in time; its directory is free when it has, or the process ends");
+            false
+        }
+    }
+}
+
 /// How long [`App::stop`] lets sagas and projections end in good order, then commands and all other workers, and then
 /// the store.
-const STOP_LIMITS: [Duration; 3] = [
+pub(crate) const STOP_LIMITS: [Duration; 3] = [
     Duration::from_secs(15),
     Duration::from_secs(30),
     Duration::from_secs(60),
@@ -323,17 +335,11 @@ impl App {
     /// Whether the store was closed in time.
     async fn close_store(&self, limit: Duration) -> bool {
         let (parts, clock) = (&self.parts, self.parts.runtime.clock());
-        tokio::select! {
-            biased;
-            () = parts.store.close() => {
-                parts.closed.store(true, Ordering::Release);
-                true
-            }
-            () = clock.sleep(limit) => {
-                tracing::error!(?limit, "the store did not close in time; its directory is free when it has, or the process ends");
-                false
-            }
+        let closed = close_in_time(&*parts.store, &**clock, limit).await;
+        if closed {
+            parts.closed.store(true, Ordering::Release);
         }
+        closed
     }
 
     fn default_tenant(&self) -> Scope {

@@ -6,15 +6,17 @@ use std::sync::atomic::AtomicBool;
 
 use chronicler_domain::Aggregate;
 use chronicler_projections::{
-    Projection, ProjectionOptions, ProjectionsBuilder, StartProgress, TableProjection,
+    Projection, ProjectionOptions, Projections, ProjectionsBuilder, StartProgress, TableProjection,
 };
-use chronicler_runtime::{Clock, Runtime, RuntimeBuilder, RuntimeOptions};
+use chronicler_runtime::{
+    Clock, Runtime, RuntimeBuilder, RuntimeOptions, StopOptions, SystemClock,
+};
 use chronicler_sagas::{ExternalService, Saga, SagaOptions, SagasBuilder, StartFrom};
 use chronicler_store::journal::OpenReport;
 use chronicler_store::{OpenError, Store};
 use futures::future::BoxFuture;
 
-use crate::app::{App, Parts, close_elsewhere};
+use crate::app::{App, Parts, STOP_LIMITS, close_elsewhere, close_in_time};
 use crate::error::StartError;
 use crate::operator;
 
@@ -210,7 +212,7 @@ impl AppBuilder {
                 Ok(app)
             }
             Err(error) => {
-                projections.stop().await;
+                launch.stop_views(&projections).await;
                 launch.take_back().await;
                 Err(error.into())
             }
@@ -241,13 +243,35 @@ impl Launch {
         runtime
     }
 
-    /// Ends what was begun: the start has failed.
-    async fn take_back(mut self) {
-        if let Some(runtime) = &self.runtime {
-            runtime.stop(Default::default()).await;
+    /// Ends the views of a start that has failed, in the time that a stop gives them.
+    async fn stop_views(&self, projections: &Projections) {
+        let [limit, ..] = STOP_LIMITS;
+        tokio::select! {
+            biased;
+            () = projections.stop() => {}
+            () = self.clock().sleep(limit) => {
+                tracing::warn!(?limit, "projections did not end in time after a start that failed");
+            }
         }
-        self.store.close().await;
-        self.is_over = true;
+    }
+
+    /// Ends what was begun: the start has failed. In the time that a stop takes: whoever waits is to hear why.
+    async fn take_back(mut self) {
+        let [_, commands, closing] = STOP_LIMITS;
+        if let Some(runtime) = &self.runtime {
+            runtime.stop(StopOptions { deadline: commands }).await;
+        }
+        let store = Arc::clone(&self.store);
+        // One that has not closed by then goes on closing.
+        self.is_over = close_in_time(&*store, &*self.clock(), closing).await;
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        let runtime = self.runtime.as_ref();
+        runtime.map_or_else(
+            || Arc::new(SystemClock) as Arc<dyn Clock>,
+            |runtime| Arc::clone(runtime.clock()),
+        )
     }
 
     /// From here on the application holds it.

@@ -90,7 +90,7 @@ impl<P: Projection> Definition for Memory<P> {
             self.handlers.filter(),
         );
         let (handlers, initial) = (Arc::new(self.handlers), Arc::new(self.initial));
-        let published = Arc::new(Published::new(initial.clone()));
+        let published = Arc::new(Published::new(initial.clone(), setup.fingerprint));
         let view = MemoryView::new(published.clone(), setup.progress.clone());
         let progress = setup.progress.clone();
         let open: Open<MemoryFold<P>> = Arc::new(move || {

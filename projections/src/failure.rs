@@ -108,6 +108,8 @@ pub(crate) enum FailureReason {
     Refused(Arc<str>),
     /// The handler panicked.
     Panicked(Arc<str>),
+    /// The handler made a row that cannot be encoded, or read one that this process wrote and cannot read.
+    Unwritable(Arc<str>),
 }
 
 impl FailureReason {
@@ -117,6 +119,10 @@ impl FailureReason {
 
     pub(crate) fn undecodable(message: &str) -> Self {
         Self::Undecodable(shortened(message))
+    }
+
+    pub(crate) fn unwritable(message: &str) -> Self {
+        Self::Unwritable(shortened(message))
     }
 
     /// From what a caught panic carries.
@@ -131,7 +137,7 @@ impl FailureReason {
 
     /// Whether trying again cannot help.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Undecodable(_))
+        matches!(self, Self::Undecodable(_) | Self::Unwritable(_))
     }
 }
 
@@ -141,6 +147,7 @@ impl fmt::Display for FailureReason {
             Self::Undecodable(why) => write!(f, "the event cannot be decoded: {why}"),
             Self::Refused(why) => write!(f, "the handler refused the event: {why}"),
             Self::Panicked(why) => write!(f, "the handler panicked: {why}"),
+            Self::Unwritable(why) => write!(f, "a row cannot be encoded: {why}"),
         }
     }
 }

@@ -149,6 +149,9 @@ pub(crate) trait Fold: Send + Sized + 'static {
     /// Writes what is published.
     fn flush(&mut self) -> impl Future<Output = Result<(), RunError>> + Send;
 
+    /// Writes what is published, and removes what the store keeps only for a crash in between.
+    fn close(&mut self) -> impl Future<Output = Result<(), RunError>> + Send;
+
     /// Makes sure that the store still has what this view has in it; [`RunError::Lost`] if not.
     fn look(&mut self) -> impl Future<Output = Result<(), RunError>> + Send;
 

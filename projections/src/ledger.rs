@@ -235,17 +235,28 @@ impl Ledger {
         }
     }
 
-    /// When the next key is tried.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.schedule.first().map(|(due, _)| *due)
+    /// When the next key is tried of a view at a position. A key whose first event lies ahead of that waits until the view
+    /// has come there: what came before the event is not folded yet.
+    pub(crate) fn next_due(&self, position: GlobalPosition) -> Option<Instant> {
+        let mut keys = self.schedule.iter();
+        let next = keys.find(|(_, key)| self.first(key).is_some_and(|first| first <= position));
+        next.map(|(due, _)| *due)
     }
 
-    /// The first events of the keys that are due: of at most `keys` keys and `each` events of one.
-    pub(crate) fn due(&self, now: Instant, keys: usize, each: usize) -> Vec<Vec<ParkedEvent>> {
+    /// The first events of the keys that are due, up to the position of the view: of at most `keys` keys and `each` events
+    /// of one.
+    pub(crate) fn due(
+        &self,
+        now: Instant,
+        position: GlobalPosition,
+        keys: usize,
+        each: usize,
+    ) -> Vec<Vec<ParkedEvent>> {
         let due = self.schedule.iter().take_while(|(due, _)| *due <= now);
-        let queues = due.take(keys).filter_map(|(_, key)| self.queues.get(key));
-        let events = queues.map(|queue| {
-            let positions = queue.positions.iter().take(each);
+        let queues = due.filter_map(|(_, key)| self.queues.get(key));
+        let reached = queues.filter(|queue| queue.positions.first() <= Some(&position));
+        let events = reached.take(keys).map(|queue| {
+            let positions = queue.positions.range(..=position).take(each);
             let events = positions.filter_map(|position| self.events.get(position));
             events.cloned().collect()
         });
@@ -284,16 +295,16 @@ mod tests {
     fn n12_a_key_is_tried_at_its_time_and_in_order_and_is_free_when_nothing_waits() {
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
         let mut ledger = Ledger::default();
-        let behind = GlobalPosition::new(2);
+        let (behind, end) = (GlobalPosition::new(2), GlobalPosition::new(9));
         ledger.note(event(4, "a", SetAside::Held { behind }));
         ledger.note(event(2, "a", SetAside::Retrying));
         ledger.note(event(3, "b", SetAside::Parked));
         ledger.note(event(5, "c", SetAside::Skipped));
         assert_eq!(ledger.counts(), (3, 1));
-        assert!(ledger.due(later, 9, 9).is_empty(), "nobody asked");
+        assert!(ledger.due(later, end, 9, 9).is_empty(), "nobody asked");
         ledger.set_due(&"a".into(), Some(later));
-        assert!(ledger.due(now, 9, 9).is_empty());
-        let due = ledger.due(later, 9, 9);
+        assert!(ledger.due(now, end, 9, 9).is_empty());
+        let due = ledger.due(later, end, 9, 9);
         let positions: Vec<_> = due[0].iter().map(|event| event.position.get()).collect();
         assert_eq!((due.len(), positions), (1, vec![2, 4]));
         assert!(ledger.is_retrying_through(GlobalPosition::new(2)));
@@ -302,12 +313,33 @@ mod tests {
         let held = Selection::Event(GlobalPosition::new(4));
         assert!(ledger.make_due(now, |event| held.names(event)).is_empty());
         assert_eq!(ledger.make_due(now, |_| true).len(), 2);
-        assert_eq!(ledger.next_due(), Some(now));
+        assert_eq!(ledger.next_due(end), Some(now));
         ledger.remove(GlobalPosition::new(2));
         ledger.remove(GlobalPosition::new(4));
         ledger.remove(GlobalPosition::new(3));
-        assert_eq!(ledger.next_due(), None);
+        assert_eq!(ledger.next_due(end), None);
         assert_eq!(ledger.counts(), (0, 1));
         assert_eq!(ledger.first("a"), None);
+    }
+
+    #[test]
+    fn b1_nothing_ahead_of_the_view_is_due_and_it_holds_up_nobody() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let at = GlobalPosition::new;
+        let mut ledger = Ledger::default();
+        let behind = at(7);
+        ledger.note(event(7, "ahead", SetAside::Retrying));
+        ledger.note(event(8, "ahead", SetAside::Held { behind }));
+        ledger.note(event(3, "reached", SetAside::Retrying));
+        ledger.set_due(&"ahead".into(), Some(now));
+        ledger.set_due(&"reached".into(), Some(later));
+        assert_eq!(
+            (ledger.next_due(at(2)), ledger.next_due(at(6))),
+            (None, Some(later))
+        );
+        let due = |position| ledger.due(later, at(position), 1, 9);
+        assert!(due(2).is_empty());
+        assert_eq!(due(6)[0][0].position, at(3));
+        assert_eq!((due(7)[0].len(), due(8)[0].len()), (1, 2));
     }
 }

@@ -36,8 +36,8 @@ pub use hooks::ProjectionHooks;
 pub use memory::{MemoryView, ViewRef};
 pub use options::{
     BATCH_EVENTS_MAX_DEFAULT, CACHED_ROWS_DEFAULT, FLUSH_BYTES_DEFAULT, FLUSH_EVENTS_DEFAULT,
-    FLUSH_IDLE_DEFAULT, FLUSH_ROWS_DEFAULT, FlushPolicy, PARKED_EVENTS_MAX_DEFAULT,
-    ProjectionOptions, WAIT_DEFAULT,
+    FLUSH_IDLE_DEFAULT, FLUSH_ROWS_DEFAULT, FlushPolicy, ORDER_KEY_BYTES_MAX,
+    PARKED_EVENTS_MAX_DEFAULT, ProjectionOptions, WAIT_DEFAULT,
 };
 pub use parked::projection_of_facts;
 pub use projection::{Projection, TableHandlers, TableProjection};

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chronicler_store::panic_text;
+use uuid::Uuid;
 
 use crate::event_info::EventInfo;
 use crate::failure::FailurePolicy;
-use crate::hooks::{self, ProjectionHooks};
+use crate::hooks::{self, Contained, ProjectionHooks};
 
 /// The most events that are folded before a view is published. Large enough that publishing costs nothing
 /// per event, small enough that a batch is folded in a few milliseconds.
@@ -29,6 +30,11 @@ pub const CACHED_ROWS_DEFAULT: usize = 65_536;
 /// Events that wait set aside in one projection, those that wait for another one included, and as many that are left out.
 /// Each takes some 300 bytes of memory and a fact in the log. More mean that it is the projection which is broken.
 pub const PARKED_EVENTS_MAX_DEFAULT: usize = 100_000;
+/// The longest key of [`order_by`](ProjectionOptions::order_by) that is kept as it is, in bytes. Of a longer one this many
+/// bytes are kept: its beginning, and a name made of all of it.
+pub const ORDER_KEY_BYTES_MAX: usize = 1_024;
+/// The space of the names of keys that are too long.
+const LONG_KEYS: Uuid = Uuid::from_u128(0x53b1_0e4d_92c7_4f6a_a81d_74e0_35fc_9b26);
 /// How long `at_least` waits when it is not told otherwise.
 pub const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -114,11 +120,29 @@ impl OrderKey {
                         }
                         info.stream_key().into()
                     },
-                    Arc::from,
+                    bounded,
                 )
             }
         }
     }
+}
+
+/// A key that is no longer than may be, and another one for another key: each event that is set aside carries its key into
+/// the log, where a commit has a limit.
+fn bounded(key: String) -> Arc<str> {
+    if key.len() <= ORDER_KEY_BYTES_MAX {
+        return key.into();
+    }
+    let name = Uuid::new_v5(&LONG_KEYS, key.as_bytes())
+        .simple()
+        .to_string();
+    // A dot and the name come after it.
+    let mut end = ORDER_KEY_BYTES_MAX - name.len() - 1;
+    while !key.is_char_boundary(end) {
+        end -= 1;
+    }
+    let beginning = key.get(..end).unwrap_or_default();
+    format!("{beginning}.{name}").into()
 }
 
 /// How one projection runs.
@@ -210,7 +234,8 @@ impl ProjectionOptions {
     }
 
     /// Which events stay in order among themselves when one of them is parked: those with the same key.
-    /// Default: those of the same stream, which is also what holds for an event at which `key` panics.
+    /// Default: those of the same stream, which is also what holds for an event at which `key` panics. Keys longer than
+    /// [`ORDER_KEY_BYTES_MAX`] are kept and shown shortened; different ones stay different.
     #[must_use]
     pub fn order_by(self, key: impl Fn(&EventInfo<'_>) -> String + Send + Sync + 'static) -> Self {
         Self {
@@ -225,7 +250,10 @@ impl ProjectionOptions {
     /// What is called at the turning points of its life. Default: nothing.
     #[must_use]
     pub fn hooks(self, hooks: Arc<dyn ProjectionHooks>) -> Self {
-        Self { hooks, ..self }
+        Self {
+            hooks: Arc::new(Contained(hooks)),
+            ..self
+        }
     }
 }
 
@@ -237,5 +265,21 @@ impl fmt::Debug for ProjectionOptions {
             .field("batch_events_max", &self.batch_events_max)
             .field("cached_rows", &self.cached_rows)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b4_a_key_has_a_limit_and_long_ones_stay_different() {
+        let short = "k".repeat(ORDER_KEY_BYTES_MAX);
+        assert_eq!(*bounded(short.clone()), short);
+        let (one, other) = ("ö".repeat(100_000), format!("{}!", "ö".repeat(100_000)));
+        let (kept, of_other) = (bounded(one.clone()), bounded(other));
+        assert!(kept.len() <= ORDER_KEY_BYTES_MAX && of_other.len() <= ORDER_KEY_BYTES_MAX);
+        assert_eq!(kept, bounded(one));
+        assert_ne!(kept, of_other);
     }
 }

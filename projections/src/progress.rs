@@ -126,6 +126,11 @@ impl Progress {
         load(&self.counters.target)
     }
 
+    /// How far the fold has come.
+    pub(crate) fn folding_at(&self) -> GlobalPosition {
+        load(&self.counters.folding)
+    }
+
     /// Whether the view answers.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use chronicler_domain::GlobalPosition;
 use chronicler_runtime::{
-    ParkedEvent, ParkedGroup, Runtime, Selection, WorkerHandle, group_parked, parked_events,
+    Clock, ParkedEvent, ParkedGroup, Runtime, Selection, SetAside, WorkerHandle, group_parked,
+    parked_events,
 };
 use chronicler_store::ReadError;
 use futures::FutureExt;
@@ -24,6 +25,9 @@ use crate::status::{ProjectionInfo, StartProgress};
 use crate::table::TableView;
 use crate::waiting::Ended;
 use crate::worker::{RebuildReport, Setup, Verb};
+
+/// How long a start that failed waits for the other projections to end.
+const STOP_AFTER_FAILURE_MAX: Duration = Duration::from_secs(15);
 
 /// The projections that are to run. Start it with a runtime.
 #[derive(Default)]
@@ -66,7 +70,7 @@ impl ProjectionsBuilder {
     ///
     /// # Errors
     /// [`StartError::Invalid`] with everything that is wrong, before anything is started;
-    /// [`StartError::Failed`] when a projection failed on the way, after all were stopped.
+    /// [`StartError::Failed`] when a projection failed on the way, after all were stopped, or told to stop 15 s ago.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the workers to the runtime, which stops them with itself.
@@ -82,7 +86,7 @@ impl ProjectionsBuilder {
             progress(&states);
             let failed = projections.ended();
             if !failed.is_empty() {
-                projections.stop().await;
+                projections.stop_in_time(&**runtime.clock()).await;
                 return Err(StartError::Failed { failed });
             }
             if states.iter().all(|state| state.ready) {
@@ -176,18 +180,35 @@ impl Projections {
         Some(setup.progress.info())
     }
 
-    /// What a projection has set aside, by position.
+    /// What a projection has set aside and waits, by position. What it leaves out for good is in
+    /// [`left_out`](Self::left_out).
     ///
     /// # Errors
     /// When the log cannot be read.
     pub async fn parked(&self, name: &str) -> Result<Vec<ParkedEvent>, ReadError> {
+        let mut found = self.set_aside(name).await?;
+        found.retain(|event| event.cause != SetAside::Skipped);
+        Ok(found)
+    }
+
+    /// What a projection leaves out for good, by its failure policy or because somebody dropped it, by position.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn left_out(&self, name: &str) -> Result<Vec<ParkedEvent>, ReadError> {
+        let mut found = self.set_aside(name).await?;
+        found.retain(|event| event.cause == SetAside::Skipped);
+        Ok(found)
+    }
+
+    async fn set_aside(&self, name: &str) -> Result<Vec<ParkedEvent>, ReadError> {
         match self.inner.running.get(name) {
             Some((setup, _)) => parked_events(&*setup.store, &setup.progress.facts()).await,
             None => Ok(Vec::new()),
         }
     }
 
-    /// The same in groups, by what they failed with; the largest first.
+    /// What is [parked](Self::parked) in groups, by what they failed with; the largest first.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -308,6 +329,18 @@ impl Projections {
     pub async fn stop(&self) {
         let workers = self.inner.running.values();
         futures::future::join_all(workers.map(|(_, worker)| worker.stop())).await;
+    }
+
+    /// The same, for as long as a start that failed waits for it: one worker that hangs must not keep the reason back. The
+    /// runtime ends those that have not ended by then.
+    async fn stop_in_time(&self, clock: &dyn Clock) {
+        tokio::select! {
+            biased;
+            () = self.stop() => {}
+            () = clock.sleep(STOP_AFTER_FAILURE_MAX) => {
+                tracing::warn!(limit = ?STOP_AFTER_FAILURE_MAX, "projections did not end in time after a start that failed");
+            }
+        }
     }
 
     fn progresses(&self) -> impl Iterator<Item = &Arc<Progress>> {

@@ -224,7 +224,9 @@ impl From<RebuildError> for OperatorError {
             RebuildError::Unknown { .. } => Self::NotFound(error.to_string()),
             RebuildError::NotRunning { .. }
             | RebuildError::AlreadyRunning { .. }
-            | RebuildError::Cancelled { .. } => Self::Refused(error.to_string()),
+            | RebuildError::Cancelled { .. }
+            // The view answers as before; asked again it fails again.
+            | RebuildError::Failed { .. } => Self::Refused(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -395,6 +395,10 @@ impl<P: Projection> Fold for MemoryFold<P> {
         Ok(())
     }
 
+    async fn close(&mut self) -> Result<(), RunError> {
+        Ok(())
+    }
+
     async fn look(&mut self) -> Result<(), RunError> {
         Ok(())
     }

@@ -28,12 +28,15 @@ struct Shown<P> {
 }
 
 impl<P> Published<P> {
-    pub(crate) fn new(initial: Arc<P>) -> Self {
+    /// A view that shows nothing yet, of a projection of this shape. Its number is one of that shape: what a view of another
+    /// `VERSION` has set aside is kept under another name.
+    pub(crate) fn new(initial: Arc<P>, fingerprint: u64) -> Self {
         Self {
             current: RwLock::new(Shown {
                 view: initial,
                 position: GlobalPosition::ZERO,
-                generation: 0,
+                // The lower numbers are for the rebuilds of one process.
+                generation: fingerprint & !u64::from(u32::MAX),
                 taken: Vec::new(),
             }),
         }

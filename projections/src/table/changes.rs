@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chronicler_domain::GlobalPosition;
+use chronicler_store::codec::CodecError;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cache::Cache;
 use super::generation::{Dirty, Generation};
-use super::row::{ROW_KEY_BYTES_MAX, RowFault, Versioned};
+use super::row::{EncodedRow, ROW_KEY_BYTES_MAX, RowFault, Versioned, decode_row};
 
 /// The rows of a table, as of the event that a handler is given.
 ///
@@ -25,7 +27,13 @@ pub struct Table<R> {
     /// Changes of the event that is being handled.
     staged: HashMap<Bytes, Option<R>>,
     fault: Option<TableFault>,
+    /// Rows that were encoded.
+    encoded: u64,
 }
+
+/// So many first rows are read back after they are encoded, and then fewer and fewer: serde lets a type write what it cannot
+/// read, and does not say so.
+const ROWS_READ_BACK: u64 = 64;
 
 /// Why the changes of an event do not count although its handler returned.
 pub(super) enum TableFault {
@@ -33,9 +41,11 @@ pub(super) enum TableFault {
     Misuse(String),
     /// A row could not be read.
     Row(RowFault),
+    /// A row that the handler made could not be encoded, or not be read back.
+    Unwritable(CodecError),
 }
 
-impl<R: DeserializeOwned + Clone> Table<R> {
+impl<R: Serialize + DeserializeOwned + Clone> Table<R> {
     pub(super) fn new(generation: Arc<Generation<R>>, cached_rows: usize) -> Self {
         Self {
             generation,
@@ -43,6 +53,7 @@ impl<R: DeserializeOwned + Clone> Table<R> {
             changes: HashMap::new(),
             staged: HashMap::new(),
             fault: None,
+            encoded: 0,
         }
     }
 
@@ -92,7 +103,7 @@ impl<R: DeserializeOwned + Clone> Table<R> {
 
     /// A row without what the present handler has changed.
     fn settled(&mut self, key: &[u8]) -> Arc<Versioned<R>> {
-        let changed = self.changes.get(key).map(|change| change.now.clone());
+        let changed = self.changes.get(key).map(|change| change.row.clone());
         let known = changed.or_else(|| self.generation.unwritten(key));
         known.unwrap_or_else(|| self.written(key))
     }
@@ -115,26 +126,64 @@ impl<R: DeserializeOwned + Clone> Table<R> {
         row
     }
 
-    /// Takes what the handler changed, as of this event.
+    /// Takes what the handler changed, as of this event: all of it, or after an error nothing.
     pub(super) fn keep(&mut self, position: GlobalPosition) -> Result<(), TableFault> {
         if let Some(fault) = self.forget_if_faulty() {
             return Err(fault);
         }
-        for (key, row) in std::mem::take(&mut self.staged) {
-            let now = Arc::new(Versioned { row, position });
-            let is_known = self.changes.contains_key(&key) || self.generation.holds(&key);
-            // A row that is already unwritten has what it was in the overlay.
-            let earlier = if is_known {
-                now.clone()
-            } else {
-                self.written(&key)
-            };
+        let staged = std::mem::take(&mut self.staged);
+        let mut kept = Vec::with_capacity(staged.len());
+        for (key, row) in staged {
+            let change = self.change(&key, Versioned { row, position })?;
+            kept.push((key, change));
+        }
+        for (key, change) in kept {
             match self.changes.entry(key) {
-                Entry::Occupied(mut change) => change.get_mut().now = now,
-                Entry::Vacant(change) => drop(change.insert(Dirty { now, earlier })),
+                Entry::Occupied(mut before) => {
+                    let before = before.get_mut();
+                    before.row = change.row;
+                    before.now = change.now;
+                }
+                Entry::Vacant(entry) => drop(entry.insert(change)),
             }
         }
-        self.fault.take().map_or(Ok(()), Err)
+        Ok(())
+    }
+
+    /// A row as it is from this event on, in bytes, too.
+    fn change(&mut self, key: &Bytes, row: Versioned<R>) -> Result<Dirty<R>, TableFault> {
+        let now = self.encode(&row).map_err(TableFault::Unwritable)?;
+        let is_known = self.changes.contains_key(key) || self.generation.holds(key);
+        // A row that is already unwritten has what it was in the overlay.
+        let earlier = if is_known {
+            EncodedRow::absent()
+        } else {
+            let earlier = self.written(key);
+            if let Some(fault) = self.fault.take() {
+                return Err(fault);
+            }
+            EncodedRow::of(&earlier).map_err(TableFault::Unwritable)?
+        };
+        let row = Arc::new(row);
+        Ok(Dirty { row, now, earlier })
+    }
+
+    /// Encodes a row, and reads it back now and then.
+    fn encode(&mut self, row: &Versioned<R>) -> Result<EncodedRow, CodecError> {
+        let encoded = EncodedRow::of(row)?;
+        if let Some(bytes) = &encoded.bytes {
+            let next = self.encoded + 1;
+            if next <= ROWS_READ_BACK || next.is_power_of_two() {
+                drop(decode_row::<R>(bytes).map_err(unreadable::<R>)?);
+            }
+            self.encoded = next;
+        }
+        Ok(encoded)
+    }
+
+    /// Whether nothing more can be folded after a row could not be read: the store failed, or all rows have to be made again.
+    pub(super) fn is_to_end(&self, fault: &RowFault) -> bool {
+        matches!(fault, RowFault::Store(_)) || self.generation.is_of_another_shape(fault)
     }
 
     fn forget_if_faulty(&mut self) -> Option<TableFault> {
@@ -163,6 +212,17 @@ impl<R: DeserializeOwned + Clone> Table<R> {
         for (key, row) in rows {
             self.cache.insert(key, row);
         }
+    }
+}
+
+/// Says of a type that it hides its shape.
+fn unreadable<R>(error: CodecError) -> CodecError {
+    CodecError::Unencodable {
+        type_name: std::any::type_name::<R>(),
+        reason: format!(
+            "what was written cannot be read back ({error}): a row needs a type that says its shape, so keep a \
+             serde_json::Value as text, and leave out serde's untagged, tag and flatten"
+        ),
     }
 }
 

@@ -41,6 +41,14 @@ impl<T: TableProjection> TableFold<T> {
             let is_visible = parts.progress.is_ready();
             let mut fold = Self::of(parts.clone(), generation, is_visible);
             match fold.look().await {
+                _ if fold.generation.is_unreadable() => {
+                    tracing::warn!(
+                        projection = T::NAME,
+                        "a table has rows of another shape and is built again: raise ROW_VERSION with the row's type"
+                    );
+                    parts.progress.lost();
+                    fold.discard().await?;
+                }
                 Ok(()) if fold.generation.is_in_doubt() => {
                     fold.flush().await?;
                     return Ok(fold);
@@ -240,8 +248,19 @@ impl<T: TableProjection> Fold for TableFold<T> {
         Ok(())
     }
 
+    async fn close(&mut self) -> Result<(), RunError> {
+        if self.is_unwritten() {
+            self.flush().await?;
+        }
+        self.generation.sweep().await
+    }
+
     async fn look(&mut self) -> Result<(), RunError> {
-        self.found().await.map(drop)
+        self.found().await?;
+        if self.generation.is_unreadable() {
+            return Err(RunError::Row("a reader met it".into()));
+        }
+        Ok(())
     }
 
     async fn fresh(&mut self) -> Result<Self, RunError> {

@@ -9,18 +9,20 @@ use chronicler_domain::GlobalPosition;
 use chronicler_store::test_points::{Promise, is_broken};
 use chronicler_store::{Store, StoreError, ViewCheckpoint, ViewName, ViewRow};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::row::{self, RowFault, Versioned};
+use super::row::{self, EncodedRow, RowFault, Versioned};
 use super::taken;
 use crate::error::RunError;
 
 /// A row that was changed since the table was last written.
 pub(super) struct Dirty<R> {
-    pub(super) now: Arc<Versioned<R>>,
+    pub(super) row: Arc<Versioned<R>>,
+    /// The same in bytes: encoded when the event was folded that made it, so that no event shows a row that cannot be
+    /// written.
+    pub(super) now: EncodedRow,
     /// What it was when the table was last written.
-    pub(super) earlier: Arc<Versioned<R>>,
+    pub(super) earlier: EncodedRow,
 }
 
 /// The rows that are published and not written, and where the table stands.
@@ -41,6 +43,10 @@ pub(super) struct Generation<R> {
     pub(super) name: ViewName,
     pub(super) store: Arc<dyn Store>,
     fingerprint: u64,
+    /// Whether this process began it: every row of it is then of the type that a row is now.
+    is_new: bool,
+    /// A row of it was met that is not of the type that a row is now.
+    is_unreadable: AtomicBool,
     overlay: RwLock<Overlay<R>>,
     /// A write was begun and its answer is not known: it must be done again as it was before anything else
     /// is folded, since its checkpoint may or may not be in the store.
@@ -59,17 +65,21 @@ pub(super) struct Flushed<R> {
 }
 
 impl<R> Generation<R> {
-    /// A generation that stands in the store at `written`.
+    /// A generation that stands in the store at `written`; `None`: one that begins now.
     pub(super) fn new(
         store: Arc<dyn Store>,
         name: ViewName,
         fingerprint: u64,
-        written: GlobalPosition,
+        written: Option<GlobalPosition>,
     ) -> Self {
+        let is_new = written.is_none();
+        let written = written.unwrap_or(GlobalPosition::ZERO);
         Self {
             name,
             store,
             fingerprint,
+            is_new,
+            is_unreadable: AtomicBool::new(false),
             overlay: RwLock::new(Overlay {
                 dirty: BTreeMap::new(),
                 position: written,
@@ -91,7 +101,7 @@ impl<R> Generation<R> {
     /// A row that is not written yet.
     pub(super) fn unwritten(&self, key: &[u8]) -> Option<Arc<Versioned<R>>> {
         let overlay = self.overlay.read();
-        overlay.dirty.get(key).map(|dirty| dirty.now.clone())
+        overlay.dirty.get(key).map(|dirty| dirty.row.clone())
     }
 
     /// Whether a row is not written yet.
@@ -104,7 +114,10 @@ impl<R> Generation<R> {
         let mut overlay = self.overlay.write();
         for (key, change) in changes.drain() {
             match overlay.dirty.get_mut(&key) {
-                Some(dirty) => dirty.now = change.now,
+                Some(dirty) => {
+                    dirty.row = change.row;
+                    dirty.now = change.now;
+                }
                 None => drop(overlay.dirty.insert(key, change)),
             }
         }
@@ -136,6 +149,22 @@ impl<R> Generation<R> {
     pub(super) async fn is_gone(&self) -> bool {
         drop(self.looking.read().await);
         self.is_dropped.load(Ordering::Acquire)
+    }
+
+    /// Notes a row that cannot be read, and says whether that means that the rows were written by another release, and are
+    /// to be made again from the events. Those that this process has written are of no other shape: made again they would be
+    /// the same.
+    pub(super) fn is_of_another_shape(&self, fault: &RowFault) -> bool {
+        let is_so = !self.is_new && matches!(fault, RowFault::Codec(_) | RowFault::Layout);
+        if is_so {
+            self.is_unreadable.store(true, Ordering::Release);
+        }
+        is_so
+    }
+
+    /// Whether a row of another shape was met.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.is_unreadable.load(Ordering::Acquire)
     }
 
     pub(super) fn is_in_doubt(&self) -> bool {
@@ -180,11 +209,11 @@ impl<R> Generation<R> {
     }
 }
 
-impl<R: Serialize> Generation<R> {
+impl<R> Generation<R> {
     /// Writes what is published: rows, then the checkpoint. Nothing may be published meanwhile, and after an
     /// error this must succeed before anything else is.
     pub(super) async fn flush(&self) -> Result<Flushed<R>, RunError> {
-        let (rows, position) = self.unwritten_rows()?;
+        let (rows, position) = self.unwritten_rows();
         let size = |row: &ViewRow| row.key.len() + row.value.as_ref().map_or(0, Bytes::len);
         let bytes = rows.iter().map(size).sum();
         self.is_in_doubt.store(true, Ordering::Release);
@@ -202,21 +231,37 @@ impl<R: Serialize> Generation<R> {
         overlay.flushes += 1;
         overlay.removed = dirty
             .iter()
-            .filter(|(_, dirty)| dirty.now.row.is_none() && dirty.earlier.row.is_some())
-            .map(|(key, dirty)| (key.clone(), dirty.now.position))
+            .filter(|(_, dirty)| dirty.now.bytes.is_none() && dirty.earlier.bytes.is_some())
+            .map(|(key, dirty)| (key.clone(), dirty.row.position))
             .collect();
         drop(overlay);
-        let rows = dirty.into_iter().map(|(key, dirty)| (key, dirty.now));
+        let rows = dirty.into_iter().map(|(key, dirty)| (key, dirty.row));
         Ok(Flushed {
             rows: rows.collect(),
             bytes,
         })
     }
 
+    /// Removes what is kept of rows that were removed before the table was last written: nobody falls back to it any more.
+    pub(super) async fn sweep(&self) -> Result<(), RunError> {
+        let (rows, position) = {
+            let overlay = self.overlay.read();
+            let removed = overlay.removed.iter();
+            let rows = removed.map(|(key, at)| row::removed(key.clone(), *at));
+            (rows.collect::<Vec<_>>(), overlay.written)
+        };
+        if !rows.is_empty() {
+            let checkpoint = self.checkpoint(position);
+            self.store.write_view(&self.name, rows, checkpoint).await?;
+            self.overlay.write().removed.clear();
+        }
+        Ok(())
+    }
+
     /// Writes what was taken up: first the mark with the positions and all rows, which is one row and so written whole or
     /// not at all, then the rows. The table must have been written right before that.
     pub(super) async fn write_taken(&self) -> Result<Flushed<R>, RunError> {
-        let (rows, position) = self.unwritten_rows()?;
+        let (rows, position) = self.unwritten_rows();
         let positions = self.taken.lock().clone();
         let mark = vec![taken::mark(&positions, &rows, position)?];
         let checkpoint = self.checkpoint(position);
@@ -232,7 +277,10 @@ impl<R: Serialize> Generation<R> {
             return Ok(positions);
         }
         let mark = self.store.view_row(&self.name, taken::KEY).await?;
-        let Some((positions, rows)) = taken::read(mark)? else {
+        let mark = taken::read(mark).inspect_err(|_| {
+            self.is_unreadable.store(true, Ordering::Release);
+        });
+        let Some((positions, rows)) = mark? else {
             return Ok(Vec::new());
         };
         let checkpoint = self.checkpoint(self.overlay.read().position);
@@ -240,18 +288,16 @@ impl<R: Serialize> Generation<R> {
         Ok(positions)
     }
 
-    fn unwritten_rows(&self) -> Result<(Vec<ViewRow>, GlobalPosition), RunError> {
+    fn unwritten_rows(&self) -> (Vec<ViewRow>, GlobalPosition) {
         let overlay = self.overlay.read();
         let mut rows = Vec::with_capacity(overlay.dirty.len() + overlay.removed.len());
         // The checkpoint is past these removals, so nobody falls back to their last values any more.
         let settled = overlay.removed.iter();
         let settled = settled.filter(|(key, _)| !overlay.dirty.contains_key(key));
         rows.extend(settled.map(|(key, at)| row::removed(key.clone(), *at)));
-        for (key, dirty) in &overlay.dirty {
-            let row = row::to_store(key.clone(), &dirty.now, &dirty.earlier);
-            rows.push(row.map_err(|error| RunError::Row(error.to_string().into()))?);
-        }
-        Ok((rows, overlay.position))
+        let changed = overlay.dirty.iter();
+        rows.extend(changed.map(|(key, row)| row::to_store(key.clone(), &row.now, &row.earlier)));
+        (rows, overlay.position)
     }
 }
 

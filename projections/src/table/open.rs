@@ -1,6 +1,5 @@
 //! Which generation of a table a start goes on with, and how a new one begins.
 
-use chronicler_domain::GlobalPosition;
 use chronicler_store::{ViewCheckpoint, ViewName};
 
 use super::generation::Generation;
@@ -11,7 +10,8 @@ use crate::error::RunError;
 use crate::projection::TableProjection;
 
 /// How many rows are read when a table is opened, to see whether they are what the type is now. Rows of one type differ in
-/// which options and variants they have; more would cost time at each start.
+/// which options and variants they have; more would cost time at each start. A row of another shape that is met later has the
+/// same effect.
 const ROWS_LOOKED_AT: usize = 64;
 
 /// The oldest generation of this shape that the store has, or a new one. The others of this shape are what interrupted
@@ -44,7 +44,7 @@ pub(super) async fn stored<T: TableProjection>(
                 store,
                 name,
                 fingerprint,
-                checkpoint.position,
+                Some(checkpoint.position),
             ))
         }
         None => begin::<T>(parts, newest + 1).await,
@@ -95,8 +95,7 @@ pub(super) async fn begin<T: TableProjection>(
         name: T::NAME.into(),
         generation: number,
     };
-    let (store, zero) = (parts.store.clone(), GlobalPosition::ZERO);
-    let generation = Generation::new(store, name, parts.fingerprint, zero);
+    let generation = Generation::new(parts.store.clone(), name, parts.fingerprint, None);
     generation.register().await?;
     Ok(generation)
 }

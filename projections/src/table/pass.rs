@@ -91,7 +91,13 @@ fn handle<T: TableProjection>(
     };
     match fault {
         // The handler saw a row that could not be read, so what it did means nothing.
-        Some(TableFault::Row(fault)) => Err(fault),
+        Some(TableFault::Row(fault)) => match table.is_to_end(&fault) {
+            true => Err(fault),
+            false => Ok(Some(FailureReason::unwritable(&fault.to_string()))),
+        },
+        Some(TableFault::Unwritable(error)) => {
+            Ok(Some(FailureReason::unwritable(&error.to_string())))
+        }
         Some(TableFault::Misuse(rule)) => Ok(Some(FailureReason::refused(&rule))),
         None => Ok(reason),
     }
@@ -136,8 +142,7 @@ impl From<RowFault> for RunError {
     fn from(fault: RowFault) -> Self {
         match fault {
             RowFault::Store(error) => Self::Store(error),
-            RowFault::Codec(error) => Self::Row(error.to_string().into()),
-            RowFault::Layout => Self::Row("its layout is unknown".into()),
+            fault => Self::Row(fault.to_string().into()),
         }
     }
 }

@@ -5,10 +5,13 @@
 //! stands exactly at its checkpoint, and a handler that reads one row to change another folds every event as
 //! it did the first time.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::{BufMut, Bytes, BytesMut};
 use chronicler_domain::GlobalPosition;
 use chronicler_store::codec::{CodecError, decode_shaped, encode_shaped};
-use chronicler_store::{StoreError, ViewRow};
+use chronicler_store::{StoreError, ViewRow, panic_text};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +38,49 @@ impl<R> Versioned<R> {
     }
 }
 
+/// The bytes of a row, or the lack of one, as of a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EncodedRow {
+    pub(super) bytes: Option<Bytes>,
+    position: GlobalPosition,
+}
+
+impl EncodedRow {
+    /// There is no row.
+    pub(super) fn absent() -> Self {
+        Self {
+            bytes: None,
+            position: GlobalPosition::ZERO,
+        }
+    }
+
+    /// Encodes a row. One whose `Serialize` panics cannot be encoded.
+    pub(super) fn of<R: Serialize>(row: &Versioned<R>) -> Result<Self, CodecError> {
+        let encoding = AssertUnwindSafe(|| row.row.as_ref().map(encode_shaped).transpose());
+        let encoded = catch_unwind(encoding).unwrap_or_else(|panic| {
+            Err(CodecError::Unencodable {
+                type_name: std::any::type_name::<R>(),
+                reason: format!("it panicked: {}", panic_text(&*panic)),
+            })
+        });
+        Ok(Self {
+            bytes: encoded?,
+            position: row.position,
+        })
+    }
+}
+
+/// Decodes a row. One whose `Deserialize` panics cannot be decoded.
+pub(super) fn decode_row<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, CodecError> {
+    let decoding = AssertUnwindSafe(|| decode_shaped::<R>(bytes));
+    catch_unwind(decoding).unwrap_or_else(|panic| {
+        Err(CodecError::Undecodable {
+            type_name: std::any::type_name::<R>(),
+            reason: format!("it panicked: {}", panic_text(&*panic)),
+        })
+    })
+}
+
 /// Why a row of a table was not found or not read.
 #[derive(Clone, Debug)]
 pub(super) enum RowFault {
@@ -43,39 +89,44 @@ pub(super) enum RowFault {
     Layout,
 }
 
+impl fmt::Display for RowFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Codec(error) => error.fmt(f),
+            Self::Layout => f.write_str("its layout is unknown"),
+        }
+    }
+}
+
 /// A row for the store; `earlier` is what it was when the table was last written.
-pub(super) fn to_store<R: Serialize>(
-    key: Bytes,
-    now: &Versioned<R>,
-    earlier: &Versioned<R>,
-) -> Result<ViewRow, CodecError> {
+pub(super) fn to_store(key: Bytes, now: &EncodedRow, earlier: &EncodedRow) -> ViewRow {
     let mut flags = 0;
-    if now.row.is_some() {
+    if now.bytes.is_some() {
         flags |= HAS_VALUE;
     }
-    if earlier.row.is_some() {
+    if earlier.bytes.is_some() {
         flags |= HAS_EARLIER;
     }
     if flags == 0 {
-        return Ok(removed(key, now.position));
+        return removed(key, now.position);
     }
     let mut out = BytesMut::with_capacity(64);
     out.put_u8(flags);
-    if let Some(row) = &earlier.row {
-        let value = encode_shaped(row)?;
+    if let Some(value) = &earlier.bytes {
         out.put_u64_le(earlier.position.get());
         // A row never comes near four gigabytes: a commit's frame is far smaller.
         out.put_u32_le(u32::try_from(value.len()).unwrap_or(u32::MAX));
-        out.put_slice(&value);
+        out.put_slice(value);
     }
-    if let Some(row) = &now.row {
-        out.put_slice(&encode_shaped(row)?);
+    if let Some(value) = &now.bytes {
+        out.put_slice(value);
     }
-    Ok(ViewRow {
+    ViewRow {
         key,
         value: Some(out.freeze()),
         position: now.position,
-    })
+    }
 }
 
 /// What says to the store that there is no row.
@@ -108,7 +159,7 @@ pub(super) fn from_store<R: DeserializeOwned>(
         });
     };
     let (flags, earlier, now) = split(&value).ok_or(RowFault::Layout)?;
-    let read = |bytes: &[u8]| decode_shaped::<R>(bytes).map_err(RowFault::Codec);
+    let read = |bytes: &[u8]| decode_row::<R>(bytes).map_err(RowFault::Codec);
     if !is_ahead {
         let has_value = flags & HAS_VALUE != 0;
         return Ok(Versioned {
@@ -151,7 +202,8 @@ mod tests {
     }
 
     fn through(now: &Versioned<i64>, earlier: &Versioned<i64>, written: u64) -> Versioned<i64> {
-        let stored = to_store(Bytes::from_static(b"k"), now, earlier).unwrap();
+        let encoded = |row| EncodedRow::of(row).unwrap();
+        let stored = to_store(Bytes::from_static(b"k"), &encoded(now), &encoded(earlier));
         from_store(Some(stored), GlobalPosition::new(written)).unwrap()
     }
 

@@ -72,13 +72,14 @@ impl<T: TableProjection> TableView<T> {
             let row = generation.written_row(Bytes::copy_from_slice(key)).await;
             // A rebuilt table may have taken its place, and its rows may be gone.
             if !generation.is_gone().await {
-                return Ok(row.map_err(|fault| self.error(fault))?.row);
+                return Ok(row.map_err(|fault| self.error(&generation, fault))?.row);
             }
         }
     }
 
     /// Rows whose key begins with `prefix` and comes after `after`: at most `limit`, and never more than
-    /// [`SCAN_ROWS_MAX`]. A page may have fewer than asked for; [`TablePage::next`] says whether there are more.
+    /// [`SCAN_ROWS_MAX`]. A page may have fewer than asked for, and has none only at the end; [`TablePage::next`] says whether
+    /// there are more.
     ///
     /// The rows of one page are as of one position; those of several pages need not be.
     ///
@@ -92,6 +93,7 @@ impl<T: TableProjection> TableView<T> {
     ) -> Result<TablePage<T::Row>, ViewError> {
         let prefix = prefix.as_ref();
         let limit = limit.clamp(1, SCAN_ROWS_MAX);
+        let mut after = after;
         loop {
             let generation = self.generation()?;
             let flushes = generation.overlay().flushes;
@@ -102,7 +104,7 @@ impl<T: TableProjection> TableView<T> {
             if is_gone || overlay.flushes != flushes {
                 continue;
             }
-            let stored = stored.map_err(|error| self.error(RowFault::Store(error)))?;
+            let stored = stored.map_err(|error| self.error(&generation, RowFault::Store(error)))?;
             let last = stored.last().filter(|_| stored.len() >= limit);
             let until = last.map(|row| row.key.clone());
             let until = until.filter(|key| key.starts_with(prefix));
@@ -116,7 +118,10 @@ impl<T: TableProjection> TableView<T> {
             for row in stored.into_iter().filter(|row| is_wanted(&row.key)) {
                 let key = row.key.clone();
                 let row = row::from_store(Some(row), overlay.written);
-                rows.insert(key, row.map_err(|fault| self.error(fault))?.row);
+                rows.insert(
+                    key,
+                    row.map_err(|fault| self.error(&generation, fault))?.row,
+                );
             }
             let unwritten = overlay
                 .dirty
@@ -124,11 +129,16 @@ impl<T: TableProjection> TableView<T> {
                 .take_while(|(key, _)| key.starts_with(prefix))
                 .filter(|(key, _)| is_wanted(key));
             for (key, dirty) in unwritten {
-                rows.insert(key.clone(), dirty.now.row.clone());
+                rows.insert(key.clone(), dirty.row.row.clone());
             }
             let position = overlay.position;
             drop(overlay);
-            return Ok(page(rows, position, until, limit));
+            let page = page(rows, position, until, limit);
+            if !page.rows.is_empty() || page.next.is_none() {
+                return Ok(page);
+            }
+            // All rows of this stretch were removed.
+            after = page.next;
         }
     }
 
@@ -166,19 +176,20 @@ impl<T: TableProjection> TableView<T> {
         generation.ok_or_else(|| self.progress.not_ready())
     }
 
-    fn error(&self, fault: RowFault) -> ViewError {
+    fn error(&self, generation: &Generation<T::Row>, fault: RowFault) -> ViewError {
         let name = self.progress.name.clone();
-        let undecodable = |reason: String| ViewError::Undecodable {
-            name: name.clone(),
-            reason: reason.into(),
-        };
+        if generation.is_of_another_shape(&fault) {
+            self.control.doubt();
+        }
         match fault {
-            RowFault::Codec(error) => undecodable(error.to_string()),
-            RowFault::Layout => undecodable("its layout is unknown".to_owned()),
             RowFault::Store(source) => {
                 self.control.doubt();
                 ViewError::Store { name, source }
             }
+            fault => ViewError::Undecodable {
+                name,
+                reason: fault.to_string().into(),
+            },
         }
     }
 }

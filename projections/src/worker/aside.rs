@@ -187,7 +187,7 @@ impl<F: Fold> Track<F> {
         if self.is_stopped() {
             return None;
         }
-        let due = self.ledger.next_due()?;
+        let due = self.ledger.next_due(self.fold.position())?;
         Some(self.rests_until.map_or(due, |rests| due.max(rests)))
     }
 
@@ -202,7 +202,8 @@ impl<F: Fold> Track<F> {
     /// Tries some of the keys that are due. Each is tried once; its later events follow if it works, up to a limit.
     pub(super) async fn take_up(&mut self, setup: &Setup) -> Result<TakenUp, RunError> {
         let began = setup.clock.monotonic();
-        let waiting = self.ledger.due(began, LINES_MAX, LINE_EVENTS_MAX);
+        let reached = self.fold.position();
+        let waiting = self.ledger.due(began, reached, LINES_MAX, LINE_EVENTS_MAX);
         if waiting.is_empty() || self.is_stopped() {
             return Ok(TakenUp::default());
         }

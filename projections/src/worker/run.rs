@@ -151,7 +151,7 @@ impl<F: Fold> Run<'_, F> {
 
     /// When the main view takes something up next. While there is nothing to follow it need not rest.
     fn main_takes_up_at(&mut self) -> Option<Instant> {
-        self.main.ledger.next_due()?;
+        self.main.ledger.next_due(self.main.fold.position())?;
         if self.main.fold.position() >= self.setup.progress.head() {
             self.main.rests_until = None;
         }
@@ -256,9 +256,7 @@ impl<F: Fold> Run<'_, F> {
         }
         let control = &self.setup.control;
         match (control.asked(), self.rebuild.is_some()) {
-            (Asked::Rebuild, false) if self.setup.progress.is_ready() => {
-                self.begin_rebuild().await?;
-            }
+            (Asked::Rebuild, false) => self.begin_rebuild().await?,
             (Asked::Look, _) => {
                 self.main.fold.look().await?;
                 if let Some(rebuild) = &mut self.rebuild {
@@ -326,9 +324,7 @@ impl<F: Fold> Run<'_, F> {
         self.discard_rebuild().await?;
         let (progress, hooks) = (&self.setup.progress, &self.setup.options.hooks);
         progress.rebuilding(None);
-        if self.main.fold.is_unwritten() {
-            self.main.fold.flush().await?;
-        }
+        self.main.fold.close().await?;
         let position = progress.published();
         match failed {
             None => {

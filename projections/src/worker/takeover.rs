@@ -14,8 +14,10 @@ use crate::ledger::Ledger;
 impl<F: Fold> Run<'_, F> {
     /// Begins to build another view from the beginning, beside the one that answers.
     pub(super) async fn begin_rebuild(&mut self) -> Result<(), RunError> {
-        // What an interrupted rebuild left behind.
-        self.main.fold.discard_others().await?;
+        // What an interrupted rebuild left behind. The views of another shape stay until this one answers.
+        if self.setup.progress.is_ready() {
+            self.main.fold.discard_others().await?;
+        }
         let fresh = self.main.fold.fresh().await?;
         let name = self.setup.facts_name(fresh.generation());
         self.setup.facts().forget_all(&name).await?;
@@ -109,10 +111,19 @@ impl<F: Fold> Run<'_, F> {
         let progress = &self.setup.progress;
         progress.facts_are(&self.main.facts);
         progress.oldest_is(self.main.oldest());
-        progress.publish(position, 0);
+        if progress.is_ready() {
+            progress.publish(position, 0);
+        } else {
+            progress.folding(position);
+        }
         progress.rebuilding(None);
         old.fold.discard().await?;
-        self.setup.facts().keep_only(&self.main.facts).await?;
+        if progress.is_ready() {
+            self.setup.facts().keep_only(&self.main.facts).await?;
+        } else {
+            // Those of a view of another shape stay until this one answers.
+            self.setup.facts().forget_all(&old.facts).await?;
+        }
         self.count_set_aside();
         // Whoever asked for retries of the old one got them with the rebuild.
         self.retries.all_tried();

@@ -11,6 +11,7 @@ use chronicler_projections::{
 };
 use chronicler_runtime::Clock;
 
+use crate::taking_up::set_aside;
 use crate::world::{AccountEvent, BalanceRows, Balances, Trap, World, at_once, moved};
 
 fn trapped(trap: &Trap) -> Balances {
@@ -21,7 +22,7 @@ fn trapped(trap: &Trap) -> Balances {
 }
 
 async fn causes(projections: &Projections, name: &str) -> Vec<(u64, SetAside, u32)> {
-    let parked = projections.parked(name).await.unwrap();
+    let parked = set_aside(projections, name).await;
     let causes = parked
         .iter()
         .map(|event| (event.position.get(), event.cause, event.tries));

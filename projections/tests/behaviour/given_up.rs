@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chronicler_projections::{
-    AfterRetries, FailurePolicy, ProjectionStatus, ProjectionsBuilder, RebuildError, SetAside,
-    TableHandlers, TableProjection,
+    AfterRetries, FailurePolicy, Handlers, ParkedEvent, Projection, ProjectionStatus,
+    ProjectionsBuilder, RebuildError, Selection, SetAside, TableHandlers, TableProjection,
 };
 use chronicler_store::memory::CrashPoint;
 
 use crate::taking_up::{Trace, facts, options, parked, row, some_history};
-use crate::world::{Account, World};
+use crate::world::{Account, AccountEvent, World};
 
 /// A table whose handler fails while it is told to.
 struct Switched<const VERSION: u32>;
@@ -175,4 +175,62 @@ async fn n14_another_version_that_is_given_up_leaves_the_old_view_and_what_that_
         }
     }
     panic!("it never ends");
+}
+
+/// A view in memory; its second version cannot take what moves money, and does not go past it.
+#[derive(Clone, Default)]
+struct InMemory<const VERSION: u32>(u64);
+
+impl<const RAISED: u32> Projection for InMemory<RAISED> {
+    const NAME: &'static str = "in_memory";
+    const VERSION: u32 = RAISED;
+
+    fn define(on: &mut Handlers<Self>) {
+        on.try_events::<Account>(|view, event, _| {
+            if let AccountEvent::Moved { .. } = event {
+                return Err("nothing is moved".into());
+            }
+            view.0 += 1;
+            Ok(())
+        });
+    }
+}
+
+#[tokio::test]
+async fn n14_another_version_of_a_view_in_memory_that_is_given_up_leaves_what_was_dropped() {
+    let world = World::new().await;
+    some_history(&world).await;
+    let first = || {
+        let options = options().failure(FailurePolicy::new(AfterRetries::Park).retries(0));
+        ProjectionsBuilder::new().memory_with(InMemory::<1>::default(), options)
+    };
+    let projections = world.start(first()).await;
+    let all = projections.drop_parked("in_memory", Selection::All).await;
+    let dropped = all.unwrap();
+    let left_out = projections.left_out("in_memory").await.unwrap();
+    assert_eq!((dropped, left_out.len()), (5, 5));
+    projections.stop().await;
+
+    // The second version waits at its first event for a retry that the clock never brings.
+    let world = World::over(world.store.clone()).await;
+    let options = options().failure(FailurePolicy::new(AfterRetries::Stop).retries(1));
+    let builder = ProjectionsBuilder::new().memory_with(InMemory::<2>::default(), options);
+    let second = builder.start_without_waiting(&world.runtime).unwrap();
+    let status = || second.info("in_memory").unwrap().status;
+    let waits = || matches!(status(), ProjectionStatus::Retrying { .. });
+    world.until(waits).await;
+    second.stop().await;
+
+    let world = World::over(world.store.clone()).await;
+    let projections = world.start(first()).await;
+    let again = projections.left_out("in_memory").await.unwrap();
+    let positions = |events: &[ParkedEvent]| -> Vec<_> {
+        events.iter().map(|event| event.position.get()).collect()
+    };
+    assert_eq!(positions(&again), positions(&left_out));
+    assert_eq!(
+        parked(&projections, "in_memory").await.len(),
+        5,
+        "nothing waits"
+    );
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chronicler_domain::GlobalPosition;
 use chronicler_projections::{
-    AfterRetries, Handlers, Projection, ProjectionHooks, ProjectionOptions, ProjectionStatus,
-    ProjectionsBuilder,
+    AfterRetries, FailurePolicy, Handlers, Projection, ProjectionHooks, ProjectionOptions,
+    ProjectionStatus, ProjectionsBuilder,
 };
 use parking_lot::Mutex;
 
@@ -99,6 +99,136 @@ async fn p4_a_stop_by_policy_is_told() {
     world.until(|| diary.read().len() == 3).await;
     assert_eq!(diary.read()[2], "balances failed at 1");
     drop(projections);
+}
+
+/// Hooks that all panic.
+struct Bombs;
+
+impl ProjectionHooks for Bombs {
+    fn started(&self, _: &str, _: GlobalPosition) {
+        panic!("started");
+    }
+
+    fn ready(&self, _: &str, _: GlobalPosition) {
+        panic!("ready");
+    }
+
+    fn stopped(&self, _: &str, _: GlobalPosition) {
+        panic!("stopped");
+    }
+
+    fn failed(&self, _: &str, _: GlobalPosition, _: &str) {
+        panic!("failed");
+    }
+
+    fn rebuilt(&self, _: &str, _: GlobalPosition) {
+        panic!("rebuilt");
+    }
+}
+
+#[tokio::test]
+async fn p4_a_hook_that_panics_changes_nothing() {
+    let world = World::new().await;
+    world.deposit("alice", 1).await;
+    let view = Balances {
+        trap: Trap::new(2, u32::MAX),
+        ..Balances::default()
+    };
+    let options = at_once(AfterRetries::Stop).hooks(Arc::new(Bombs));
+    let builder = ProjectionsBuilder::new()
+        .memory_with(view, options)
+        .table_with::<BalanceRows>(ProjectionOptions::new().hooks(Arc::new(Bombs)));
+    let projections = world.start(builder).await;
+    for name in ["balances", "balance_rows"] {
+        let rebuilt = projections.rebuild(name).await.unwrap();
+        assert_eq!(rebuilt.position, world.runtime.head().position, "{name}");
+    }
+    world.send("alice", moved("bob", 1)).await;
+    let status = |name: &str| projections.info(name).unwrap().status;
+    let has_failed = || matches!(status("balances"), ProjectionStatus::Failed { .. });
+    world.until(has_failed).await;
+    projections.stop().await;
+    assert_eq!(status("balance_rows"), ProjectionStatus::Stopped);
+    assert!(has_failed());
+    let restarts = projections
+        .list()
+        .iter()
+        .map(|info| info.restarts)
+        .sum::<u64>();
+    assert_eq!(restarts, 0);
+}
+
+/// A view that cannot be copied at all.
+struct Unique;
+
+impl Clone for Unique {
+    fn clone(&self) -> Self {
+        panic!("there is one of it")
+    }
+}
+
+impl Projection for Unique {
+    const NAME: &'static str = "unique";
+
+    fn define(on: &mut Handlers<Self>) {
+        on.events::<Account>(|_, _, _| {});
+    }
+}
+
+#[tokio::test]
+async fn p4_a_start_whose_worker_panics_each_time_fails_and_says_why() {
+    let world = World::new().await;
+    world.deposit("alice", 1).await;
+    let builder = ProjectionsBuilder::new()
+        .memory(Unique)
+        .memory(Balances::default());
+    let starting = builder.start(&world.runtime, |_| {});
+    let failed = tokio::select! {
+        started = starting => started.unwrap_err(),
+        () = world.turn_until(|| false) => return,
+    };
+    let said = failed.to_string();
+    assert!(
+        said.contains("unique") && said.contains("there is one of it"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn p10_a_rebuild_begins_before_the_view_answers() {
+    let world = World::new().await;
+    world.deposit("alice", 1).await;
+    world.send("alice", moved("bob", 1)).await;
+    let last = world.deposit("alice", 1).await;
+    let trap = Trap::new(2, 3);
+    let view = Balances {
+        trap: trap.clone(),
+        ..Balances::default()
+    };
+    let failure = FailurePolicy::new(AfterRetries::Stop).retries(9);
+    let options = ProjectionOptions::new().failure(failure);
+    let builder = ProjectionsBuilder::new().memory_with(view, options);
+    let projections = builder.start_without_waiting(&world.runtime).unwrap();
+    let info = || projections.info("balances").unwrap();
+    world
+        .until(|| trap.sprung.load(Ordering::Acquire) > 0)
+        .await;
+    let rebuild = projections.rebuild("balances");
+    let watching = async {
+        world.until(|| info().rebuilding.is_some()).await;
+        assert_eq!(
+            info().position,
+            GlobalPosition::ZERO,
+            "it does not answer yet"
+        );
+        world.turn_until(|| info().rebuilding.is_none()).await;
+    };
+    let (rebuilt, ()) = tokio::join!(rebuild, watching);
+    rebuilt.unwrap();
+    world.turn_until(|| info().lag_events == 0).await;
+    let view = projections.view::<Balances>().unwrap();
+    let balances = view.at_least(last).await.unwrap();
+    assert_eq!((balances.cents["alice"], balances.cents["bob"]), (1, 1));
 }
 
 /// A view whose copying panics: no handler is to blame, so the worker itself dies.

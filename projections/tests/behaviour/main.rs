@@ -5,11 +5,13 @@
     reason = "a world that cannot be set up fails the test that wants it"
 )]
 
+mod ahead;
 mod failing;
 mod few_threads;
 mod following;
 mod given_up;
 mod lifecycle;
+mod odd_rows;
 mod rebuilding;
 mod room;
 mod shapes;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use chronicler_domain::GlobalPosition;
 use chronicler_projections::{
-    AfterRetries, FailurePolicy, FlushPolicy, Handlers, ParkedError, Projection, ProjectionOptions,
-    ProjectionStatus, Projections, ProjectionsBuilder, Selection, SetAside, TableHandlers,
-    TableProjection,
+    AfterRetries, FailurePolicy, FlushPolicy, Handlers, ParkedError, ParkedEvent, Projection,
+    ProjectionOptions, ProjectionStatus, Projections, ProjectionsBuilder, Selection, SetAside,
+    TableHandlers, TableProjection,
 };
 use chronicler_store::memory::CrashPoint;
 use chronicler_store::{EventLog, FactKind, FactQuery};
@@ -108,8 +108,23 @@ async fn assert_whole<T: TableProjection<Row = Trace>>(projections: &Projections
     assert_eq!(all, [1, 2, 3, 4, 5, 6, 7, 8], "{said}");
 }
 
+/// What waits and what is left out, by position.
+pub(crate) async fn set_aside(projections: &Projections, name: &str) -> Vec<ParkedEvent> {
+    let waits = projections.parked(name).await.unwrap();
+    let is_left_out = |event: &ParkedEvent| event.cause == SetAside::Skipped;
+    assert!(!waits.iter().any(is_left_out), "what waits is not left out");
+    let left_out = projections.left_out(name).await.unwrap();
+    assert!(
+        left_out.iter().all(is_left_out),
+        "what is left out does not wait"
+    );
+    let mut all = [waits, left_out].concat();
+    all.sort_by_key(|event| event.position);
+    all
+}
+
 pub(crate) async fn parked(projections: &Projections, name: &str) -> Vec<(u64, SetAside)> {
-    let parked = projections.parked(name).await.unwrap();
+    let parked = set_aside(projections, name).await;
     let parked = parked
         .iter()
         .map(|event| (event.position.get(), event.cause));
@@ -367,7 +382,7 @@ async fn n12_each_key_has_its_tries_and_is_then_parked_or_left_out() {
         world
             .turn_until(|| info().status == ProjectionStatus::Running)
             .await;
-        let found = projections.parked("moody").await.unwrap();
+        let found = set_aside(&projections, "moody").await;
         assert_eq!(found.len(), 10);
         for event in found {
             assert_eq!((event.cause, event.tries), (cause, 3), "{event:?}");
