@@ -73,7 +73,9 @@ async fn rows_of_views_read_back_in_order_and_apart() {
     );
 
     let key = "k".repeat(KEY_BYTES_MAX + 1);
-    let refused = store.write_view(&a1, vec![row(&key, None, 1)], at(10)).await;
+    let refused = store
+        .write_view(&a1, vec![row(&key, None, 1)], at(10))
+        .await;
     assert!(
         matches!(refused, Err(StoreError::Derived { .. })),
         "{refused:?}"
