@@ -14,6 +14,10 @@ pub(crate) enum Directive<E> {
     /// The instance forgets its state. The next event that it records is the first of a new one.
     ContinueAsNew,
     Effect(Box<EffectSpec>),
+    /// What it was given came before what begins it: it is kept until then.
+    CameEarly,
+    /// It has begun: what came before that is taken up.
+    TakeUpEarly,
     /// The effect just added is the pivot, if it is done.
     Pivoting,
     /// What governs the effect just added.

@@ -283,13 +283,16 @@ impl<S: Saga> Next<S> {
         }
     }
 
-    /// The process has done what it was for.
+    /// The process has done what it was for. Said of a saga that was undone, on
+    /// [`Input::Compensated`](crate::Input::Compensated), it ends as what it is: compensated, or abandoned.
     pub fn complete(mut self) -> Self {
         self.directives.push(Directive::Complete);
         self
     }
 
-    /// The process ends without having done what it was for, and without undoing anything.
+    /// The process ends without having done what it was for, and without undoing anything. A saga that was undone by then,
+    /// on [`Input::Compensated`](crate::Input::Compensated), ends as what it is: compensated, for the reason for which it was
+    /// undone, or abandoned.
     pub fn fail(mut self, reason: impl Into<String>) -> Self {
         self.directives.push(Directive::Fail {
             reason: reason.into(),
@@ -371,6 +374,19 @@ impl<S: Saga> Next<S> {
             if_unknown: None,
         });
         self.directives.push(Directive::UndoOf { key, undo });
+        self
+    }
+
+    /// The event came before the one that begins the instance, and is kept until that comes.
+    pub(crate) fn came_early() -> Self {
+        let mut next = Self::stay();
+        next.directives.push(Directive::CameEarly);
+        next
+    }
+
+    /// The instance has begun: what was kept for that is taken up, after this decision.
+    pub(crate) fn take_up_early(mut self) -> Self {
+        self.directives.push(Directive::TakeUpEarly);
         self
     }
 

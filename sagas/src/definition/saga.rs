@@ -36,8 +36,9 @@ pub trait Saga: Send + Sync + 'static {
         Self: Sized;
 
     /// Decides how an effect is taken back that was done only after compensation had begun. It can record, and say how
-    /// effects are undone; anything else quarantines the instance. Nothing by default: an undo that was given with its
-    /// effect is run in any case.
+    /// effects are undone. Nothing by default: an undo that was given with its effect is run in any case. Where this wants
+    /// something else, or panics, that undo is run as it is, and the instance escalated; for an effect without one the
+    /// instance is quarantined, and when it is cancelled the other undos are run, and this effect waits for a person.
     fn on_late(&self, state: &Self::State, outcome: &EffectAnswer, ctx: &SagaContext) -> Next<Self>
     where
         Self: Sized,

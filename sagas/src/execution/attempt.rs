@@ -116,9 +116,9 @@ impl<S: Saga> Executor<S> {
                     is_fresh = !place.come_back().await;
                 }
                 (Err(refusal), _) => {
-                    // Known to wait for the end of the pause, it can be skipped and settled until then.
-                    let is_paused = refusal == SagaRefusal::Paused;
-                    return is_paused.then(|| AttemptOutcome {
+                    // Known to wait for the end of the pause or the release, it can be skipped and settled until then.
+                    let stands = matches!(refusal, SagaRefusal::Paused | SagaRefusal::Quarantined);
+                    return stands.then(|| AttemptOutcome {
                         command: attempt.held(refusal.to_string()),
                         options: attempt.options.clone(),
                         turn,

@@ -251,8 +251,8 @@ impl<S: Saga> Entity for SagaEntity<S> {
             SagaCommand::Fire { key, due } => Some((key.clone(), *due)),
             _ => None,
         };
-        let (sends_again, was_paused) = (command.sends_again(), state.paused.is_some());
-        let takes_up = command.takes_up();
+        let (sends_again, stood) = (command.sends_again(), state.stands());
+        let (takes_up, early_before) = (command.takes_up(), state.early.len());
         let is_resumed = matches!(command, SagaCommand::Resume);
         let StepResult {
             events,
@@ -277,8 +277,8 @@ impl<S: Saga> Entity for SagaEntity<S> {
             // Nobody handles it any more; it must not come due again.
             records.push(self.timer(&stream, &key, due, None));
         }
-        // Undos that waited while it was paused may have been sent before that, whatever goes on with it now.
-        let goes_on = was_paused && state.paused.is_none();
+        // Undos that waited while it stood may have been sent before that, whatever goes on with it now.
+        let goes_on = stood && !state.stands();
         let sent = SentBefore {
             effects: decided_before,
             undos: sends_again || goes_on,
@@ -289,7 +289,8 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let armed = moved.keys().filter_map(|key| state.timers.get(key));
         reply.armed = armed.min().copied();
         reply.ended = state.ended.clone().filter(|_| !had_ended);
-        reply.takes_up = takes_up && state.takes_up();
+        let begins = state.early.len() < early_before;
+        reply.takes_up = (takes_up || begins) && state.takes_up();
         reached(CrashPlace::SagaCommit);
         Ok(Draft {
             events,

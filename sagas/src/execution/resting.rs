@@ -12,13 +12,13 @@ use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
 
 impl<S: Saga> Executor<S> {
-    /// Has an instance that is paused know which of its attempts are not under way: they wait until it is resumed, and till
-    /// then a person can skip or settle them. None of them begins unasked while their turns, which this gives, are kept.
+    /// Has an instance that stands know which of its attempts are not under way: they wait until it is resumed or released,
+    /// and till then a person can skip or settle them. None of them begins unasked while their turns, which this gives, are kept.
     pub(crate) async fn hold_what_rests(
         &self,
         instance: &InstanceId,
     ) -> Result<Vec<Turn>, AskError> {
-        let sent = |state: &InstanceState<S::State>, _: _| state.sent_before_its_pause();
+        let sent = |state: &InstanceState<S::State>, _: _| state.sent_before_it_stood();
         let sent = self.look(Patience::PERSON, instance, sent).await?;
         // What was decided just now is about to be sent.
         if self.backlog().has(instance) {
@@ -33,7 +33,7 @@ impl<S: Saga> Executor<S> {
             let held = SagaCommand::Held {
                 action,
                 attempt: failed.saturating_add(1),
-                reason: "it is paused".to_owned(),
+                reason: "it is paused or quarantined".to_owned(),
                 decided_at: LogSequence::ZERO.next(),
             };
             self.tell_for_a_person(instance, held).await?;
@@ -44,9 +44,10 @@ impl<S: Saga> Executor<S> {
 }
 
 impl<S> InstanceState<S> {
-    /// The attempts that it sent before it was paused, and how many of each failed before; none if it is not paused.
-    fn sent_before_its_pause(&self) -> Vec<(Action, u32)> {
-        if self.paused.is_none() {
+    /// The attempts that it sent before it was paused or quarantined, and how many of each failed before; none if it does
+    /// not stand.
+    fn sent_before_it_stood(&self) -> Vec<(Action, u32)> {
+        if !self.stands() {
             return Vec::new();
         }
         let all = self.effects.indices().into_iter();

@@ -1,5 +1,6 @@
 //! Says which events concern which instances, and brings them: what the follower of a saga type does.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -105,6 +106,8 @@ impl<S: Saga> Consumer for Router<S> {
         let routed = self.route(event)?;
         let of = u32::try_from(routed.len()).unwrap_or(u32::MAX);
         let mut parts: Vec<(Arc<str>, Vec<Part>)> = Vec::new();
+        // A route names an instance once; that of another part may name it again.
+        let mut places: Option<HashMap<Arc<str>, usize>> = (of > 1).then(HashMap::new);
         let mut failed = None;
         for (place, (route, input)) in (0..).zip(routed) {
             for (id, delivery) in route.0 {
@@ -123,7 +126,11 @@ impl<S: Saga> Consumer for Router<S> {
                 };
                 let key = self.key(&InstanceId { tenant, id });
                 // Those of one instance go together, so that they are one commit.
-                match parts.iter_mut().find(|(other, _)| *other == key) {
+                let next = parts.len();
+                let place = places.as_mut().map_or(next, |places| {
+                    *places.entry(Arc::clone(&key)).or_insert(next)
+                });
+                match parts.get_mut(place) {
                     Some((_, parts)) => parts.push(part),
                     None => parts.push((key, vec![part])),
                 }

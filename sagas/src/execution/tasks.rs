@@ -34,10 +34,10 @@ pub(super) fn work<S>(
     ctx: &Context,
 ) -> Work {
     let metadata = ctx.metadata().caused_by(ctx.command_id());
-    // Nothing new begins while it is paused; what it then wants is due when it is resumed.
-    let due = match state.paused {
-        Some(_) => Vec::new(),
-        None => due,
+    // Nothing new begins while it stands; what it then wants is due when it is resumed or released.
+    let due = match state.stands() {
+        true => Vec::new(),
+        false => due,
     };
     let task = |action: Action| {
         let view = state.effect(action.effect)?;

@@ -194,6 +194,12 @@ pub(crate) enum Entry {
     /// It continues as new, under this version of its definition: what it knew is forgotten, and what was done is done.
     #[serde(rename = "$ContinuedAsNew")]
     ContinuedAsNew { saga_version: u32 },
+    /// This came before what begins it, and is kept until then.
+    #[serde(rename = "$CameEarly")]
+    CameEarly(StalledInput),
+    /// It has begun: what came before that is taken up, in order.
+    #[serde(rename = "$EarlyTaken")]
+    EarlyTaken,
 }
 
 /// Who began a child, and for which effect.

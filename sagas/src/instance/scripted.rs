@@ -86,7 +86,9 @@ impl<S: Saga> Scripted<S> {
             position: self.position,
             parts: vec![part],
             is_late: false,
-        })
+        })?;
+        // What came before the event that begins it.
+        self.take_up()
     }
 
     /// Asks the routes how an event comes to this instance.
@@ -132,8 +134,15 @@ impl<S: Saga> Scripted<S> {
         let command = SagaCommand::Operate(order);
         let takes_up = command.takes_up();
         self.take(command)?;
+        match takes_up {
+            true => self.take_up(),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes up what waits, as long as nothing keeps it from that.
+    fn take_up(&mut self) -> Result<(), String> {
         while let Some(input) = self.state.stalled.front().cloned()
-            && takes_up
             && self.state.takes_up()
         {
             let events = match &input {
@@ -146,9 +155,9 @@ impl<S: Saga> Scripted<S> {
         Ok(())
     }
 
-    /// What is to be done now, in the order in which it was decided; nothing while it is paused.
+    /// What is to be done now, in the order in which it was decided; nothing while it is paused or quarantined.
     pub fn wanted(&self) -> Vec<PendingEffect> {
-        if self.state.paused.is_some() {
+        if self.state.stands() {
             return Vec::new();
         }
         let wanted = |action: Action| {

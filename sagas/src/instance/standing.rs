@@ -17,9 +17,6 @@ impl<S> InstanceState<S> {
         if self.paused.is_some() {
             return OpenStatus::Paused;
         }
-        if !self.stalled.is_empty() {
-            return OpenStatus::Quarantined;
-        }
         if !self.is_forward() {
             // Whatever else is still under way: what is stuck waits for a person from now on.
             return match self.is_stuck() {
@@ -30,7 +27,7 @@ impl<S> InstanceState<S> {
         match self.effects.trouble().map(|effect| &effect.state) {
             Some(EffectState::Parked { .. }) => OpenStatus::Parked,
             Some(_) => OpenStatus::Retrying,
-            None if self.has_work() => OpenStatus::Running,
+            None if self.has_work() || self.takes_up() => OpenStatus::Running,
             None => OpenStatus::Waiting,
         }
     }
@@ -59,10 +56,7 @@ impl<S> InstanceState<S> {
         let reason_of = |reason: &Option<String>| reason.clone().unwrap_or_default();
         match self.open_status() {
             OpenStatus::Quarantined => SagaStatus::Quarantined {
-                // Without one it is as a crash in the middle of a release leaves it.
-                reason: self.quarantined.clone().unwrap_or_else(|| {
-                    "released, and its inputs still wait: release it again".to_owned()
-                }),
+                reason: reason_of(&self.quarantined),
             },
             OpenStatus::Paused => SagaStatus::Paused {
                 reason: reason_of(&self.paused),

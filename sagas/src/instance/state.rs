@@ -62,6 +62,8 @@ pub(crate) struct InstanceState<S> {
     pub(crate) phase: Phase,
     pub(crate) quarantined: Option<String>,
     pub(crate) stalled: VecDeque<StalledInput>,
+    /// What came before what begins it.
+    pub(crate) early: Vec<StalledInput>,
     pub(crate) ended: Option<Ending>,
     pub(crate) started_at: Timestamp,
     pub(crate) moved_at: Timestamp,
@@ -98,6 +100,7 @@ impl<S: Default> InstanceState<S> {
             phase: Phase::Forward,
             quarantined: None,
             stalled: VecDeque::new(),
+            early: Vec::new(),
             ended: None,
             started_at: Timestamp::EPOCH,
             moved_at: Timestamp::EPOCH,
@@ -260,6 +263,8 @@ impl<S: Default> InstanceState<S> {
             Entry::Unstalled => {
                 self.stalled.pop_front();
             }
+            Entry::CameEarly(input) => self.early.push(input.clone()),
+            Entry::EarlyTaken => self.stalled.extend(self.early.drain(..)),
             Entry::Dropped { key } => self.drop_stalled(key),
 
             Entry::Armed { key, due } => self.timers.insert(key.clone(), *due),

@@ -101,7 +101,9 @@ fn says(entry: &Entry, tenant: &Tenant) -> String {
             format!("effect {effect} by {}", undo.if_done.describe_in(tenant))
         }
         Entry::Pivoting { effect } => format!("effect {effect}"),
-        Entry::Pivoted | Entry::Closing | Entry::Unstalled | Entry::Resumed => String::new(),
+        Entry::Pivoted | Entry::Closing | Entry::Unstalled | Entry::Resumed | Entry::EarlyTaken => {
+            String::new()
+        }
         Entry::Compensating { reason, by } => match by {
             Some(by) => format!("by {by}: {reason}"),
             None => reason.clone(),
@@ -115,6 +117,7 @@ fn says(entry: &Entry, tenant: &Tenant) -> String {
         Entry::UndoStuck { effect, reason, .. } => format!("effect {effect}: {reason}"),
         Entry::Quarantined { reason } | Entry::Paused { reason } => reason.clone(),
         Entry::Stalled(_) => "an input waits".to_owned(),
+        Entry::CameEarly(_) => "before what begins it: it waits for that".to_owned(),
         Entry::Released { by } => format!("by {by}"),
         Entry::Ended(ending) | Entry::Concluded(ending) => match ending.reason() {
             Some(reason) => format!("{}: {reason}", ending.word()),

@@ -50,6 +50,9 @@ impl<S: StepSaga> Saga for Steps<S> {
     }
 
     fn waits_for(&self, state: &StepState<S::Start>) -> Vec<String> {
+        if state.start.is_none() {
+            return vec!["the event that begins it".to_owned()];
+        }
         let Some(definition) = self.definition_of(state) else {
             return Vec::new();
         };
@@ -83,9 +86,8 @@ impl<S: StepSaga> Saga for Steps<S> {
             return match input {
                 Input::Event(_) => match S::begin(input) {
                     Some(start) => newest.begin(start),
-                    None => {
-                        newest.mistaken("an event was routed here that begins nothing".to_owned())
-                    }
+                    // It may be what a step waits for, said too early: it is kept until the one that begins it.
+                    None => Next::came_early(),
                 },
                 Input::Begin(message) => match message.decode() {
                     Ok(start) => newest.begin(start),

@@ -50,6 +50,7 @@ impl<'a, S: StepSaga> Course<'a, S> {
             fingerprint,
             steps,
         });
+        self.add(Next::take_up_early);
         self.go_on()
     }
 

@@ -120,7 +120,7 @@ impl<S: StepSaga, L: Latest, P: BeforePivot, R> Define<S, L, P, Called<R>> {
     /// Asks the service what became of the call just written when nobody knows: when its attempts are spent, or it took
     /// too long. The question is answered like the call: done with its output, or refused with its reason. Refused means
     /// that it was not done and never will be; a service that cannot promise that says nothing instead, and then the
-    /// saga is compensated. The answer counts, whatever the call's own attempts are answered before or after it: a
+    /// saga is compensated. The question has the terms of the step: its tries, its patience, its place at a resource. The answer counts, whatever the call's own attempts are answered before or after it: a
     /// refusal that comes while the question is under way waits for it, since an attempt before may have been done. It
     /// stands if the question is refused, or not answered.
     pub fn probe(

@@ -3,10 +3,11 @@
 use super::course::Course;
 use super::effect_key::{EffectKey, Place, look_of, timer_of};
 use super::given_up::{Cause, GivenUp};
-use super::node::{Kind, Node};
+use super::node::{Kind, Node, Plan};
 use super::saga::{Signal, StepSaga, Steps};
 use super::state::StepEvent;
 use crate::definition::next::Next;
+use crate::definition::terms::Terms;
 
 impl<S: StepSaga> Course<'_, S> {
     pub(super) fn told(mut self, signal: Signal) -> Next<Steps<S>> {
@@ -30,17 +31,18 @@ impl<S: StepSaga> Course<'_, S> {
         }
         let is_current = has_begun && self.is_next(node);
         self.note(StepEvent::Signalled { step, codec, said });
-        if let Err(reason) = (node.plan)(self.at(Place::default())) {
+        let planned = (node.plan)(self.at(Place::default()));
+        match planned {
             // What the step could not take is not kept: another may come.
-            return self.mistaken(format!("the signal for {:?}: {reason}", node.id));
+            Err(reason) => self.mistaken(format!("the signal for {:?}: {reason}", node.id)),
+            // Its condition was asked when it began to wait.
+            Ok(Plan::Settled(output)) if is_current => {
+                self = self.unlimited(node);
+                self.did(node, output);
+                self.go_on()
+            }
+            Ok(_) => self.next,
         }
-        if !is_current {
-            return self.next;
-        }
-        // It is begun once more, and finds what it waits for.
-        self.state.entered.remove(node.id);
-        self = self.unlimited(node);
-        self.go_on()
     }
 
     /// A timer came due.
@@ -107,7 +109,12 @@ impl<S: StepSaga> Course<'_, S> {
             is_probe: true,
             ..key
         };
-        Ok(self.next.effect(key.written(), request))
+        let next = self.next.effect(key.written(), request);
+        // It asks the same service as the call, and goes by the same terms.
+        Ok(match node.terms == Terms::default() {
+            true => next,
+            false => next.terms(|terms| terms.clone_from(&node.terms)),
+        })
     }
 
     /// It was begun, and now waits: as long as it may.

@@ -112,6 +112,8 @@ fn samples() -> Vec<Entry> {
             answers: vec![Action::of(1), Action::undo_of(2)],
         },
         Entry::ContinuedAsNew { saga_version: 3 },
+        Entry::CameEarly(StalledInput::Event(GlobalPosition::new(7))),
+        Entry::EarlyTaken,
     ]
 }
 
@@ -147,6 +149,8 @@ fn the_bytes_on_disk_are_what_they_were() {
         "$Stalled 07",
         "$Outcomes 0201000201",
         "$ContinuedAsNew 03",
+        "$CameEarly 0007",
+        "$EarlyTaken ",
     ];
     assert_eq!(written, before);
 }

@@ -78,6 +78,7 @@ fn entries() -> Vec<Entry> {
             before: text("k"),
         },
         Entry::Concluded(Ending::Completed),
+        Entry::CameEarly(StalledInput::Event(GlobalPosition::new(4))),
         Entry::Stalled(StalledInput::Event(GlobalPosition::new(7))),
         stalled_answer(done()),
         stalled_answer(Answer::Rejected(Payload::new(CodecId::BINCODE, vec![3]))),

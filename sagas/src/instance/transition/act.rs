@@ -29,6 +29,12 @@ impl<S: Saga> Step<'_, S> {
             Directive::ContinueAsNew => self.enter(Entry::ContinuedAsNew {
                 saga_version: S::VERSION,
             }),
+            Directive::CameEarly => self.came_early = true,
+            Directive::TakeUpEarly => {
+                if !self.state.early.is_empty() {
+                    self.enter(Entry::EarlyTaken);
+                }
+            }
             Directive::Effect(spec) => self.add_effect(spec),
             Directive::Pivoting => {
                 if let Some(effect) = self.last_effect() {
@@ -179,17 +185,18 @@ impl<S: Saga> Step<'_, S> {
         let ending = match (self.state.course(), ending) {
             (
                 Course::Compensating(reason) | Course::Closing(reason),
-                Ending::Completed | Ending::Compensated { .. },
+                Ending::Completed | Ending::Failed { .. } | Ending::Compensated { .. },
             ) if !left.is_empty() => Ending::Abandoned {
                 reason: reason.to_owned(),
                 left,
             },
-            // A saga that says it is done after it was undone has been undone.
-            (Course::Compensating(reason) | Course::Closing(reason), Ending::Completed) => {
-                Ending::Compensated {
-                    reason: reason.to_owned(),
-                }
-            }
+            // A saga that says after it was undone that it is done, or has failed, has been undone.
+            (
+                Course::Compensating(reason) | Course::Closing(reason),
+                Ending::Completed | Ending::Failed { .. },
+            ) => Ending::Compensated {
+                reason: reason.to_owned(),
+            },
             (_, ending) => ending,
         };
         // A person sees to what is stuck first; it then ends by itself.

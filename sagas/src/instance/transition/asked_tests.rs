@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, Context, Decided, Event, Never, Timestamp};
+use chronicler_domain::{
+    Aggregate, Context, Decided, Event, GlobalPosition, Never, Tenant, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
+use super::command::{Part, SagaCommand};
+use super::step::Step;
 use crate::definition::answer::Answer;
-use crate::definition::input::Input;
-use crate::definition::routes::{Route, Routes};
+use crate::definition::input::{Input, RoutedEvent};
+use crate::definition::routes::{Delivery, Route, Routes};
+use crate::definition::terms::Tries;
 use crate::instance::scripted::{PendingEffect, Scripted};
+use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
 use crate::instance::verb::SagaVerb;
 use crate::step_keys;
@@ -71,6 +77,9 @@ impl StepSaga for Sale {
             .or_else(|seen, _| seen.tried() < 1)
             .within(Duration::from_secs(60))
             .probe(|seen| to_service("bank", &format!("what of {}", seen.tried())))
+            .tries(Tries::times(3))
+            .patience(Duration::from_secs(2))
+            .at_most(5, "bank")
             .pivot(Ship, |_| to::<Order>("s", ()))
             .build()
     }
@@ -239,4 +248,32 @@ fn sa3_answers_that_come_while_it_is_paused_are_taken_as_they_would_have_been() 
             );
         }
     }
+}
+
+#[test]
+fn sa14_the_question_what_became_of_a_call_has_the_terms_of_its_step() {
+    let saga = Steps::<Sale>::of();
+    let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
+    let part = Part {
+        place: 0,
+        of: 1,
+        delivery: Delivery::Start,
+        event: RoutedEvent::new(Placed),
+    };
+    let begin = SagaCommand::Deliver {
+        position: GlobalPosition::new(1),
+        is_late: false,
+        parts: vec![part],
+    };
+    let now = Timestamp::from_millis(1);
+    let step = Step::new(&saga, &mut state, now);
+    step.take(begin).unwrap();
+    let key = "step:charge".to_owned();
+    let due = *state.timers.get(&key).unwrap();
+    let step = Step::new(&saga, &mut state, due);
+    step.take(SagaCommand::Fire { key, due }).unwrap();
+    let effects = state.effects();
+    assert_eq!(effects[1].spec.key, "charge?");
+    assert_eq!(effects[1].terms, effects[0].terms);
+    assert_eq!(effects[1].terms.resource, Some(("bank".to_owned(), 5)));
 }

@@ -116,7 +116,7 @@ impl SagaCommand {
             Self::Resume => true,
             Self::Operate(order) => matches!(
                 order.verb,
-                SagaVerb::RetryNow | SagaVerb::Resume | SagaVerb::Edit { .. }
+                SagaVerb::RetryNow | SagaVerb::Resume | SagaVerb::Release | SagaVerb::Edit { .. }
             ),
             _ => false,
         }

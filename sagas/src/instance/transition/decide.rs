@@ -53,6 +53,14 @@ impl<S: Saga> Step<'_, S> {
             })
         })?;
         contained(input, || self.check(&next, input))?;
+        let came_early = |directive: &Directive<_>| matches!(directive, Directive::CameEarly);
+        if self.is_to_begin && next.directives.iter().any(came_early) {
+            let mistake = "its route says that it begins the instance, and it begins nothing";
+            return Err(Fault::Mistaken {
+                input: input.describe(),
+                mistake: mistake.to_owned(),
+            });
+        }
         // Who is cancelled takes note, and is then undone.
         let is_cancelled = matches!(input, Input::Cancelled { .. });
         let only_undoes = |directive: &Directive<_>| {

@@ -27,13 +27,15 @@ impl<S: Saga> Step<'_, S> {
         }
         // Which of them pass depends on what those before them begin.
         let mut started = self.state.is_started();
+        // One that only holds what came early has not begun.
+        let mut begun = started && self.state.early.is_empty();
         let passes = |part: &Part| {
             let passes = match part.delivery {
-                Delivery::Start => !started,
+                Delivery::Start => !begun,
                 Delivery::Resume => started,
                 Delivery::StartOrResume => true,
             };
-            started |= passes;
+            (started, begun) = (started || passes, begun || passes);
             passes
         };
         let passing: Vec<_> = parts.into_iter().filter(passes).collect();
@@ -56,9 +58,13 @@ impl<S: Saga> Step<'_, S> {
         }
         self.cut_cycle();
         for Part {
-            place, of, event, ..
+            place,
+            of,
+            event,
+            delivery,
         } in passing
         {
+            self.is_to_begin = delivery == Delivery::Start;
             // One before it may have ended it, or had it compensated: as what comes after that, it changes nothing any more.
             if self.state.is_over() || !self.state.is_forward() {
                 break;
@@ -185,10 +191,10 @@ impl<S: Saga> Step<'_, S> {
             return self.enter(Entry::Answered { effect, answer });
         }
         let effect = index;
-        // Till it is resumed no attempt begins, and a person can skip or settle it.
-        let next = next.map(|next| match self.state.paused {
-            Some(_) => Timestamp::MAX,
-            None => next,
+        // Till it is resumed or released no attempt begins, and a person can skip or settle it.
+        let next = next.map(|next| match self.state.stands() {
+            true => Timestamp::MAX,
+            false => next,
         });
         self.enter(match next {
             Some(next) => Entry::Retrying {

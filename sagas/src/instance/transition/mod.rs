@@ -8,6 +8,8 @@ pub(crate) mod command;
 #[cfg(test)]
 mod cost_tests;
 mod decide;
+#[cfg(test)]
+mod early_tests;
 mod fault;
 mod inputs;
 mod operate;
@@ -17,5 +19,7 @@ pub(crate) mod refusal;
 #[cfg(test)]
 mod split_tests;
 mod stalled;
+#[cfg(test)]
+mod stand_tests;
 pub(crate) mod step;
 mod verbs;

@@ -50,6 +50,7 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Release => {
                 if self.state.quarantined.is_some() {
                     self.enter(Entry::Released { by });
+                    self.go_on_with_all();
                 }
             }
             SagaVerb::Settle { key, outcome } => {
@@ -68,8 +69,7 @@ impl<S: Saga> Step<'_, S> {
             SagaVerb::Resume if self.state.paused.is_some() => {
                 self.operated(&order);
                 self.enter(Entry::Resumed);
-                let all = self.state.effects.indices().into_iter();
-                self.due.extend(all.flat_map(Action::both_of));
+                self.go_on_with_all();
             }
             SagaVerb::Pause | SagaVerb::Resume => {}
             SagaVerb::Terminate => {
@@ -133,6 +133,12 @@ impl<S: Saga> Step<'_, S> {
             false if self.state.stalled.iter().any(is_this) => Ok(false),
             false => Err(SagaRefusal::NoTimer),
         }
+    }
+
+    /// What came due while it stood was held back.
+    pub(super) fn go_on_with_all(&mut self) {
+        let all = self.state.effects.indices().into_iter();
+        self.due.extend(all.flat_map(Action::both_of));
     }
 
     fn operated(&mut self, order: &Order) {
@@ -289,6 +295,7 @@ impl<S: Saga> Step<'_, S> {
         if self.state.quarantined.is_some() {
             let by = order.by.clone();
             self.enter(Entry::Released { by });
+            self.go_on_with_all();
         }
         self.enter(Entry::Migrated {
             saga_version: S::VERSION,

@@ -31,6 +31,8 @@ pub(crate) enum SagaRefusal {
     AttemptUnderWay,
     #[error("it is paused: no further attempt begins until it is resumed")]
     Paused,
+    #[error("it is quarantined: no further attempt begins until it is released")]
+    Quarantined,
     #[error(
         "effects are under way: wait for their outcomes; or pause it, and skip or settle what is left"
     )]

@@ -27,9 +27,40 @@ impl<S: Saga> Step<'_, S> {
             Some(reason) => Err(Fault::NotWritten { reason }),
             None => self.decide(&input),
         };
-        if let Err(fault) = decided {
-            self.quarantine(&fault, stalled);
+        if let Err(fault) = decided
+            && !self.is_undone_as_given(&stalled, &fault)
+        {
+            return self.quarantine(&fault, stalled);
         }
+        self.keep_early(&stalled);
+    }
+
+    /// An input that came before what begins the instance is kept until that comes.
+    fn keep_early(&mut self, input: &StalledInput) {
+        if std::mem::take(&mut self.came_early) {
+            self.enter(Entry::CameEarly(input.clone()));
+        }
+    }
+
+    /// Whether an effect that was done late is taken back though the saga's code cannot say how: an undo that was given
+    /// with the effect is run in any case. A person is shown why it is that one.
+    pub(super) fn is_undone_as_given(&mut self, input: &StalledInput, fault: &Fault) -> bool {
+        let StalledInput::Answer { effect, .. } = input else {
+            return false;
+        };
+        let effect = self.state.effect(*effect);
+        let Some(effect) = effect.filter(|_| self.state.is_compensating()) else {
+            return false;
+        };
+        if effect.spec.undo.is_none() {
+            return false;
+        }
+        let key = &effect.spec.key;
+        let reason =
+            format!("the undo that was given with effect {key:?} is run as it is: {fault}");
+        let reason = Some(cut(reason));
+        self.enter(Entry::Escalated { reason });
+        true
     }
 
     fn quarantine(&mut self, fault: &Fault, input: StalledInput) {
@@ -50,7 +81,13 @@ impl<S: Saga> Step<'_, S> {
             None => self.take_up(stalled, events),
         };
         match taken {
-            Ok(()) => self.enter(Entry::Unstalled),
+            Ok(()) => {
+                self.enter(Entry::Unstalled);
+                self.keep_early(stalled);
+            }
+            Err(fault) if self.is_undone_as_given(stalled, &fault) => {
+                self.enter(Entry::Unstalled);
+            }
             // It stays the first of those that wait.
             Err(fault) => self.enter(Entry::Quarantined {
                 reason: cut(fault.to_string()),

@@ -24,6 +24,10 @@ pub(crate) struct Step<'a, S: Saga> {
     pub(super) now: Timestamp,
     pub(super) events: Vec<NewEvent>,
     pub(super) due: Vec<Action>,
+    /// What it is given came before what begins it.
+    pub(super) came_early: bool,
+    /// The route of what it is given says that it begins it.
+    pub(super) is_to_begin: bool,
     /// Why the saga is not to decide on the input, but to be quarantined at it.
     pub(super) not_written: Option<String>,
     /// When each timer was due before this, of those that it armed, moved or disarmed.
@@ -67,6 +71,8 @@ impl<'a, S: Saga> Step<'a, S> {
             now,
             events: Vec::new(),
             due: Vec::new(),
+            came_early: false,
+            is_to_begin: false,
             not_written: None,
             moved: BTreeMap::new(),
             dated: BTreeSet::new(),
@@ -175,7 +181,7 @@ impl<'a, S: Saga> Step<'a, S> {
         Ok(())
     }
 
-    /// An attempt that had to wait begins, if it is still wanted: it is the one that waits, and nobody paused the instance.
+    /// An attempt that had to wait begins, if it is still wanted: it is the one that waits, and the instance does not stand.
     fn begin_attempt(
         &mut self,
         action: Action,
@@ -188,6 +194,9 @@ impl<'a, S: Saga> Step<'a, S> {
         }
         if self.state.paused.is_some() {
             return Err(SagaRefusal::Paused);
+        }
+        if self.state.quarantined.is_some() {
+            return Err(SagaRefusal::Quarantined);
         }
         // From here on it is under way, and waits for no date: a compensation waits for it again, whatever becomes of the
         // clock.

@@ -9,7 +9,8 @@ use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::definition::input::Input;
 use crate::definition::saga::Saga;
 use crate::instance::action::Action;
-use crate::instance::entry::Entry;
+use crate::instance::entry::{Entry, StalledInput};
+use crate::instance::reason::cut;
 
 impl<S: Saga> Step<'_, S> {
     pub(super) fn cancel(&mut self, reason: String, by: String) -> Result<(), SagaRefusal> {
@@ -21,20 +22,26 @@ impl<S: Saga> Step<'_, S> {
             return Err(SagaRefusal::PastPivot);
         }
         if !self.state.is_forward() {
-            // It is on its way there.
+            // It is on its way there, unless its own code keeps it from that.
+            if self.state.is_compensating() && self.state.quarantined.is_some() {
+                self.enter(Entry::Released { by });
+                self.go_on_with_all();
+                self.take_back_what_waits();
+            }
             return Ok(());
         }
         if !self.state.pivoting.is_empty() {
             return Err(SagaRefusal::PivotUnderWay);
         }
+        let stood = self.state.stands();
         if self.state.quarantined.is_some() {
             self.enter(Entry::Released { by: by.clone() });
         }
         if self.state.paused.is_some() {
             self.enter(Entry::Resumed);
-            // Attempts that came due while it was paused were refused.
-            let all = self.state.effects.indices().into_iter();
-            self.due.extend(all.map(Action::of));
+        }
+        if stood {
+            self.go_on_with_all();
         }
         let told = Input::Cancelled {
             by: by.clone(),
@@ -50,16 +57,27 @@ impl<S: Saga> Step<'_, S> {
             return Ok(());
         }
         self.compensate(reason, Some(by));
-        // What waited is only looked at for what has to be taken back.
+        self.take_back_what_waits();
+        Ok(())
+    }
+
+    /// What waits is only looked at for what has to be taken back; the undos are run whatever the saga's code makes of it.
+    fn take_back_what_waits(&mut self) {
         while let Some(stalled) = self.state.stalled.front().cloned() {
-            if let Err(fault) = self.take_up(&stalled, Vec::new()) {
-                let reason = fault.to_string();
-                self.enter(Entry::Quarantined { reason });
-                break;
+            if let Err(fault) = self.take_up(&stalled, Vec::new())
+                && let StalledInput::Answer { effect, .. } = &stalled
+                && !self.is_undone_as_given(&stalled, &fault)
+            {
+                // Nobody can say how: it is for a person, and holds up no others.
+                let reason = format!("how it is taken back is not known: {fault}");
+                self.enter(Entry::UndoStuck {
+                    effect: *effect,
+                    reason: cut(reason),
+                    rejected: false,
+                });
             }
             self.enter(Entry::Unstalled);
         }
-        Ok(())
     }
 
     pub(super) fn settle(
@@ -119,6 +137,8 @@ impl<S: Saga> Step<'_, S> {
                 continue;
             };
             let (action, is_under_way) = match (&effect.state, &effect.undo) {
+                // Nobody knows what to send.
+                (_, UndoState::Stuck { .. }) if effect.undo_request().is_none() => continue,
                 (_, UndoState::Stuck { .. }) => (Action::undo_of(index), false),
                 // A child that has ended says so again.
                 (EffectState::Parked { .. } | EffectState::Awaited, _) => {
@@ -145,11 +165,14 @@ impl<S: Saga> Step<'_, S> {
         Ok(())
     }
 
-    /// Has it tried again: at once, or when the instance is resumed. Till then a person can skip or settle it.
+    /// Has it tried again: at once, or when the instance is resumed or released. Till then a person can skip or settle it.
     pub(super) fn unpark(&mut self, action: Action, by: String) {
         self.enter(Entry::Unparked { action, by });
-        if self.state.paused.is_some() {
-            let reason = "it is paused".to_owned();
+        if self.state.stands() {
+            let reason = match self.state.paused {
+                Some(_) => "it is paused".to_owned(),
+                None => "it is quarantined".to_owned(),
+            };
             self.enter(Entry::Held { action, reason });
         }
         self.due.push(action);
