@@ -73,6 +73,15 @@ async fn stay_apart(
             subject.append(append).await?;
         }
     }
+    have_their_own(subject, streams, rounds).await
+}
+
+/// After so many rounds, each stream has its own events, its own head and its own snapshot.
+async fn have_their_own(
+    subject: &Subject,
+    streams: &[StreamId],
+    rounds: u64,
+) -> Result<(), Violation> {
     let durable = subject.store().head().sequence;
     for (number, stream) in streams.iter().enumerate() {
         let found = subject.events(stream).await?;
