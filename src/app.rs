@@ -1,7 +1,5 @@
 //! A running application.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -13,17 +11,12 @@ use chronicler_runtime::{
     Clock, DispatchError, Receipt, Runtime, SendError, StateOf, StopOptions, StopReport,
 };
 use chronicler_sagas::{Saga, SagaHandle, Sagas};
-use chronicler_store::journal::{JournalOptions, OpenReport};
-use chronicler_store::{Head, Health, JournalStore, MemoryStore, OpenError, Store};
-use futures::FutureExt;
+use chronicler_store::journal::OpenReport;
+use chronicler_store::{Head, Health, Store};
 use futures::future::{self, BoxFuture};
-use tokio::task::spawn_blocking;
 
-use crate::builder::AppBuilder;
 use crate::command::Command;
 use crate::error::ViewAccessError;
-use crate::operator::perform::perform;
-use crate::operator::{OperatorError, OperatorRequest};
 use crate::scope::{Scope, View};
 
 /// A running application. Cheap to clone; clones are the same application.
@@ -96,58 +89,6 @@ pub(crate) const STOP_LIMITS: [Duration; 3] = [
 ];
 
 impl App {
-    /// An application over the durable store of a data directory; an empty or missing one is begun.
-    pub fn open(data: impl Into<PathBuf>) -> AppBuilder {
-        Self::open_with(data, JournalOptions::default())
-    }
-
-    /// The same with other options than the default ones: durability, segment size, limits.
-    pub fn open_with(data: impl Into<PathBuf>, options: JournalOptions) -> AppBuilder {
-        let data = data.into();
-        let folder = data.clone();
-        let open = async move {
-            // Opening reads files and may rebuild the index: it blocks.
-            let opening = spawn_blocking(move || JournalStore::open(data, options)).await;
-            let store = opening.map_err(|error| OpenError::Io {
-                operation: "opening the store".to_owned(),
-                source: io::Error::other(error),
-            })??;
-            let report = store.open_report().clone();
-            Ok((Arc::new(store) as Arc<dyn Store>, Some(report)))
-        };
-        AppBuilder::new(Box::new(move || open.boxed())).operator_socket(Some(folder))
-    }
-
-    /// An application over a store in memory: nothing outlives the process. For tests and first steps.
-    pub fn in_memory() -> AppBuilder {
-        Self::over(Arc::new(MemoryStore::new()))
-    }
-
-    /// An application over any store. [`stop`](Self::stop) closes it.
-    ///
-    /// # Examples
-    ///
-    /// With the log in sled, too, in place of a journal beside it:
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    ///
-    /// use chronicler::App;
-    /// use chronicler::store::{SledOptions, SledStore};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let folder = tempfile::tempdir()?;
-    /// # let data = folder.path();
-    /// let app = App::over(Arc::new(SledStore::open(data, SledOptions::default())?)).start().await?;
-    /// # app.stop().await;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn over(store: Arc<dyn Store>) -> AppBuilder {
-        AppBuilder::new(Box::new(move || future::ready(Ok((store, None))).boxed()))
-    }
-
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             parts: Arc::new(parts),
@@ -275,20 +216,6 @@ impl App {
     /// The durable end of the log.
     pub fn head(&self) -> Head {
         self.parts.store.head()
-    }
-
-    /// Carries an operator's verb out, and journals who wanted it and why before it does.
-    ///
-    /// # Errors
-    /// [`OperatorError`].
-    ///
-    /// # Cancel safety
-    /// Dropping the future may leave the verb carried out or not; doing it again does no harm.
-    pub async fn operate(
-        &self,
-        request: &OperatorRequest,
-    ) -> Result<serde_json::Value, OperatorError> {
-        perform(self, request).await
     }
 
     pub(crate) fn weak(&self) -> Weak<Parts> {

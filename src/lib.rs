@@ -41,6 +41,7 @@ mod app;
 mod builder;
 mod command;
 mod error;
+mod open;
 pub mod operator;
 mod scope;
 mod unregistered;

@@ -5,7 +5,7 @@
 
 mod client;
 mod parked;
-pub(crate) mod perform;
+mod perform;
 mod sagas;
 mod server;
 mod socket;

@@ -32,7 +32,20 @@ enum Change<'a> {
     Saga(StreamId, SagaVerb),
 }
 
-pub(crate) async fn perform(app: &App, request: &OperatorRequest) -> Result<Value, OperatorError> {
+impl App {
+    /// Carries an operator's verb out, and journals who wanted it and why before it does.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the verb carried out or not; doing it again does no harm.
+    pub async fn operate(&self, request: &OperatorRequest) -> Result<Value, OperatorError> {
+        perform(self, request).await
+    }
+}
+
+pub(super) async fn perform(app: &App, request: &OperatorRequest) -> Result<Value, OperatorError> {
     let change = match &request.verb {
         OperatorVerb::Status => {
             let status = status(app).await?;
