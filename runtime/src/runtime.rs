@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use chronicler_domain::{Aggregate, AggregateId, CommandId, GlobalPosition, StreamId, Tenant};
 use chronicler_store::{AppendError, Head, Store};
+use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::aggregate::AggregateEntity;
 use crate::backoff::Jitter;
@@ -293,8 +295,32 @@ impl Runtime {
     /// # Errors
     /// When the log does not take it; it then stays quarantined.
     pub async fn release(&self, stream: &StreamId) -> Result<bool, AppendError> {
-        let (store, clock) = (self.core.store.as_ref(), self.core.clock.as_ref());
-        self.core.quarantine.release(store, clock, stream).await
+        let (core, stream) = (Arc::clone(&self.core), stream.clone());
+        // Carried out as a whole: released in the log and not in memory, it would wait for the next start.
+        let released = self.carry_out(async move {
+            let (store, clock) = (core.store.as_ref(), core.clock.as_ref());
+            core.quarantine.release(store, clock, &stream).await
+        });
+        released.await.unwrap_or(Err(AppendError::Lost))
+    }
+
+    /// Carries work out to its end, although whoever waits for it goes: what takes several commits is not left half done.
+    /// [`stop`](Self::stop) waits for it as for other background tasks. `None` if it panicked, or was ended in the middle.
+    ///
+    /// # Cancel safety
+    /// The work goes on when the wait is dropped. It begins with the first look at the wait.
+    #[doc(hidden)]
+    pub async fn carry_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (done, is_done) = oneshot::channel();
+        let task = async move {
+            // Whoever asked may have gone.
+            let _ = done.send(work.await);
+        };
+        self.core.tasks.spawn(task.in_current_span());
+        is_done.await.ok()
     }
 
     /// Waits until everything has ended that could still commit: at the end of [`stop`](Self::stop), or

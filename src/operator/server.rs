@@ -4,17 +4,20 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chronicler_runtime::{RestartPolicy, WorkerContext, WorkerError, WorkerSpec};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::perform::perform;
@@ -22,8 +25,12 @@ use super::socket::{path_in, short_path_in};
 use super::verb::{OperatorError, OperatorRequest, REQUEST_BYTES_MAX};
 use crate::app::{App, Parts};
 
-/// Connections at a time; more wait to be accepted.
+/// Those that wait for an answer at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 16;
+/// Verbs at a time whose askers have gone: more of them, and nobody is accepted until one has ended or run out of time.
+const LEFT_MAX: usize = 64;
+/// How long a verb goes on whose asker has gone.
+const AFTER_LEAVING: Duration = Duration::from_secs(60);
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// How often it is looked whether the place is free.
@@ -75,13 +82,14 @@ async fn serve(
     };
     let stopping = context.stopping();
     let mut talking = FuturesUnordered::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         tokio::select! {
             biased;
             () = stopping.cancelled() => break,
             Some(()) = talking.next() => {}
-            accepted = bound.listener.accept(), if talking.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => talking.push(talk(stream, bound.owner, parts.clone())),
+            (place, accepted) = accept(&bound.listener, &places), if talking.len() < CONNECTIONS_MAX + LEFT_MAX => match accepted {
+                Ok((stream, _)) => talking.push(talk(stream, place, bound.owner, parts.clone())),
                 Err(error) => {
                     // No descriptors, for instance: whoever waits is taken in when there are some again.
                     tracing::warn!(%error, "accepting an operator's connection failed");
@@ -91,6 +99,19 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// Takes a connection in, once there is a place for it.
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> (
+    Option<OwnedSemaphorePermit>,
+    io::Result<(UnixStream, SocketAddr)>,
+) {
+    // It is never closed.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    (place, listener.accept().await)
 }
 
 /// A file system may have no sockets, or the folder may not be ours to write.
@@ -171,15 +192,34 @@ fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
-/// One question and its answer.
-async fn talk(mut stream: UnixStream, owner: u32, parts: Weak<Parts>) {
+/// One question and its answer. Whoever goes before it comes leaves the place to another.
+async fn talk(
+    mut stream: UnixStream,
+    place: Option<OwnedSemaphorePermit>,
+    owner: u32,
+    parts: Weak<Parts>,
+) {
     // The permissions of the socket say the same, from a moment after it was made.
     let is_owner = stream
         .peer_cred()
         .is_ok_and(|peer| peer.uid() == owner || peer.uid() == 0);
     let answer = if is_owner {
         match timeout(PATIENCE, read(&mut stream)).await {
-            Ok(Ok(request)) => answer(&request, &parts).await,
+            Ok(Ok(request)) => {
+                let mut answered = pin!(answer(&request, &parts));
+                tokio::select! {
+                    biased;
+                    answer = &mut answered => answer,
+                    () = left(&stream) => {
+                        drop((stream, place));
+                        // What only looks need not be looked at any more; what changes something is not left half done.
+                        if request.verb.changes() && timeout(AFTER_LEAVING, answered).await.is_err() {
+                            tracing::warn!(verb = ?request.verb, "an operator's verb is given up: who asked has gone, and it takes longer than {AFTER_LEAVING:?}");
+                        }
+                        return;
+                    }
+                }
+            }
             Ok(Err(error)) => Err(OperatorError::Invalid(format!(
                 "the request cannot be read: {error}"
             ))),
@@ -199,6 +239,21 @@ async fn talk(mut stream: UnixStream, owner: u32, parts: Weak<Parts>) {
     drop(timeout(PATIENCE, stream.write_all(&line)).await);
 }
 
+/// Until whoever asked has closed the connection: nothing more is said on it.
+async fn left(stream: &UnixStream) {
+    let mut said = [0];
+    loop {
+        if stream.readable().await.is_err() {
+            return;
+        }
+        match stream.try_read(&mut said) {
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
 async fn read(stream: &mut UnixStream) -> io::Result<OperatorRequest> {
     let mut line = Vec::new();
     let mut limited = BufReader::new(stream.take(REQUEST_BYTES_MAX));
@@ -207,11 +262,83 @@ async fn read(stream: &mut UnixStream) -> io::Result<OperatorRequest> {
         let longer = format!("it is longer than {REQUEST_BYTES_MAX} bytes");
         return Err(io::Error::other(longer));
     }
-    Ok(serde_json::from_slice(&line)?)
+    let said: Value = serde_json::from_slice(&line)?;
+    let request = OperatorRequest::deserialize(&said)?;
+    // A selector that is misspelt would leave none, and none means all.
+    match not_taken(&said, &serde_json::to_value(&request)?) {
+        None => Ok(request),
+        Some(field) => Err(io::Error::other(format!(
+            "there is no field {field:?} in this request"
+        ))),
+    }
+}
+
+/// The first field that was said and not taken, if there is one.
+fn not_taken(said: &Value, taken: &Value) -> Option<String> {
+    let (Value::Object(said), Value::Object(taken)) = (said, taken) else {
+        return None;
+    };
+    said.iter()
+        .find_map(|(field, value)| match taken.get(field) {
+            None => (!value.is_null()).then(|| field.clone()),
+            Some(taken) => not_taken(value, taken),
+        })
 }
 
 async fn answer(request: &OperatorRequest, parts: &Weak<Parts>) -> Result<Value, OperatorError> {
     let app = App::upgrade(parts);
     let app = app.ok_or_else(|| OperatorError::Refused("the application has ended".to_owned()))?;
     perform(&app, request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use chronicler_store::MemoryStore;
+    use chronicler_store::memory::ReadFault;
+    use serde_json::json;
+
+    use super::*;
+
+    async fn asks(folder: &Path, request: &Value) -> UnixStream {
+        let mut stream = UnixStream::connect(path_in(folder)).await.unwrap();
+        let line = format!("{request}\n");
+        stream.write_all(line.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn answered(stream: UnixStream) -> Result<Value, OperatorError> {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).await.unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_before_the_answer_leaves_the_place_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let app = App::over(store.clone()).operator_socket(Some(folder.path().to_owned()));
+        let app = app.start().await.unwrap();
+        store.faults().fail_reads(Some(ReadFault::Hangs));
+        let request = json!({ "verb": "saga", "stream": "saga:order/1" });
+        let mut waiting = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            waiting.push(asks(folder.path(), &request).await);
+        }
+        drop(waiting);
+        let status = asks(folder.path(), &json!({ "verb": "status" })).await;
+        assert!(answered(status).await.is_ok());
+        app.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_request_with_a_field_that_does_not_exist_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = App::over(Arc::new(MemoryStore::new()));
+        let app = app.operator_socket(Some(folder.path().to_owned()));
+        let app = app.start().await.unwrap();
+        let misspelt = json!({ "verb": "drop-parked", "consumer": "a", "postion": 5, "by": "ann", "why": "it is known" });
+        let answer = answered(asks(folder.path(), &misspelt).await).await;
+        assert!(answer.unwrap_err().to_string().contains("postion"));
+        app.stop().await;
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{Aggregate, Event};
 use chronicler_store::codec::{EventDecoder, PayloadCodec, encode_event, read_back};
@@ -15,8 +16,8 @@ use crate::payload::{Payloads, SelfDescribing};
 /// command line.
 ///
 /// A payload that is JSON already is shown as it was recorded. Any other is decoded with the application's types. If
-/// upcasters make another type or several events of it, those are shown, each with its type. What cannot be decoded is
-/// shown as hexadecimal digits, as without the types.
+/// upcasters make another type or several events of it, those are shown, each with its type. What cannot be decoded, or
+/// makes the types' own code panic, is shown as hexadecimal digits, as without the types.
 ///
 /// # Examples
 ///
@@ -106,6 +107,13 @@ struct Upcasted {
 
 impl<E: Event> Payloads for Typed<E> {
     fn json(&self, event: &EventRef<'_>) -> Option<Box<RawValue>> {
+        // What panics on it is the application's: it is shown as what cannot be decoded is.
+        catch_unwind(AssertUnwindSafe(|| self.decoded(event))).ok()?
+    }
+}
+
+impl<E: Event> Typed<E> {
+    fn decoded(&self, event: &EventRef<'_>) -> Option<Box<RawValue>> {
         let mut made = Vec::new();
         for decoded in self.0.decode(event).ok()? {
             let json = encode_event(PayloadCodec::Json, &decoded).ok()?;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::cli::Reason;
 use crate::exit::{Exit, ToolError};
 use crate::output::Output;
+use crate::stream_name::{on_a_line, printable};
 
 /// Asks the running application, and at a terminal says so when it keeps one waiting.
 pub(crate) fn ask(dir: &Path, request: &OperatorRequest) -> Result<Value, AskError> {
@@ -164,10 +165,10 @@ impl fmt::Display for Group<'_> {
             group.since,
             group.tries,
             group.last,
-            group.reason.escape_debug()
+            on_a_line(&group.reason)
         )?;
         for key in &group.keys {
-            write!(f, "\n  {}", key.escape_debug())?;
+            write!(f, "\n  {}", printable(key))?;
         }
         Ok(())
     }
@@ -185,27 +186,27 @@ impl fmt::Display for Lines<'_> {
         )?;
         match &status.read_only {
             None => write!(f, "the log takes writes")?,
-            Some(reason) => write!(f, "the log takes NO MORE WRITES: {reason}")?,
+            Some(reason) => write!(f, "the log takes NO MORE WRITES: {}", on_a_line(reason))?,
         }
         for projection in &status.projections {
             write!(
                 f,
                 "\nprojection {}: {}, at {}, {} behind, {} parked",
-                projection.name,
-                projection.status,
+                printable(&projection.name),
+                on_a_line(&projection.status),
                 projection.position,
                 projection.lag,
                 projection.parked
             )?;
             if let Some(unhealthy) = &projection.unhealthy {
-                write!(f, ", DOES NOT MOVE: {unhealthy}")?;
+                write!(f, ", DOES NOT MOVE: {}", on_a_line(unhealthy))?;
             }
         }
         for subscription in &status.subscriptions {
             write!(
                 f,
                 "\nsubscription {}: done up to {}",
-                subscription.name.escape_debug(),
+                printable(&subscription.name),
                 subscription.position
             )?;
         }
@@ -213,7 +214,7 @@ impl fmt::Display for Lines<'_> {
             write!(
                 f,
                 "\nfollower {}: at {}, {} behind, {} parked",
-                follower.name.escape_debug(),
+                printable(&follower.name),
                 follower.position,
                 follower.behind,
                 follower.parked
@@ -232,18 +233,18 @@ impl fmt::Display for Lines<'_> {
             write!(
                 f,
                 "\nquarantined {}: {}",
-                instance.stream.escape_debug(),
-                instance.reason.escape_debug()
+                printable(&instance.stream),
+                on_a_line(&instance.reason)
             )?;
         }
         for instance in &status.failing {
             write!(
                 f,
                 "\nfailing {}: tried {} times since {}: {}",
-                instance.stream.escape_debug(),
+                printable(&instance.stream),
                 instance.attempts,
                 instance.since,
-                instance.reason.escape_debug()
+                on_a_line(&instance.reason)
             )?;
         }
         for worker in &status.workers {
@@ -251,10 +252,10 @@ impl fmt::Display for Lines<'_> {
             write!(
                 f,
                 "\nworker {}{fate}: failed {} times since {}: {}",
-                worker.name.escape_debug(),
+                printable(&worker.name),
                 worker.failures,
                 worker.since,
-                worker.reason.escape_debug()
+                on_a_line(&worker.reason)
             )?;
         }
         Ok(())

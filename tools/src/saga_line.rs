@@ -4,7 +4,7 @@ use std::fmt;
 
 use chronicler::operator::{EffectLine, SagaDetail, SagaLine};
 
-use crate::stream_name::printable;
+use crate::stream_name::{on_a_line, printable};
 
 /// Characters of what an effect sends that are shown.
 const SHOWN_MAX: usize = 1_000;
@@ -19,17 +19,13 @@ impl fmt::Display for Line<'_> {
         write!(f, "{stream}: {status}, began {}", saga.since)?;
         write!(f, ", version {}", saga.version)?;
         if !saga.waits_for.is_empty() {
-            write!(
-                f,
-                ", waits for {}",
-                saga.waits_for.join(", ").escape_debug()
-            )?;
+            write!(f, ", waits for {}", printable(&saga.waits_for.join(", ")))?;
         }
         if let Some(until) = saga.until {
             write!(f, " until {until}")?;
         }
         if let Some(why) = &saga.escalated {
-            write!(f, ", LOOK AT IT: {}", why.escape_debug())?;
+            write!(f, ", LOOK AT IT: {}", on_a_line(why))?;
         }
         if !saga.registered {
             write!(f, ", NOT REGISTERED: it does not go on")?;
@@ -53,14 +49,14 @@ impl fmt::Display for Whole<'_> {
         )?;
         write!(f, "\n  {}", saga.status)?;
         if !saga.detail.is_empty() {
-            write!(f, ": {}", saga.detail.escape_debug())?;
+            write!(f, ": {}", on_a_line(&saga.detail))?;
         }
         write!(f, "\n  began {}, last moved {}", saga.since, saga.moved)?;
         if saga.pivoted {
             write!(f, "\n  it has passed its pivot, and only goes forward")?;
         }
         if let Some(why) = &saga.escalated {
-            write!(f, "\n  LOOK AT IT: {}", why.escape_debug())?;
+            write!(f, "\n  LOOK AT IT: {}", on_a_line(why))?;
         }
         if let Some(parent) = &saga.parent {
             write!(f, "\n  begun by {}", printable(parent))?;
@@ -77,14 +73,14 @@ impl fmt::Display for Whole<'_> {
             write!(f, "\n  {number:>3} {}", Effect(effect))?;
         }
         for (key, due) in &saga.timers {
-            write!(f, "\ntimer {} due {due}", key.escape_debug())?;
+            write!(f, "\ntimer {} due {due}", printable(key))?;
         }
         if !saga.remaining.is_empty() {
-            write!(f, "\nremains {}", saga.remaining.join(", ").escape_debug())?;
+            write!(f, "\nremains {}", printable(&saga.remaining.join(", ")))?;
         }
         write!(f, "\nhistory")?;
         for line in &saga.history {
-            let (what, says) = (line.what.escape_debug(), line.says.escape_debug());
+            let (what, says) = (on_a_line(&line.what), on_a_line(&line.says));
             write!(f, "\n  {} {:>8} {what} {says}", line.at, line.position)?;
         }
         Ok(())
@@ -97,10 +93,10 @@ struct Effect<'a>(&'a EffectLine);
 impl fmt::Display for Effect<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let effect = self.0;
-        let (key, target) = (effect.key.escape_debug(), effect.target.escape_debug());
-        write!(f, "{key} to {target}: {}", effect.state.escape_debug())?;
+        let (key, target) = (printable(&effect.key), printable(&effect.target));
+        write!(f, "{key} to {target}: {}", on_a_line(&effect.state))?;
         if !effect.undo.is_empty() {
-            write!(f, "; its undo: {}", effect.undo.escape_debug())?;
+            write!(f, "; its undo: {}", on_a_line(&effect.undo))?;
         }
         let is_over = matches!(effect.state.as_str(), "done" | "rejected" | "skipped");
         if let Some(sends) = effect.sends.as_ref().filter(|_| !is_over) {
@@ -116,18 +112,13 @@ impl fmt::Display for Effect<'_> {
 
 /// A text on a line, with its quotation marks as they are; a long one cut, with how long it is.
 fn beginning(text: &str) -> String {
-    let mut shown = String::new();
-    for (place, sign) in text.chars().enumerate() {
-        if place == SHOWN_MAX {
-            let all = text.len();
-            return format!("{shown}… ({all} bytes; whole with --json)");
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((cut, _)) => {
+            let (begins, all) = (on_a_line(&text[..cut]), text.len());
+            format!("{begins}… ({all} bytes; whole with --json)")
         }
-        match sign {
-            '"' | '\'' | '\\' => shown.push(sign),
-            other => shown.extend(other.escape_debug()),
-        }
+        None => on_a_line(text),
     }
-    shown
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The handle of one saga type, whatever it is.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chronicler_domain::{AggregateId, StreamId, StreamVersion, Tenant, Timestamp};
 use chronicler_runtime::FollowerHandle;
-use chronicler_store::ReadError;
+use chronicler_store::{ReadError, panic_text};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -200,8 +201,26 @@ impl<S: Saga> AnyHandle for SagaHandle<S> {
             let found = self.executor.handle.query(&tenant, &id, look).await;
             let (mut details, user) = found.map_err(OperateError::failed)?.state;
             let saga = self.executor.handle.entity().saga();
-            details.remaining = saga.remaining(&user);
-            details.diagram = saga.diagram(&user, &details.effects);
+            // The rest is shown although the saga's own code fails on it.
+            let drawn = catch_unwind(AssertUnwindSafe(|| {
+                let remaining = saga.remaining(&user);
+                (remaining, saga.diagram(&user, &details.effects))
+            }));
+            match drawn {
+                Ok((remaining, diagram)) => {
+                    details.remaining = remaining;
+                    details.diagram = diagram;
+                }
+                Err(panic) => {
+                    let panic = panic_text(panic.as_ref());
+                    tracing::error!(
+                        saga = S::NAME,
+                        panic,
+                        "what remains cannot be told: its code panicked"
+                    );
+                    details.remaining = vec![format!("(its code panicked: {panic})")];
+                }
+            }
             let history = self.history(&tenant, &id).await;
             details.history = history.map_err(OperateError::failed)?;
             Ok(details)

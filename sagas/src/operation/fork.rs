@@ -1,7 +1,7 @@
 //! An instance that begins with what another did.
 
 use chronicler_domain::{AggregateId, StreamId, Tenant, Timestamp};
-use chronicler_store::StreamQuery;
+use chronicler_store::{NewEvent, StreamQuery};
 use futures::StreamExt;
 
 use crate::definition::effect::Request;
@@ -11,10 +11,17 @@ use crate::definition::saga::Saga;
 use crate::instance::effects::Effects;
 use crate::instance::entry::Entry;
 use crate::instance::fold::{CommitInfo, Recorded, StreamReader};
+use crate::instance::id::InstanceId;
 use crate::instance::state::InstanceState;
-use crate::instance::transition::command::Fork;
+use crate::instance::transition::command::{Fork, SagaCommand};
+use crate::instance::transition::step::Step;
+use crate::instance::verb::Order;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
+
+/// What a fork may begin with, in bytes: it is one commit, and the log takes one of 16 MiB with all that is beside its
+/// events.
+const FORK_BYTES_MAX: usize = 15 << 20;
 
 /// The course of an instance up to an effect, and what became of it.
 struct Course {
@@ -56,6 +63,29 @@ impl<S: Saga> SagaHandle<S> {
             events: course.events,
             at: course.at,
         })
+    }
+
+    /// Has the other instance begin on a copy, before it is written down that the one goes on as it: an instance that is
+    /// given away to one that cannot begin could go on as none.
+    pub(crate) fn try_fork(
+        &self,
+        other: &InstanceId,
+        fork: &Fork,
+        order: &Order,
+    ) -> Result<(), OperateError> {
+        let entity = self.executor.handle.entity();
+        let mut state = InstanceState::new(other.tenant.clone(), other.id.as_str().to_owned());
+        let step = Step::new(entity.saga(), &mut state, fork.at);
+        let begun = step.take(SagaCommand::Fork(Box::new(fork.clone()), order.clone()));
+        let begun = begun.map_err(OperateError::failed)?;
+        let of = |event: &NewEvent| event.payload.len() + event.event_type.len();
+        let bytes: usize = begun.events.iter().map(of).sum();
+        match bytes <= FORK_BYTES_MAX {
+            true => Ok(()),
+            false => Err(OperateError::refused(format!(
+                "what it did until then is {bytes} bytes, and a fork may begin with {FORK_BYTES_MAX}: fork before an earlier effect, or begin anew"
+            ))),
+        }
     }
 
     async fn course_of(&self, stream: StreamId, before: &str) -> Result<Course, OperateError> {

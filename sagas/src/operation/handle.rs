@@ -190,8 +190,14 @@ impl<S: Saga> SagaHandle<S> {
     ) -> Result<SagaStatus, OperateError> {
         if let SagaVerb::Fork { before, id: other } = &order.verb {
             let other = AggregateId::new(other).map_err(OperateError::failed)?;
-            let fork = self.fork_of(tenant, id, before.clone()).await?;
-            return self.go_on_as(tenant, id, &other, fork, order).await;
+            let (before, handle) = (before.clone(), self.clone());
+            let (tenant, id) = (tenant.clone(), id.clone());
+            return self
+                .whole(async move {
+                    let fork = handle.fork_of(&tenant, &id, before).await?;
+                    handle.go_on_as(&tenant, &id, &other, fork, order).await
+                })
+                .await;
         }
         self.tell(tenant, id, SagaCommand::Operate(order)).await?;
         self.take_up(tenant, id).await
@@ -215,6 +221,7 @@ impl<S: Saga> SagaHandle<S> {
             // Before it is written down that the one goes on as the other.
             return Err(SagaRefusal::StartedBefore.into());
         }
+        self.try_fork(&new, &fork, &order)?;
         let given_away = SagaCommand::Operate(order.clone());
         self.tell(tenant, id, given_away).await?;
         let begun = SagaCommand::Fork(Box::new(fork), order);
@@ -284,6 +291,29 @@ impl<S: Saga> SagaHandle<S> {
     /// # Errors
     /// When the store or the instance fails.
     pub async fn release(
+        &self,
+        tenant: &Tenant,
+        id: &AggregateId,
+        by: &str,
+    ) -> Result<SagaStatus, OperateError> {
+        let (handle, tenant, id) = (self.clone(), tenant.clone(), id.clone());
+        let by = by.to_owned();
+        self.whole(async move { handle.let_go(&tenant, &id, &by).await })
+            .await
+    }
+
+    /// Carries out an order that takes several commits, although whoever gave it goes in the middle.
+    async fn whole<T: Send + 'static>(
+        &self,
+        order: impl Future<Output = Result<T, OperateError>> + Send + 'static,
+    ) -> Result<T, OperateError> {
+        let done = self.executor.runtime.carry_out(order).await;
+        done.unwrap_or_else(|| {
+            Err(OperateError::failed("the application's own code panicked on it, or everything was ended: look at it, and ask again"))
+        })
+    }
+
+    async fn let_go(
         &self,
         tenant: &Tenant,
         id: &AggregateId,

@@ -140,7 +140,7 @@ fn says(entry: &Entry, tenant: &Tenant) -> String {
             format!("{} to {}", ending.word(), printed(&parent.stream))
         }
         Entry::ForkedTo { id } => format!("to {id}"),
-        Entry::Forked { from, before } => format!("from {from}, before {before:?}"),
+        Entry::Forked { from, before } => format!("from {}, before {before:?}", printed(from)),
         Entry::Migrated { saga_version } => format!("to version {saga_version}"),
         Entry::Outcomes { answers } if answers.is_empty() => "what became of several".to_owned(),
         Entry::Outcomes { answers } => format!("the answers to {} effects", answers.len()),

@@ -1,6 +1,7 @@
 //! What an operator can have done: each verb changes what it says, once, and stands in the journal with who and why.
 
 use chronicler_sagas::step_keys;
+use std::pin::pin;
 use std::time::Duration;
 
 use chronicler_domain::{Tenant, Timestamp};
@@ -365,6 +366,65 @@ async fn m77_an_instance_that_ended_is_forked_before_a_step_and_goes_on_from_the
     world.operate("v", fork("pay", "x")).await.unwrap();
     assert!(matches!(
         world.status("x").await,
+        SagaStatus::Waiting { .. }
+    ));
+}
+
+/// Gives an order, and goes after so many looks at what becomes of it. True if there was an answer by then.
+async fn given_up_after(looks: usize, order: impl Future) -> bool {
+    let mut order = pin!(order);
+    for _ in 0..looks {
+        if futures::poll!(&mut order).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn m77_a_fork_is_carried_out_as_a_whole_though_whoever_ordered_it_goes_at_any_moment() {
+    let world = World::<Sale>::new().await;
+    for looks in 0_usize.. {
+        let (one, other) = (format!("s{looks}"), format!("t{looks}"));
+        world.begin(&one).await;
+        world.operate(&one, SagaVerb::Terminate).await.unwrap();
+        let (before, fork) = (key("pay"), other.clone());
+        let order = SagaVerb::Fork { before, id: fork }.by("ann", "a reason");
+        let (tenant, from) = (Tenant::default(), id(&one));
+        let was_answered =
+            given_up_after(looks, world.handle().operate(&tenant, &from, order)).await;
+        settle().await;
+        let history = world.handle().history(&tenant, &from).await.unwrap();
+        let is_given_away = history.iter().any(|line| line.event_type == "$ForkedTo");
+        let is_begun = world.view(&other).await.version.is_some();
+        assert_eq!(is_begun, is_given_away, "gone after {looks} looks");
+        assert_eq!(is_begun, looks > 0, "gone after {looks} looks");
+        if was_answered {
+            return assert!(looks > 1, "answered at once: nobody could go in between");
+        }
+    }
+}
+
+#[tokio::test]
+async fn m77_who_did_more_than_a_commit_holds_is_not_given_away_to_one_that_cannot_begin() {
+    let world = World::<Sale>::new().await;
+    world.begin("s").await;
+    world.operate("s", SagaVerb::Pause).await.unwrap();
+    // It is journaled as it waits, as what the step gave, and as what is shipped.
+    let long = format!("\"{}\"", "x".repeat(5 << 20));
+    world.operate("s", signal(&long)).await.unwrap();
+    world.operate("s", SagaVerb::Resume).await.unwrap();
+    assert_eq!(world.ended("s").await, Ending::Completed);
+    let fork = |before: &str, other: &str| SagaVerb::Fork {
+        before: key(before),
+        id: key(other),
+    };
+    let refused = world.operate("s", fork("ship", "t")).await.unwrap_err();
+    assert!(refused.contains("a fork may begin with"), "{refused}");
+    world.operate("s", fork("pay", "t")).await.unwrap();
+    assert!(matches!(
+        world.status("t").await,
         SagaStatus::Waiting { .. }
     ));
 }

@@ -45,11 +45,17 @@ impl<S: Saga> Step<'_, S> {
         self.open()?;
         let Order { verb, by, why } = order.clone();
         match verb {
-            SagaVerb::RetryNow => self.retry_now(&by)?,
+            SagaVerb::RetryNow => {
+                let before = self.events.len();
+                self.retry_now(&by)?;
+                self.operated_for(&order, before);
+            }
             SagaVerb::Cancel => self.cancel(why, by)?,
             SagaVerb::Release => {
                 if self.state.quarantined.is_some() {
+                    let before = self.events.len();
                     self.enter(Entry::Released { by });
+                    self.operated_for(&order, before);
                     self.go_on_with_all();
                 }
             }
@@ -139,6 +145,13 @@ impl<S: Saga> Step<'_, S> {
     pub(super) fn go_on_with_all(&mut self) {
         let all = self.state.effects.indices().into_iter();
         self.due.extend(all.flat_map(Action::both_of));
+    }
+
+    /// Notes a verb whose entries say who, but not why: if it did anything, and there is a why.
+    fn operated_for(&mut self, order: &Order, before: usize) {
+        if !order.why.is_empty() && self.events.len() > before {
+            self.operated(order);
+        }
     }
 
     fn operated(&mut self, order: &Order) {
