@@ -74,6 +74,11 @@ pub trait Entity: Send + Sync + 'static {
     /// When it cannot be encoded; no snapshot is taken.
     fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError>;
 
+    /// Whether no snapshot of this type is worth a try any more, since none could be read. By default `false`.
+    fn is_without_snapshots(&self) -> bool {
+        false
+    }
+
     /// Decodes a state.
     ///
     /// # Errors

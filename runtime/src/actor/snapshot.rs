@@ -54,6 +54,9 @@ impl<E: Entity> Turn<E> {
     }
 
     fn is_snapshot_due(&self, passivating: bool) -> bool {
+        if self.instance.entity.is_without_snapshots() {
+            return false;
+        }
         self.live.as_ref().is_some_and(|live| {
             let facts = SnapshotFacts {
                 passivating,
@@ -70,6 +73,8 @@ impl<E: Entity> Turn<E> {
         let instance = Arc::clone(&self.instance);
         let live = self.live.as_mut()?;
         let commit_id = live.commit_id?;
+        // Also if it cannot be encoded: the next commit would only try the same again.
+        live.since_snapshot = SnapshotFacts::default();
         let state = match instance.entity.snapshot(&live.state) {
             Ok(state) => state,
             Err(error) => {
@@ -78,7 +83,6 @@ impl<E: Entity> Turn<E> {
             }
         };
         let (memory, version) = (live.memory.copy(), live.version);
-        live.since_snapshot = SnapshotFacts::default();
         live.snapshot_bytes = state.len() as u64;
         let (saved, when_saved) = oneshot::channel();
         let saver = Arc::clone(&instance);

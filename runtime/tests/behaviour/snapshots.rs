@@ -1,9 +1,10 @@
 //! Snapshots: when they are taken, and what is used of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chronicler_domain::{
-    Aggregate, Context, Decided, Event, Never, StreamId, StreamVersion, Tenant,
+    Aggregate, Context, Decided, Decision, Event, Never, StreamId, StreamVersion, Tenant,
 };
 use chronicler_runtime::{RuntimeBuilder, RuntimeOptions, SendOptions, SnapshotPolicy};
 use chronicler_store::memory::AppendFault;
@@ -266,4 +267,118 @@ async fn e6_snapshots_of_a_long_state_cost_in_proportion_to_its_events() {
     // The first are short: each is taken. 400 events have 1.6 MB; all that were taken have a few times that, not 200 times.
     assert!(taken.len() > 15, "{}", taken.len());
     assert!(bytes < 4 * 400 * 4_096, "{bytes} bytes of snapshots");
+}
+
+/// What no snapshot can be made of: how often one was tried is counted.
+struct Tries(AtomicU64);
+
+impl Tries {
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+static UNWRITABLE: Tries = Tries(AtomicU64::new(0));
+static UNREADABLE: Tries = Tries(AtomicU64::new(0));
+
+/// A state that cannot be encoded.
+#[derive(Clone, Default)]
+struct Unwritable;
+
+impl Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        UNWRITABLE.0.fetch_add(1, Ordering::AcqRel);
+        Err(serde::ser::Error::custom("there are no bytes for it"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Unwritable {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Self)
+    }
+}
+
+/// A state that is encoded, and hides its shape.
+#[derive(Clone, Default)]
+struct Unreadable;
+
+impl Serialize for Unreadable {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        UNREADABLE.0.fetch_add(1, Ordering::AcqRel);
+        to.serialize_u64(7)
+    }
+}
+
+impl<'de> Deserialize<'de> for Unreadable {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(serde::de::IgnoredAny).map(|_| Self)
+    }
+}
+
+macro_rules! hosted {
+    ($state:ident, $category:literal) => {
+        impl Aggregate for $state {
+            const CATEGORY: &'static str = $category;
+            type Command = ();
+            type Event = Noted;
+            type Reply = ();
+            type Rejection = Never;
+
+            fn decide(&self, (): (), _: &Context) -> Decided<Self> {
+                Ok(Decision::event(Noted::Noted))
+            }
+
+            fn evolve(&mut self, _: &Noted) {}
+        }
+    };
+}
+
+#[derive(Serialize, Deserialize)]
+enum Noted {
+    Noted,
+}
+
+impl Event for Noted {}
+
+hosted!(Unwritable, "unwritable");
+hosted!(Unreadable, "unreadable");
+
+#[tokio::test]
+async fn b5_a_state_of_which_no_snapshot_can_be_made_is_tried_once_an_interval_or_once_a_type() {
+    let mut options = RuntimeOptions::default();
+    options.snapshots = SnapshotPolicy::EveryEvents(3);
+    let store = MemoryStore::new();
+    let runtime = RuntimeBuilder::new(Arc::new(store.clone()))
+        .options(options)
+        .aggregate::<Unwritable>()
+        .aggregate::<Unreadable>()
+        .build()
+        .await
+        .unwrap();
+    let tenant = Tenant::default();
+    for number in 1..=9 {
+        for name in ["a", "b"] {
+            let (id, options) = (id(name), SendOptions::default());
+            runtime
+                .send::<Unwritable>(&tenant, &id, (), options.clone())
+                .await
+                .unwrap();
+            runtime
+                .send::<Unreadable>(&tenant, &id, (), options)
+                .await
+                .unwrap();
+            settle().await;
+        }
+        // Two instances, an attempt of each at every third event.
+        assert_eq!(UNWRITABLE.count(), 2 * (number / 3), "after {number}");
+        assert_eq!(UNREADABLE.count(), u64::from(number >= 3), "after {number}");
+    }
+    for category in ["unwritable", "unreadable"] {
+        let stream = StreamId::of(category, "a").unwrap();
+        let found = store
+            .load_snapshot(&stream, StreamVersion::MAX)
+            .await
+            .unwrap();
+        assert!(found.is_none(), "{category}");
+    }
 }
