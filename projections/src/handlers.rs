@@ -1,7 +1,7 @@
 //! Which events a projection takes, and what it does with each.
 
 use chronicler_domain::{Aggregate, Event};
-use chronicler_store::codec::{EventDecoder, check_events};
+use chronicler_store::codec::{EventDecoder, check_events, event_types};
 use chronicler_store::{EventRef, Filter};
 
 use crate::event_info::EventInfo;
@@ -60,13 +60,24 @@ impl<V: 'static> Handlers<V> {
         + Sync
         + 'static,
     ) -> &mut Self {
-        self.category::<A::Event>(A::CATEGORY, handler)
+        self.define::<A::Event>(A::CATEGORY, None, handler)
     }
 
-    /// The same for a category that no aggregate stands for: the history of a saga, say.
+    /// The same for a category that no aggregate stands for: the history of a saga is in `saga:` and its name, say. What the
+    /// executor of sagas enters there for itself, under types that begin with `$`, is passed over, but for types that `E` has.
     pub fn category<E: Event>(
         &mut self,
         category: &str,
+        handler: impl Fn(&mut V, &E, &EventInfo<'_>) -> Result<(), Refused> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.define::<E>(category, Some(event_types::<E>()), handler)
+    }
+
+    /// `types`: those that are taken of the types that are the executor's.
+    fn define<E: Event>(
+        &mut self,
+        category: &str,
+        types: Option<Vec<&'static str>>,
         handler: impl Fn(&mut V, &E, &EventInfo<'_>) -> Result<(), Refused> + Send + Sync + 'static,
     ) -> &mut Self {
         if self.find(category).is_some() {
@@ -81,6 +92,7 @@ impl<V: 'static> Handlers<V> {
             name: category.into(),
             handler: Box::new(Typed {
                 decoder: EventDecoder::<E>::new(),
+                types,
                 handler,
             }),
         });
@@ -119,8 +131,12 @@ pub(crate) trait Handle<V>: Send + Sync {
     fn handle(&self, view: &mut V, event: &EventRef<'_>) -> Result<(), FailureReason>;
 }
 
+/// What the types of the entries begin with that the executor of sagas makes for itself.
+const EXECUTORS: char = '$';
+
 struct Typed<E, F> {
     decoder: EventDecoder<E>,
+    types: Option<Vec<&'static str>>,
     handler: F,
 }
 
@@ -130,6 +146,12 @@ where
     F: Fn(&mut V, &E, &EventInfo<'_>) -> Result<(), Refused> + Send + Sync,
 {
     fn handle(&self, view: &mut V, event: &EventRef<'_>) -> Result<(), FailureReason> {
+        if let Some(types) = &self.types {
+            let name = event.event_type();
+            if name.starts_with(EXECUTORS) && !types.contains(&name) {
+                return Ok(());
+            }
+        }
         let decoded = self.decoder.decode(event);
         let decoded = decoded.map_err(|error| FailureReason::undecodable(&error.to_string()))?;
         for one in decoded {

@@ -255,3 +255,17 @@ impl From<SubscribeError> for OperatorError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b7_a_rebuild_that_failed_was_not_done_and_is_not_to_be_asked_for_again() {
+        let failed = RebuildError::Failed {
+            name: "orders".into(),
+            reason: "an event cannot be folded".into(),
+        };
+        assert!(matches!(failed.into(), OperatorError::Refused(_)));
+    }
+}

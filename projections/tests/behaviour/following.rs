@@ -1,7 +1,14 @@
 //! Folding from the log: whole, in order, once, before and after the start.
 
-use chronicler_domain::{GlobalPosition, Tenant};
-use chronicler_projections::{ProjectionsBuilder, StartError, ViewError};
+use std::sync::Arc;
+
+use chronicler_domain::{
+    Aggregate, AggregateId, Context, Decided, Decision, Event, GlobalPosition, Never, Tenant,
+};
+use chronicler_projections::{Handlers, Projection, ProjectionsBuilder, StartError, ViewError};
+use chronicler_runtime::{RuntimeBuilder, SendOptions};
+use chronicler_store::{MemoryStore, Store};
+use serde::{Deserialize, Serialize};
 
 use crate::world::{AccountEvent, BalanceRows, Balances, World, moved};
 
@@ -175,4 +182,85 @@ async fn everything_that_is_wrong_with_the_definitions_is_named_at_once() {
     for (problem, expected) in problems.iter().zip(expected) {
         assert!(problem.starts_with(expected), "{problem}");
     }
+}
+
+/// A history as an executor of sagas writes it: what was noted, and entries of its own.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct History;
+
+#[derive(Serialize, Deserialize)]
+enum Written {
+    #[serde(rename = "$Started")]
+    Started {
+        version: u32,
+    },
+    Noted(String),
+    #[serde(rename = "$Ended")]
+    Ended,
+}
+
+impl Event for Written {}
+
+impl Aggregate for History {
+    const CATEGORY: &'static str = "history";
+    type Command = ();
+    type Event = Written;
+    type Reply = ();
+    type Rejection = Never;
+
+    fn decide(&self, (): (), _: &Context) -> Decided<Self> {
+        Ok(Decision::events(vec![
+            Written::Started { version: 1 },
+            Written::Noted("paid".to_owned()),
+            Written::Ended,
+        ]))
+    }
+
+    fn evolve(&mut self, _: &Written) {}
+}
+
+/// What of it is the saga's own, and how it ended.
+#[derive(Serialize, Deserialize)]
+enum Read {
+    Noted(String),
+    #[serde(rename = "$Ended")]
+    Ended,
+}
+
+impl Event for Read {}
+
+#[derive(Clone, Default)]
+struct Notes(Vec<String>);
+
+impl Projection for Notes {
+    const NAME: &'static str = "notes";
+
+    fn define(on: &mut Handlers<Self>) {
+        on.category::<Read>("history", |view, event, _| {
+            view.0.push(match event {
+                Read::Noted(what) => what.clone(),
+                Read::Ended => "the end".to_owned(),
+            });
+            Ok(())
+        });
+    }
+}
+
+#[tokio::test]
+async fn b6_a_history_is_followed_past_what_the_executor_enters_for_itself() {
+    let store = Arc::new(MemoryStore::new());
+    let runtime = RuntimeBuilder::new(store as Arc<dyn Store>)
+        .aggregate::<History>()
+        .build()
+        .await
+        .unwrap();
+    let id = AggregateId::new("one").unwrap();
+    let (tenant, options) = (Tenant::default(), SendOptions::default());
+    let sent = runtime.send::<History>(&tenant, &id, (), options);
+    sent.await.unwrap();
+    let builder = ProjectionsBuilder::new().memory(Notes::default());
+    let projections = builder.start(&runtime, |_| {}).await.unwrap();
+    let view = projections.view::<Notes>().unwrap();
+    assert_eq!(view.read().unwrap().0, ["paid", "the end"]);
+    assert_eq!(projections.info("notes").unwrap().parked_events, 0);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chronicler_domain::GlobalPosition;
 use chronicler_projections::{
     AfterRetries, FailurePolicy, Handlers, Projection, ProjectionHooks, ProjectionOptions,
-    ProjectionStatus, ProjectionsBuilder,
+    ProjectionStatus, ProjectionsBuilder, TableHandlers, TableProjection,
 };
 use parking_lot::Mutex;
 
@@ -192,6 +192,43 @@ async fn p4_a_start_whose_worker_panics_each_time_fails_and_says_why() {
         said.contains("unique") && said.contains("there is one of it"),
         "{said}"
     );
+}
+
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
+
+/// A table whose handler comes back only when it may.
+struct Gated;
+
+impl TableProjection for Gated {
+    const NAME: &'static str = "gated";
+    type Row = u64;
+
+    fn define(on: &mut TableHandlers<Self>) {
+        on.events::<Account>(|_, _, _| {
+            while !IS_OPEN.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn p4_a_start_that_fails_does_not_wait_for_a_neighbour_that_hangs() {
+    let world = World::new().await;
+    world.send("alice", moved("bob", 1)).await;
+    let view = Balances {
+        trap: Trap::new(1, u32::MAX),
+        ..Balances::default()
+    };
+    let builder = ProjectionsBuilder::new()
+        .memory_with(view, at_once(AfterRetries::Stop))
+        .table::<Gated>();
+    let failed = tokio::select! {
+        started = builder.start(&world.runtime, |_| {}) => started.unwrap_err(),
+        () = world.turn_until(|| false) => return,
+    };
+    assert!(failed.to_string().contains("balances"), "{failed}");
+    assert!(!IS_OPEN.swap(true, Ordering::AcqRel));
 }
 
 #[tokio::test]
