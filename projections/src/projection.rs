@@ -67,11 +67,12 @@ pub trait TableProjection: Send + Sync + 'static {
     const NAME: &'static str;
     /// The version of what it does with events. Raise it when a handler changes: the table is then rebuilt.
     const VERSION: u32 = 1;
-    /// The version of the row's own shape. Raise it when a field changes: the table is then rebuilt. A table whose first
-    /// rows have other fields than the type is rebuilt without it.
+    /// The version of the row's own shape. Raise it when a field changes: the table is then rebuilt. Without it a table is
+    /// rebuilt when a row is met, by the fold or by a reader, that has other fields than the type.
     const ROW_VERSION: u32 = 1;
 
-    /// A row.
+    /// A row. Its type says its shape: a `serde_json::Value`, and serde's `untagged`, `tag` and `flatten`, can be written and
+    /// not read back. An event whose row cannot be written or read back fails by the failure policy.
     type Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
 
     /// Names the handlers.
