@@ -3,15 +3,9 @@
 use std::collections::HashMap;
 
 use chronicler_domain::StreamId;
-use chronicler_runtime::{DispatchError, Entity};
-use chronicler_store::ReadError;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::definition::saga::Saga;
-use crate::execution::executor::Executor;
-use crate::instance::id::InstanceId;
-use crate::instance::state::InstanceState;
 use crate::instance::status::Ending;
 
 /// The waits for the ends of one saga type, by stream. The commit that ends an instance tells them, in the order in which
@@ -59,26 +53,6 @@ impl EndingWait<'_> {
             Ok(ending) => ending,
             // A sender is dropped unused only after its wait is over.
             Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-impl<S: Saga> Executor<S> {
-    /// Waits for the end of an instance; at once if it has ended. `ReadError::Closed` when the runtime stops first.
-    pub(crate) async fn ending(&self, instance: &InstanceId) -> Result<Ending, DispatchError> {
-        let entity = self.handle.entity();
-        let stream = StreamId::new(&instance.tenant, entity.category(), &instance.id);
-        // An end that is committed after this is told, and what was before is in the state.
-        let mut wait = entity.endings().wait(&stream);
-        let look = |state: &InstanceState<S::State>, _| state.ended.clone();
-        let found = self.handle.query(&instance.tenant, &instance.id, look);
-        if let Some(ending) = found.await?.state {
-            return Ok(ending);
-        }
-        tokio::select! {
-            biased;
-            ending = wait.ending() => Ok(ending),
-            () = self.runtime.stopped() => Err(ReadError::Closed.into()),
         }
     }
 }

@@ -22,4 +22,5 @@ pub(crate) mod take_up;
 mod targets;
 mod tasks;
 pub(crate) mod turns;
+mod waiting;
 mod wake_queue;
