@@ -4,7 +4,7 @@ use chronicler_domain::{AggregateId, Category, StreamId, Tenant};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::definition::saga::CATEGORY_PREFIX;
+use crate::definition::category::CATEGORY_PREFIX;
 
 /// Something that a saga wants done: encoded, and journaled before it is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

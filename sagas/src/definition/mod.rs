@@ -1,6 +1,7 @@
 //! Definitions, as one writes them: a saga, its routes and decisions, its effects, and the step language.
 
 pub(crate) mod answer;
+pub(crate) mod category;
 pub(crate) mod directive;
 pub(crate) mod effect;
 pub(crate) mod effect_view;

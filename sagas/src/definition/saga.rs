@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::definition::answer::EffectAnswer;
+pub(crate) use crate::definition::category::CATEGORY_PREFIX;
 use crate::definition::effect_view::EffectView;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
@@ -88,9 +89,6 @@ pub trait Saga: Send + Sync + 'static {
     /// Changes the state as an event says.
     fn evolve(state: &mut Self::State, event: &Self::Event);
 }
-
-/// The category of a saga's streams begins with this; its name follows.
-pub(crate) const CATEGORY_PREFIX: &str = "saga:";
 
 /// The category of a saga's streams.
 pub(crate) fn category<S: Saga>() -> Result<Category, InvalidId> {
