@@ -15,7 +15,8 @@ impl<F: Fold> Run<'_, F> {
     /// Begins to build another view from the beginning, beside the one that answers.
     pub(super) async fn begin_rebuild(&mut self) -> Result<(), RunError> {
         // What an interrupted rebuild left behind. The views of another shape stay until this one answers.
-        if self.setup.progress.is_ready() {
+        let is_ready = self.setup.progress.is_ready();
+        if is_ready {
             self.main.fold.discard_others().await?;
         }
         let fresh = self.main.fold.fresh().await?;
@@ -25,7 +26,7 @@ impl<F: Fold> Run<'_, F> {
         let ledger = Ledger::default();
         self.rebuild = Some(Rebuild::new(Track::new(self.setup, fresh, ledger, false)));
         self.setup.progress.rebuilding(Some(GlobalPosition::ZERO));
-        if self.main.fold.position() == GlobalPosition::ZERO {
+        if is_ready && self.main.fold.position() == GlobalPosition::ZERO {
             // There is nothing to read: no batch will ever say that it has caught up.
             self.switch().await?;
         }
