@@ -1,12 +1,12 @@
 //! A saga of steps as any other saga: what each input leads to.
 
-use super::course::Course;
 use super::definition::Definition;
 use super::effect_key::{look_of, timer_of};
 use super::migrate::Migration;
 use super::node::Kind;
 use super::saga::{Heard, Signal, StepSaga, Steps};
 use super::state::{StepEvent, StepState};
+use super::step_decision::StepDecision;
 use crate::definition::answer::EffectAnswer;
 use crate::definition::effect_view::EffectView;
 use crate::definition::input::{Input, SagaContext};
@@ -80,9 +80,9 @@ impl<S: StepSaga> Saga for Steps<S> {
     fn on(&self, state: &StepState<S::Start>, input: &Input, context: &SagaContext) -> Next<Self> {
         let known = self.definition_of(state);
         let definition = known.unwrap_or(&self.definition);
-        let course = Course::new(definition, context, state.clone());
+        let course = StepDecision::new(definition, context, state.clone());
         let Some(start) = &state.start else {
-            let newest = Course::new(&self.definition, context, state.clone());
+            let newest = StepDecision::new(&self.definition, context, state.clone());
             return match input {
                 Input::Event(_) => match S::begin(input) {
                     Some(start) => newest.begin(start),
@@ -124,7 +124,7 @@ impl<S: StepSaga> Saga for Steps<S> {
     ) -> Next<Self> {
         // Whatever else has changed: a step that is still there knows how it is taken back.
         let definition = self.definition_of(state).unwrap_or(&self.definition);
-        Course::new(definition, context, state.clone()).undone_late(outcome)
+        StepDecision::new(definition, context, state.clone()).undone_late(outcome)
     }
 
     fn evolve(state: &mut StepState<S::Start>, event: &StepEvent<S::Start>) {
@@ -147,7 +147,7 @@ impl<S: StepSaga> Steps<S> {
         state: &StepState<S::Start>,
         context: &SagaContext,
     ) -> Next<Self> {
-        let mut course = Course::new(&self.definition, context, state.clone());
+        let mut course = StepDecision::new(&self.definition, context, state.clone());
         if state.fingerprint == self.definition.fingerprint {
             return course.next;
         }

@@ -2,19 +2,19 @@
 
 use std::fmt::Display;
 
-use super::course::Course;
 use super::effect_key::{EffectKey, Place};
 use super::encoding::written;
 use super::given_up::{Cause, GivenUp};
 use super::node::{Kind, Node, Plan};
 use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
+use super::step_decision::StepDecision;
 use crate::definition::effect::{Request, Undo};
 use crate::definition::error::DefinitionError;
 use crate::definition::next::Next;
 use crate::definition::terms::Terms;
 
-impl<S: StepSaga> Course<'_, S> {
+impl<S: StepSaga> StepDecision<'_, S> {
     /// Goes on until something has to be waited for.
     pub(super) fn go_on(mut self) -> Next<Steps<S>> {
         let definition = self.definition;

@@ -2,7 +2,6 @@
 
 use chronicler_store::codec::CodecId;
 
-use super::course::Course;
 use super::effect_key::{EffectKey, Place};
 use super::encoding::{Encoded, GIVEN, encoded};
 use super::given_up::{Cause, GivenUp};
@@ -10,12 +9,13 @@ use super::node::{Kind, Node, Plan};
 use super::outputs::Replies;
 use super::saga::{StepSaga, Steps};
 use super::state::StepEvent;
+use super::step_decision::StepDecision;
 use crate::definition::answer::{Answer, EffectAnswer};
 use crate::definition::effect::Request;
 use crate::definition::error::DefinitionError;
 use crate::definition::next::Next;
 
-impl<S: StepSaga> Course<'_, S> {
+impl<S: StepSaga> StepDecision<'_, S> {
     /// An effect of a step was answered, or the question what became of it.
     pub(super) fn answered(self, outcome: &EffectAnswer) -> Next<Steps<S>> {
         let key = EffectKey::read(outcome.key());

@@ -1,15 +1,15 @@
 //! Waits of steps: for messages, and for no longer than their limits.
 
-use super::course::Course;
 use super::effect_key::{EffectKey, Place, look_of, timer_of};
 use super::given_up::{Cause, GivenUp};
 use super::node::{Kind, Node, Plan};
 use super::saga::{Signal, StepSaga, Steps};
 use super::state::StepEvent;
+use super::step_decision::StepDecision;
 use crate::definition::next::Next;
 use crate::definition::terms::Terms;
 
-impl<S: StepSaga> Course<'_, S> {
+impl<S: StepSaga> StepDecision<'_, S> {
     pub(super) fn told(mut self, signal: Signal) -> Next<Steps<S>> {
         let Signal { step, said } = signal;
         let (codec, said) = match said {

@@ -14,7 +14,7 @@ use crate::definition::input::SagaContext;
 use crate::definition::next::Next;
 
 /// A decision that is being made, and the state as it will be.
-pub(super) struct Course<'a, S: StepSaga> {
+pub(super) struct StepDecision<'a, S: StepSaga> {
     pub(super) definition: &'a Definition<S>,
     pub(super) context: &'a SagaContext,
     pub(super) state: StepState<S::Start>,
@@ -23,7 +23,7 @@ pub(super) struct Course<'a, S: StepSaga> {
     pub(super) begun: BTreeSet<&'static str>,
 }
 
-impl<'a, S: StepSaga> Course<'a, S> {
+impl<'a, S: StepSaga> StepDecision<'a, S> {
     pub(super) fn new(
         definition: &'a Definition<S>,
         context: &'a SagaContext,
