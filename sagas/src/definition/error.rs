@@ -17,7 +17,9 @@ pub enum DefinitionError {
     #[error("it has not begun")]
     NotBegun,
     /// What the instance began with is of an earlier type.
-    #[error("what it began with cannot be read: {0}")]
+    #[error(
+        "what it began with cannot be read as what it begins with today: have that type read the earlier shape too (serde's `default`, `alias` or `from`), and release it; or cancel it: {0}"
+    )]
     Beginning(#[source] CodecError),
     /// A step was begun as one command, and is several now, or the other way round.
     #[error("it is of another kind now")]

@@ -28,7 +28,7 @@ macro_rules! release {
         commands { $($commands:tt)* },
         order $order:expr,
         replies { $($replies:tt)* },
-        start { $($field:ident: $type:ty = $value:expr),* }
+        start $(#[$whole:meta])* { $($(#[$attr:meta])* $field:ident: $type:ty = $value:expr),* }
     ) => {
         mod $name {
             use super::*;
@@ -39,7 +39,8 @@ macro_rules! release {
             }
 
             #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-            pub(super) struct Begin { $(pub(super) $field: $type),* }
+            $(#[$whole])*
+            pub(super) struct Begin { $($(#[$attr])* pub(super) $field: $type),* }
 
             #[derive(Clone, Debug, Default, Serialize, Deserialize)]
             pub(super) struct Stock { pub(super) did: Vec<String> }
@@ -150,6 +151,43 @@ release!(other,
     replies { Reserved, Short },
     start { weight: u32 = 0 });
 
+release!(defaulted,
+    commands { Reserve { sku: String, units: u64, lot: u64 }, Release { units: u64, lot: u64 }, Count },
+    order StockCommand::Reserve { sku: "a".to_owned(), units: 3, lot: 7 },
+    replies { Reserved, Short },
+    start { customer: String = "ann".to_owned(), cents: u64 = 5, #[serde(default)] express: bool = true });
+release!(renamed,
+    commands { Reserve { sku: String, units: u64, lot: u64 }, Release { units: u64, lot: u64 }, Count },
+    order StockCommand::Reserve { sku: "a".to_owned(), units: 3, lot: 7 },
+    replies { Reserved, Short },
+    start { #[serde(alias = "customer")] buyer: String = "ann".to_owned(), cents: u64 = 5 });
+release!(reshaped,
+    commands { Reserve { sku: String, units: u64, lot: u64 }, Release { units: u64, lot: u64 }, Count },
+    order StockCommand::Reserve { sku: "a".to_owned(), units: 3, lot: 7 },
+    replies { Reserved, Short },
+    start #[serde(from = "super::StoredBegin")] { buyer: String = "ann".to_owned(), price: (u64, String) = (5, "EUR".to_owned()) });
+
+/// What an order of the reshaped release begins with, as it or the first one wrote it.
+#[derive(Deserialize)]
+struct StoredBegin {
+    buyer: Option<String>,
+    price: Option<(u64, String)>,
+    customer: Option<String>,
+    cents: Option<u64>,
+}
+
+impl From<StoredBegin> for reshaped::Begin {
+    fn from(stored: StoredBegin) -> Self {
+        let euros = |cents| (cents, "EUR".to_owned());
+        Self {
+            buyer: stored.buyer.or(stored.customer).unwrap_or_default(),
+            price: stored
+                .price
+                .unwrap_or_else(|| euros(stored.cents.unwrap_or_default())),
+        }
+    }
+}
+
 struct App<S: StepSaga> {
     runtime: Runtime,
     sagas: Sagas,
@@ -170,15 +208,32 @@ impl<S: StepSaga> App<S> {
         self.view().await.status
     }
 
+    /// Its payment comes.
+    async fn paid(&self, payment: &str) -> Ending {
+        let paid = SagaVerb::Signal {
+            name: "paid".to_owned(),
+            payload: payment.to_owned(),
+        };
+        let (tenant, o) = (Tenant::default(), id("o"));
+        let order = paid.by("ann", "it came");
+        self.handle().operate(&tenant, &o, order).await.unwrap();
+        settle().await;
+        self.ending().await
+    }
+
+    async fn ending(&self) -> Ending {
+        match self.status().await {
+            SagaStatus::Ended { how } => how,
+            other => panic!("it has not ended: {other:?}"),
+        }
+    }
+
     async fn cancel(&self) -> Ending {
         let (tenant, id) = (Tenant::default(), id("o"));
         let cancelled = self.handle().cancel(&tenant, &id, "not wanted", "ann");
         cancelled.await.unwrap();
         settle().await;
-        match self.status().await {
-            SagaStatus::Ended { how } => how,
-            other => panic!("it has not ended: {other:?}"),
-        }
+        self.ending().await
     }
 
     async fn look<A: Aggregate>(&self, name: &str) -> A {
@@ -226,23 +281,9 @@ async fn c3_a_journaled_undo_stays_that_command_whatever_became_of_its_type() {
 #[tokio::test]
 async fn c3_what_a_step_gave_is_read_by_name() {
     let app = middle::app(&waiting().await).await;
-    let paid = SagaVerb::Signal {
-        name: "paid".to_owned(),
-        payload: r#"{"customer":"ann","cents":5}"#.to_owned(),
-    };
-    let (tenant, o) = (Tenant::default(), id("o"));
-    let told = app.handle().operate(&tenant, &o, paid.by("ann", "it came"));
-    told.await.unwrap();
-    settle().await;
-    let ended = app.status().await;
-    assert!(
-        matches!(
-            ended,
-            SagaStatus::Ended {
-                how: Ending::Completed
-            }
-        ),
-        "{ended:?}"
+    assert_eq!(
+        app.paid(r#"{"customer":"ann","cents":5}"#).await,
+        Ending::Completed
     );
     assert_eq!(
         app.look::<Part>("shop").await.done,
@@ -264,5 +305,73 @@ async fn c6_an_instance_whose_beginning_cannot_be_read_any_more_can_be_undone() 
     let app = other::app(&waiting().await).await;
     app.cancel().await;
     assert_eq!(app.look::<other::Stock>("s").await.did, UNDONE);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn g3_an_open_instance_goes_on_with_a_beginning_of_another_shape_that_reads_the_earlier_one()
+{
+    let shipped = ["ship what was reserved"];
+    let app = defaulted::app(&waiting().await).await;
+    let start = app.view().await.state.start().cloned().unwrap();
+    assert_eq!(
+        (start.customer.as_str(), start.cents, start.express),
+        ("ann", 5, false)
+    );
+    let payment = r#"{"customer":"ann","cents":5,"express":false}"#;
+    assert_eq!(app.paid(payment).await, Ending::Completed);
+    assert_eq!(app.look::<Part>("shop").await.done, shipped);
+    app.stop().await;
+
+    let app = renamed::app(&waiting().await).await;
+    let start = app.view().await.state.start().cloned().unwrap();
+    assert_eq!((start.buyer.as_str(), start.cents), ("ann", 5));
+    let payment = r#"{"buyer":"ann","cents":5}"#;
+    assert_eq!(app.paid(payment).await, Ending::Completed);
+    app.stop().await;
+
+    let store = waiting().await;
+    let app = reshaped::app(&store).await;
+    let euros = (5, "EUR".to_owned());
+    let start = app.view().await.state.start().cloned().unwrap();
+    assert_eq!((start.buyer.as_str(), start.price), ("ann", euros.clone()));
+    let payment = r#"{"buyer":"ann","price":[5,"EUR"]}"#;
+    assert_eq!(app.paid(payment).await, Ending::Completed);
+    // And what this release writes it reads as well.
+    let (tenant, next, options) = (Tenant::default(), id("next"), SendOptions::default());
+    let command = crate::parts::PartCommand::Do("begin".to_owned());
+    let sent = app.runtime.send::<Part>(&tenant, &next, command, options);
+    sent.await.unwrap();
+    settle().await;
+    app.stop().await;
+    let app = reshaped::app(&store).await;
+    let view = app.handle().get(&tenant, &next).await.unwrap();
+    let start = view.state.start().unwrap();
+    assert_eq!((start.buyer.as_str(), &start.price), ("ann", &euros));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn g3_a_beginning_that_cannot_be_read_sets_its_instance_aside_until_it_can_be() {
+    let store = waiting().await;
+    let app = more::app(&store).await;
+    let paid = SagaVerb::Signal {
+        name: "paid".to_owned(),
+        payload: r#"{"customer":"ann","cents":5,"express":false}"#.to_owned(),
+    };
+    let (tenant, o) = (Tenant::default(), id("o"));
+    let told = app.handle().operate(&tenant, &o, paid.by("ann", "it came"));
+    let said = told.await.map_err(|error| error.to_string());
+    let reason = match (said, app.status().await) {
+        (Err(reason), _) | (_, SagaStatus::Quarantined { reason }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(reason.contains("default"), "{reason}");
+    app.stop().await;
+    let app = defaulted::app(&store).await;
+    app.handle().release(&tenant, &o, "ann").await.unwrap();
+    settle().await;
+    let payment = r#"{"customer":"ann","cents":5,"express":false}"#;
+    assert_eq!(app.paid(payment).await, Ending::Completed);
     app.stop().await;
 }

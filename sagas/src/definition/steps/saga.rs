@@ -25,7 +25,11 @@ pub trait StepSaga: Send + Sync + 'static {
     /// The version of its definition; journaled with each instance.
     const VERSION: u32 = 1;
 
-    /// What an instance begins with, and every step can see.
+    /// What an instance begins with, and every step can see. It is journaled by the names of its fields and variants, and
+    /// instances that are open when it changes go on with it: in another order as it is, with a field more that has a
+    /// `#[serde(default)]`, under another name with `#[serde(alias = "…")]`, and in any other shape with
+    /// `#[serde(from = "…")]` and a type that reads the earlier shape and the later one. What cannot be read sets aside the
+    /// instance at its next input; it can be released when it can be read, and cancelled at any time.
     type Start: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// Says which events concern which instances.
