@@ -88,6 +88,11 @@ pub struct EffectView {
     pub found_done: bool,
     /// A person said that it is not to be done, and what to go on with: then it is not taken back.
     pub skipped: bool,
+    /// Its child was begun.
+    pub begun: bool,
+    /// Its child is begun when there is room for it: as many are alive as may be
+    /// ([`Next::at_most`](crate::Next::at_most)).
+    pub awaits_room: bool,
 }
 
 impl EffectView {
@@ -116,6 +121,16 @@ impl EffectView {
             self.state,
             EffectState::Pending { .. } | EffectState::Awaited
         )
+    }
+
+    /// Whether its child is not begun yet, for want of room.
+    pub(crate) fn is_awaiting_room(&self) -> bool {
+        self.awaits_room && matches!(self.state, EffectState::Pending { .. })
+    }
+
+    /// Whether it begins another saga.
+    pub(crate) fn is_start(&self) -> bool {
+        matches!(self.spec.request, Request::Start { .. })
     }
 
     /// Whether its own answer may still change where it is.

@@ -184,8 +184,18 @@ impl<S: Saga> Next<S> {
     }
 
     /// At most so many effects that need this resource are under way at a time in this process, the effect just added
-    /// being one of them; the others wait. Of several limits the one that was decided last holds; it is at least 1. For a
-    /// child it limits nothing: its beginning is over at once, and what it then does has no place.
+    /// being one of them; the others wait. Of several limits the one that was decided last holds, also for those that wait
+    /// already; it is at least 1.
+    ///
+    /// Said of a child ([`start`](Self::start)), at most so many children that were begun under this name are alive at a time,
+    /// from their beginning to their end, also over a restart. One that has to wait is begun when another has ended, and
+    /// until then the saga says so (`SagaStatus::Waiting`, room at this name). No child that waits is begun by a
+    /// compensation; to be cancelled or undone takes no room.
+    ///
+    /// Children have room of their own: a call and a child under one name do not wait for each other, so that what a child
+    /// does under the name of its own limit goes on. A child must not begin children under that name: it could wait for its
+    /// own end, and such a decision quarantines it. Children that wait for each other across several names are seen, and wait
+    /// until a person ends one.
     pub fn at_most(self, count: u32, resource: impl Into<String>) -> Self {
         let resource = (resource.into(), count.max(1));
         self.terms(|terms| terms.resource = Some(resource))
@@ -274,8 +284,9 @@ impl<S: Saga> Next<S> {
         self
     }
 
-    /// It cannot take this input, for this reason, and decides nothing. Somebody who said it as a signal is refused;
-    /// after any other input the instance is quarantined.
+    /// It cannot take this input, for this reason, and decides nothing. Somebody who said it as a signal is refused; a signal
+    /// that waited, and cannot be taken any more when its turn comes, is recorded as refused, and the saga goes on. After any
+    /// other input the instance is quarantined.
     pub fn refuse(reason: impl Into<String>) -> Self {
         Self {
             directives: Vec::new(),

@@ -22,11 +22,12 @@ use crate::execution::outcomes::{AttemptOutcome, LONG};
 use crate::execution::passage::Passage;
 use crate::execution::places::AtWork;
 use crate::execution::targets::AttemptResult;
+use crate::execution::turns::Turn;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
 use crate::instance::transition::command::SagaCommand;
 use crate::instance::transition::refusal::SagaRefusal;
-use crate::instance::work::Task;
+use crate::instance::work::{ChildTask, Task};
 
 /// The latest time for which an attempt is put off: whoever is put off for ever waits for a service.
 const LATEST: Timestamp = Timestamp::from_micros(u64::MAX - 1);
@@ -90,11 +91,23 @@ impl<S: Saga> Executor<S> {
                 place.aside(self.runtime.clock().sleep(left)).await;
             }
         }
-        let taking = self.turns.take(instance, attempt.task.action);
-        let (turn, had_to_queue) = place.aside(taking).await;
-        is_fresh &= !had_to_queue && self.turns.holds() == holds;
+        let mut turn = None;
         let passage = loop {
-            let passage = match self.passage(&attempt, &mut place).await {
+            // First room for a child, then its turn: what ends it must not wait for room.
+            let child = match self.child_place(&mut attempt, &mut place).await {
+                Ok((child, had_to_wait)) => {
+                    is_fresh &= !had_to_wait;
+                    child
+                }
+                Err(refusal) => return self.refused(attempt, &refusal, turn, place),
+            };
+            if turn.is_none() {
+                let taking = self.turns.take(instance, attempt.task.action);
+                let (taken, had_to_queue) = place.aside(taking).await;
+                is_fresh &= !had_to_queue && self.turns.holds() == holds;
+                turn = Some(taken);
+            }
+            let mut passage = match self.passage(&attempt, &mut place).await {
                 Ok(passage) => passage,
                 Err(reason) => {
                     return Some(AttemptOutcome {
@@ -105,6 +118,7 @@ impl<S: Saga> Executor<S> {
                     });
                 }
             };
+            passage.child = child;
             if is_fresh && !passage.had_to_wait {
                 break passage;
             }
@@ -112,19 +126,13 @@ impl<S: Saga> Executor<S> {
                 (Ok(()), Some(passage)) => break passage,
                 (Ok(()), None) => {
                     // Its instance has it begun. If it has to wait again, that is asked again.
-                    attempt.task.not_before = Timestamp::EPOCH;
+                    attempt.begins();
                     is_fresh = !place.come_back().await;
+                    if attempt.begins_child() {
+                        (is_fresh, turn) = (false, None);
+                    }
                 }
-                (Err(refusal), _) => {
-                    // Known to wait for the end of the pause or the release, it can be skipped and settled until then.
-                    let stands = matches!(refusal, SagaRefusal::Paused | SagaRefusal::Quarantined);
-                    return stands.then(|| AttemptOutcome {
-                        command: attempt.held(refusal.to_string()),
-                        options: attempt.options.clone(),
-                        turn,
-                        place,
-                    });
-                }
+                (Err(refusal), _) => return self.refused(attempt, &refusal, turn, place),
             }
         };
         reached(CrashPlace::Dispatch);
@@ -133,6 +141,30 @@ impl<S: Saga> Executor<S> {
         let now_all_wait = self.tell_circuit(&attempt, &result);
         let goes_for_all = passage.is_trial() || now_all_wait;
         let command = self.command_of(&attempt, result, goes_for_all);
+        Some(AttemptOutcome {
+            command,
+            options: attempt.options,
+            turn,
+            place,
+        })
+    }
+
+    /// What its instance is told of an attempt that it refused; nothing if it is just not wanted any more.
+    fn refused<'p>(
+        &self,
+        attempt: Attempt<'_>,
+        refusal: &SagaRefusal,
+        turn: Option<Turn>,
+        place: AtWork<'p>,
+    ) -> Option<AttemptOutcome<'p>> {
+        let command = match refusal {
+            // Known to wait for the end of the pause or the release, it can be skipped and settled until then.
+            SagaRefusal::Paused | SagaRefusal::Quarantined => attempt.held(refusal.to_string()),
+            SagaRefusal::Compensating if attempt.begins_child() => SagaCommand::ForgoChild {
+                effect: attempt.task.action.effect,
+            },
+            _ => return None,
+        };
         Some(AttemptOutcome {
             command,
             options: attempt.options,
@@ -198,11 +230,27 @@ impl<S: Saga> Executor<S> {
     /// # Errors
     /// Why it is not.
     async fn still_wants(&self, attempt: &Attempt<'_>) -> Result<(), SagaRefusal> {
-        let asked = SagaCommand::Attempt {
-            action: attempt.task.action,
-            attempt: attempt.task.attempt,
-            next: attempt.task.not_before,
-        };
+        self.ask_of(
+            attempt,
+            SagaCommand::Attempt {
+                action: attempt.task.action,
+                attempt: attempt.task.attempt,
+                next: attempt.task.not_before,
+                begins_child: attempt.begins_child(),
+            },
+        )
+        .await
+    }
+
+    /// Asks the instance of an attempt that waits something.
+    ///
+    /// # Errors
+    /// Why the attempt is not to be made.
+    pub(super) async fn ask_of(
+        &self,
+        attempt: &Attempt<'_>,
+        asked: SagaCommand,
+    ) -> Result<(), SagaRefusal> {
         let instance = attempt.instance;
         let asked = self.ask(instance, asked, SendOptions::default()).await;
         asked.map_err(|error| {
@@ -240,7 +288,7 @@ impl<S: Saga> Executor<S> {
                     effect: task.action.effect,
                     depth: task.metadata.causation_depth.saturating_sub(2),
                 };
-                let asking = self.child(instance, task, parent, options);
+                let asking = self.child(instance, task, parent, attempt.occupies(), options);
                 self.leaving(slice::from_mut(place), asking).await
             }
         }
@@ -280,7 +328,7 @@ impl<S: Saga> Executor<S> {
         match result {
             AttemptResult::Begun => SagaCommand::Begun {
                 effect: action.effect,
-                was_to_end: task.is_to_end,
+                was_to_end: task.child == ChildTask::Cancel,
                 decided_at,
             },
             AttemptResult::Ended(ending) => SagaCommand::ChildEnded {

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use crate::definition::payload::Payload;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
+use crate::instance::occupancy::Occupancy;
 use crate::instance::status::Ending;
 
 /// The saga types that can be begun as children, by their names, as far as they are started.
@@ -23,14 +24,19 @@ pub(crate) trait ChildHost: Send + Sync {
         child: InstanceId,
         parent: Parent,
         start: Payload,
+        occupies: Option<Occupancy>,
         options: SendOptions,
     ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>>;
 
-    /// Has a child undo what it did, if it can be.
+    /// Whether an instance was begun.
+    fn has_begun(&self, child: InstanceId) -> BoxFuture<'_, Result<bool, DispatchError>>;
+
+    /// Has a child undo what it did, if it can be; `is_spared`: only sees to it that it does not begin any more.
     fn end_child(
         &self,
         child: InstanceId,
         parent: Parent,
+        is_spared: bool,
     ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>>;
 }
 

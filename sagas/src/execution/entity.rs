@@ -16,10 +16,12 @@ use chronicler_store::{FactKind, OutcomeResult, PartRef, RecordedCommit, SideRec
 
 use crate::definition::saga::{Saga, category};
 use crate::execution::backlog::Backlog;
+use crate::execution::child_places::ChildPlaces;
 use crate::execution::endings::Endings;
 use crate::execution::tasks::{SentBefore, work};
 use crate::instance::action::Action;
 use crate::instance::fold::{CommitInfo, StreamReader};
+use crate::instance::occupancy::OccupancyChange;
 use crate::instance::open_fact::{OpenFact, waits_for};
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
@@ -38,10 +40,16 @@ pub(crate) struct SagaEntity<S: Saga> {
     backlog: Backlog,
     /// Who waits for the end of an instance.
     endings: Endings,
+    /// Which children are alive of those of which only so many are.
+    child_places: ChildPlaces,
 }
 
 impl<S: Saga> SagaEntity<S> {
-    pub(crate) fn new(saga: S, causation_depth_max: u16) -> Result<Self, InvalidId> {
+    pub(crate) fn new(
+        saga: S,
+        causation_depth_max: u16,
+        child_places: ChildPlaces,
+    ) -> Result<Self, InvalidId> {
         let category = category::<S>()?;
         let owner = category.as_str().to_owned();
         Ok(Self {
@@ -52,6 +60,7 @@ impl<S: Saga> SagaEntity<S> {
             causation_depth_max,
             backlog: Backlog::new(),
             endings: Endings::default(),
+            child_places,
         })
     }
 
@@ -66,6 +75,7 @@ impl<S: Saga> SagaEntity<S> {
             causation_depth_max: u16::MAX,
             backlog: Backlog::new(),
             endings: Endings::default(),
+            child_places: ChildPlaces::default(),
         }
     }
 
@@ -242,6 +252,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let _entered = span.entered();
         let had_ended = state.ended.is_some();
         let decided_before = state.effects.decided();
+        let occupied = state.occupies.clone();
         // After a recovery it is not known; after a step it is as the step left it.
         let open = match state.listed.take() {
             Some(open) => open,
@@ -289,6 +300,7 @@ impl<S: Saga> Entity for SagaEntity<S> {
         let armed = moved.keys().filter_map(|key| state.timers.get(key));
         reply.armed = armed.min().copied();
         reply.ended = state.ended.clone().filter(|_| !had_ended);
+        reply.occupancy = OccupancyChange::between(occupied, state.occupies.as_ref());
         let begins = state.early.len() < early_before;
         reply.takes_up = (takes_up || begins) && state.takes_up();
         reached(CrashPlace::SagaCommit);
@@ -304,6 +316,9 @@ impl<S: Saga> Entity for SagaEntity<S> {
         if let Some(ending) = &work.ended {
             self.endings.tell(stream, ending);
         }
+        if let Some(change) = &work.occupancy {
+            self.child_places.change(stream, change);
+        }
         self.backlog.push(stream, work, sequence);
     }
 
@@ -314,8 +329,8 @@ impl<S: Saga> Entity for SagaEntity<S> {
 
     fn snapshot_version(&self) -> u32 {
         // The executor's own shape in the upper half, the saga's in the lower. Those of the sixth may miss effects whose
-        // answers were still to be taken in.
-        (7 << 16) | (S::VERSION & 0xffff)
+        // answers were still to be taken in, those of the seventh say nothing of places of children.
+        (8 << 16) | (S::VERSION & 0xffff)
     }
 
     fn snapshot(&self, state: &Self::State) -> Result<Bytes, CodecError> {

@@ -16,6 +16,7 @@ use crate::definition::saga::Saga;
 use crate::execution::asking::Patience;
 use crate::execution::backlog::{Backlog, CommittedWork};
 use crate::execution::child::ChildHosts;
+use crate::execution::child_places::ChildPlaces;
 use crate::execution::circuit::Circuits;
 use crate::execution::entity::SagaEntity;
 use crate::execution::options::SagaOptions;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) circuits: Arc<Circuits>,
     pub(crate) resources: Arc<Resources>,
     pub(crate) hosts: Arc<ChildHosts>,
+    pub(crate) child_places: ChildPlaces,
 }
 
 /// The executor of one saga type.
@@ -140,16 +142,18 @@ impl<S: Saga> Executor<S> {
             work,
             sequence,
             had_to_wait,
-            under_way: _until_the_end,
+            under_way,
         } = decided;
         let mut place = seat.at_work();
-        let takes_up = async {
-            if !work.takes_up {
-                return place.leave();
+        seat.is_under_way(under_way);
+        let (own, asked, has_inputs) = (&self, &instance, work.takes_up);
+        let takes_up = async move {
+            if !has_inputs {
+                return;
             }
-            let taking = self.take_up(&instance, Patience::ENDLESS);
-            if let Err(error) = self.leaving(slice::from_mut(&mut place), taking).await {
-                tracing::warn!(saga = S::NAME, id = %instance.id, ?error, "inputs still wait");
+            let taking = own.take_up(asked, Patience::ENDLESS);
+            if let Err(error) = own.leaving(slice::from_mut(&mut place), taking).await {
+                tracing::warn!(saga = S::NAME, id = %asked.id, ?error, "inputs still wait");
             }
         };
         futures::join!(

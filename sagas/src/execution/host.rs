@@ -11,6 +11,7 @@ use crate::execution::child::{ChildAnswer, ChildHost};
 use crate::execution::executor::Executor;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
+use crate::instance::occupancy::Occupancy;
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::SagaCommand;
 
@@ -44,19 +45,38 @@ impl<S: Saga> ChildHost for Executor<S> {
         child: InstanceId,
         parent: Parent,
         start: Payload,
+        occupies: Option<Occupancy>,
         options: SendOptions,
     ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>> {
-        let command = SagaCommand::Begin { parent, start };
+        let command = SagaCommand::Begin {
+            parent,
+            start,
+            occupies,
+        };
         self.ask_child(child, command, options).boxed()
+    }
+
+    fn has_begun(&self, child: InstanceId) -> BoxFuture<'_, Result<bool, DispatchError>> {
+        async move {
+            let has_begun = |state: &InstanceState<S::State>, _: _| state.is_started();
+            let found = self.handle.query(&child.tenant, &child.id, has_begun);
+            Ok(found.await?.state)
+        }
+        .boxed()
     }
 
     fn end_child(
         &self,
         child: InstanceId,
         parent: Parent,
+        is_spared: bool,
     ) -> BoxFuture<'_, Result<ChildAnswer, DispatchError>> {
         let reason = format!("{} is being compensated", parent.stream);
-        let command = SagaCommand::EndChild { parent, reason };
+        let command = SagaCommand::EndChild {
+            parent,
+            reason,
+            is_spared,
+        };
         self.ask_child(child, command, SendOptions::default())
             .boxed()
     }

@@ -4,6 +4,8 @@ pub(crate) mod asking;
 pub(crate) mod attempt;
 pub(crate) mod backlog;
 pub(crate) mod child;
+pub(crate) mod child_places;
+mod child_room;
 pub(crate) mod circuit;
 pub(crate) mod endings;
 pub(crate) mod entity;

@@ -33,10 +33,12 @@ pub(super) const LONG: Duration = Duration::from_secs(2);
 pub(super) struct AttemptOutcome<'a> {
     pub(super) command: SagaCommand,
     pub(super) options: SendOptions,
-    /// The turn that it had. It ends when the outcome has been taken in: a copy that waits for it then sees what came of it.
-    pub(super) turn: Turn,
+    /// The turn that it had, if its turn had come. It ends when the outcome has been taken in: a copy that waits for it then sees what came of it.
+    pub(super) turn: Option<Turn>,
     pub(super) place: AtWork<'a>,
 }
+
+type GivenOutcome = (SagaCommand, SendOptions, Option<Turn>);
 
 impl<S: Saga> Executor<S> {
     /// Carries out what one decision asks for, and has the instance take in what became of it.
@@ -92,7 +94,7 @@ impl<S: Saga> Executor<S> {
             .await;
     }
 
-    async fn give(&self, instance: &InstanceId, outcomes: Vec<(SagaCommand, SendOptions, Turn)>) {
+    async fn give(&self, instance: &InstanceId, outcomes: Vec<GivenOutcome>) {
         if outcomes.len() > 1
             && let Some((_, options, _)) = outcomes.first()
         {

@@ -8,6 +8,7 @@ use tokio::sync::futures::Notified;
 
 use crate::definition::saga::Saga;
 use crate::execution::attempt::Attempt;
+use crate::execution::child_places::ChildPlace;
 use crate::execution::circuit::{Pass, Trial};
 use crate::execution::executor::Executor;
 use crate::execution::places::AtWork;
@@ -16,6 +17,8 @@ use crate::execution::resources::Place;
 /// An attempt that may go. What it holds it gives back when it has ended.
 pub(super) struct Passage {
     _room: Option<Place>,
+    /// Of the child that it begins.
+    pub(super) child: Option<ChildPlace>,
     trial: Option<Trial>,
     pub(super) had_to_wait: bool,
 }
@@ -72,6 +75,7 @@ impl<S: Saga> Executor<S> {
             };
             let passage = |trial| Passage {
                 _room: room,
+                child: None,
                 trial,
                 had_to_wait,
             };

@@ -7,6 +7,8 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::execution::quiet::{Quiet, UnderWay};
+
 /// The places of one saga type.
 pub(crate) struct Places(Arc<Semaphore>);
 
@@ -23,12 +25,18 @@ struct Taken {
     /// Effects that are at work; the place is there as long as there is one.
     at_work: usize,
     place: Option<OwnedSemaphorePermit>,
+    /// Effects that are at work, or will be without anything else having to happen first.
+    awake: usize,
+    /// While there are any of those.
+    under_way: Option<UnderWay>,
+    quiet: Option<Arc<Quiet>>,
 }
 
 /// One effect of a decision, or what else it has to do: at work until it waits, or this is dropped.
 pub(crate) struct AtWork<'a> {
     seat: &'a Seat,
     is_at_work: bool,
+    is_awake: bool,
 }
 
 impl Places {
@@ -58,7 +66,13 @@ impl Places {
     fn seat(&self, place: Option<OwnedSemaphorePermit>) -> Seat {
         Seat {
             places: Arc::clone(&self.0),
-            taken: Mutex::new(Taken { at_work: 0, place }),
+            taken: Mutex::new(Taken {
+                at_work: 0,
+                place,
+                awake: 0,
+                under_way: None,
+                quiet: None,
+            }),
             returning: tokio::sync::Mutex::default(),
         }
     }
@@ -67,11 +81,21 @@ impl Places {
 impl Seat {
     /// One more that is at work. To be called before any of them waits.
     pub(crate) fn at_work(&self) -> AtWork<'_> {
-        self.taken.lock().at_work += 1;
+        let mut taken = self.taken.lock();
+        taken.at_work += 1;
+        taken.awake += 1;
         AtWork {
             seat: self,
             is_at_work: true,
+            is_awake: true,
         }
+    }
+
+    /// The decision is under way as long as any of its effects is, and does not rest.
+    pub(crate) fn is_under_way(&self, under_way: UnderWay) {
+        let mut taken = self.taken.lock();
+        taken.quiet = Some(under_way.quiet());
+        taken.under_way = Some(under_way);
     }
 }
 
@@ -86,6 +110,35 @@ impl AtWork<'_> {
         let done = wait.await;
         self.come_back().await;
         done
+    }
+
+    /// Waits for something that may never come: nothing is under way until then.
+    pub(crate) async fn rest<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        self.leave();
+        self.fall_asleep();
+        let done = wait.await;
+        self.wake_up();
+        self.come_back().await;
+        done
+    }
+
+    fn fall_asleep(&mut self) {
+        if std::mem::take(&mut self.is_awake) {
+            let mut taken = self.seat.taken.lock();
+            taken.awake -= 1;
+            if taken.awake == 0 {
+                taken.under_way = None;
+            }
+        }
+    }
+
+    fn wake_up(&mut self) {
+        let mut taken = self.seat.taken.lock();
+        taken.awake += 1;
+        if taken.under_way.is_none() {
+            taken.under_way = taken.quiet.as_ref().map(Quiet::begin);
+        }
+        self.is_awake = true;
     }
 
     /// Is not at work any more.
@@ -130,6 +183,7 @@ impl AtWork<'_> {
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         self.leave();
+        self.fall_asleep();
     }
 }
 
@@ -170,6 +224,26 @@ mod tests {
         assert!(take().is_none());
         drop(other);
         assert!(take().is_some());
+    }
+
+    #[test]
+    fn who_rests_has_no_place_and_is_not_under_way() {
+        let (places, quiet) = (Places::new(1), Quiet::new());
+        let seat = places.take_now().unwrap();
+        let (mut one, other) = (seat.at_work(), seat.at_work());
+        seat.is_under_way(quiet.begin());
+        let (tell, told) = oneshot::channel::<()>();
+        let mut one_rests = Box::pin(one.rest(told));
+        assert!(one_rests.as_mut().now_or_never().is_none());
+        assert_eq!(quiet.under_way(), 1, "the other is");
+        drop(other);
+        assert_eq!(quiet.under_way(), 0);
+        assert!(places.take_now().is_some());
+        tell.send(()).unwrap();
+        assert!(one_rests.now_or_never().is_some());
+        assert_eq!(quiet.under_way(), 1);
+        drop(one);
+        assert_eq!(quiet.under_way(), 0);
     }
 
     #[test]

@@ -50,6 +50,13 @@ impl Quiet {
     }
 }
 
+impl UnderWay {
+    /// What it is counted by.
+    pub(crate) fn quiet(&self) -> Arc<Quiet> {
+        Arc::clone(&self.0)
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.send_modify(|count| *count -= 1);

@@ -18,12 +18,13 @@ use crate::definition::external::CallResult;
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::execution::asking::Patience;
-use crate::execution::child::ChildAnswer;
+use crate::execution::child::{ChildAnswer, ChildHost};
 use crate::execution::executor::Executor;
 use crate::instance::entry::Parent;
 use crate::instance::id::InstanceId;
+use crate::instance::occupancy::Occupancy;
 use crate::instance::status::Ending;
-use crate::instance::work::Task;
+use crate::instance::work::{ChildTask, Task};
 
 /// What an attempt led to.
 pub(super) enum AttemptResult {
@@ -128,12 +129,31 @@ impl<S: Saga> Executor<S> {
         })
     }
 
+    fn host_of(&self, saga: &str) -> Option<Arc<dyn ChildHost>> {
+        let hosts = self.shared.hosts.read();
+        hosts.get(saga).and_then(|host| host.upgrade())
+    }
+
+    /// Whether the child of an attempt has begun, as far as it can be looked at.
+    pub(super) async fn has_begun(&self, instance: &InstanceId, task: &Task) -> bool {
+        let Request::Start { saga, .. } = &task.request else {
+            return false;
+        };
+        let child = task.request.target(&instance.tenant);
+        let child = child.as_ref().and_then(InstanceId::of);
+        match (child, self.host_of(saga)) {
+            (Some(child), Some(host)) => host.has_begun(child).await.unwrap_or_default(),
+            _ => false,
+        }
+    }
+
     /// Begins a child, or has it end.
     pub(super) async fn child(
         &self,
         instance: &InstanceId,
         task: &Task,
         parent: Parent,
+        occupies: Option<Occupancy>,
         options: &SendOptions,
     ) -> AttemptResult {
         let Request::Start {
@@ -151,13 +171,7 @@ impl<S: Saga> Executor<S> {
                 S::NAME
             ));
         }
-        let found = self
-            .shared
-            .hosts
-            .read()
-            .get(saga)
-            .and_then(|host| host.upgrade());
-        let Some(host) = found else {
+        let Some(host) = self.host_of(saga) else {
             return AttemptResult::Failed(format!("no saga {saga:?} is registered"));
         };
         let id = match AggregateId::new(id) {
@@ -168,9 +182,10 @@ impl<S: Saga> Executor<S> {
             tenant: instance.tenant.clone(),
             id,
         };
-        let began = match task.is_to_end {
-            true => host.end_child(child, parent).await,
-            false => {
+        let began = match task.child {
+            ChildTask::Cancel => host.end_child(child, parent, false).await,
+            ChildTask::Forgo => host.end_child(child, parent, true).await,
+            ChildTask::Begin { .. } | ChildTask::Nothing => {
                 let beginning = Payload::new(CodecId::new(*codec), start.clone());
                 // It lies deeper than who begins it: children that begin children end somewhere.
                 let depth = task.metadata.causation_depth.saturating_sub(1);
@@ -179,7 +194,8 @@ impl<S: Saga> Executor<S> {
                     causation,
                     ..options.clone()
                 };
-                host.begin_child(child, parent, beginning, options).await
+                host.begin_child(child, parent, beginning, occupies, options)
+                    .await
             }
         };
         match began {

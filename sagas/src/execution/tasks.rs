@@ -2,10 +2,11 @@
 
 use chronicler_domain::{Context, LogSequence};
 
+use crate::definition::effect_view::EffectView;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
 use crate::instance::state::InstanceState;
-use crate::instance::work::{Task, Work};
+use crate::instance::work::{ChildTask, Task, Work};
 
 /// Which of the actions that are due may have been sent before this transition.
 #[derive(Clone, Copy)]
@@ -44,10 +45,18 @@ pub(super) fn work<S>(
         let (attempt, not_before) = state.pending(action)?;
         let request = state.request(action)?.clone();
         let unknown = sent.has(action).then_some(LogSequence::ZERO.next());
-        let is_undone = state.is_compensating();
+        let mut terms = view.terms.clone();
+        if view.is_start() {
+            // It limits how many children are alive, and neither their beginning nor their undo.
+            terms.resource = None;
+        }
+        let is_child = view.is_start() && !action.is_undo();
         Some(Task {
-            terms: view.terms.clone(),
-            is_to_end: is_undone && view.terms.orphan == Orphan::Cancel,
+            terms,
+            child: match is_child {
+                true => child(view, state.is_compensating()),
+                false => ChildTask::Nothing,
+            },
             action,
             undo_round: view.undo_round,
             attempt,
@@ -62,5 +71,19 @@ pub(super) fn work<S>(
         armed: None,
         takes_up: false,
         ended: None,
+        occupancy: None,
+    }
+}
+
+/// What is to become of a child. Once the saga is compensated it is not begun any more, whatever becomes of one that was.
+fn child(view: &EffectView, is_undone: bool) -> ChildTask {
+    match (is_undone, view.terms.orphan) {
+        (false, _) => ChildTask::Begin {
+            limit: view.terms.resource.clone(),
+            has_begun: view.begun,
+            awaits_room: view.is_awaiting_room(),
+        },
+        (true, Orphan::Cancel) => ChildTask::Cancel,
+        (true, Orphan::Wait | Orphan::Abandon) => ChildTask::Forgo,
     }
 }

@@ -27,9 +27,13 @@ impl Effects {
             Entry::Answered { effect, answer } => {
                 self.change(*effect, |effect| effect.answered(answer));
             }
-            Entry::Begun { effect } => {
-                self.change(*effect, |effect| effect.state = EffectState::Awaited);
-            }
+            Entry::Begun { effect } => self.change(*effect, |effect| {
+                (effect.state, effect.begun) = (EffectState::Awaited, true);
+            }),
+            Entry::AwaitsRoom { effect, .. } => self.change(*effect, |effect| {
+                effect.hold(Way::Do);
+                effect.awaits_room = true;
+            }),
             Entry::FoundDone { effect } => self.change(*effect, EffectView::be_found_done),
             Entry::Retrying {
                 action,
@@ -90,6 +94,8 @@ impl EffectView {
             together: None,
             found_done: false,
             skipped: false,
+            begun: false,
+            awaits_room: false,
         }
     }
 
@@ -113,7 +119,10 @@ impl EffectView {
     /// So many attempts failed, and the next is due then.
     fn wait(&mut self, way: Way, attempt: u32, next: Timestamp) {
         match way {
-            Way::Do => self.state = EffectState::Pending { attempt, next },
+            Way::Do => {
+                self.state = EffectState::Pending { attempt, next };
+                self.awaits_room = false;
+            }
             Way::Undo => self.undo = UndoState::Pending { attempt, next },
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::instance::undo_order::UndoOrder;
 use crate::instance::visits;
+use tally::Tally;
 
 /// Up to so many effects the latest of a key is looked for one by one.
 const SCANNED_MAX: usize = 16;
@@ -38,6 +39,9 @@ pub(crate) struct Effects {
     /// Children that were begun, and whose end is not known.
     #[serde(skip)]
     awaited: BTreeSet<u32>,
+    /// Those whose children wait for room.
+    #[serde(skip)]
+    awaiting_room: BTreeSet<u32>,
     /// The latest of each key, once there are many.
     #[serde(skip)]
     latest: Option<HashMap<Box<str>, u32>>,
@@ -75,42 +79,12 @@ impl From<StoredEffects> for Effects {
     }
 }
 
-/// Numbers of effects by how they stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    pending: u32,
-    undos_pending: u32,
-    parked: u32,
-    stuck: u32,
-    given_up: u32,
-}
-
-impl Tally {
-    fn of(effect: &EffectView) -> Self {
-        Self {
-            pending: u32::from(matches!(effect.state, EffectState::Pending { .. })),
-            undos_pending: u32::from(matches!(effect.undo, UndoState::Pending { .. })),
-            parked: u32::from(matches!(effect.state, EffectState::Parked { .. })),
-            stuck: u32::from(matches!(effect.undo, UndoState::Stuck { .. })),
-            given_up: u32::from(effect.undo == UndoState::Abandoned),
-        }
-    }
-
-    fn and(self, other: Self, add: impl Fn(u32, u32) -> u32) -> Self {
-        Self {
-            pending: add(self.pending, other.pending),
-            undos_pending: add(self.undos_pending, other.undos_pending),
-            parked: add(self.parked, other.parked),
-            stuck: add(self.stuck, other.stuck),
-            given_up: add(self.given_up, other.given_up),
-        }
-    }
-}
-
 /// Whether people see it before others: it is parked, or not tried for the first time.
 fn is_troubled(effect: &EffectView) -> bool {
     match effect.state {
         EffectState::Parked { .. } => true,
+        // That there is no room yet is no trouble.
+        _ if effect.is_awaiting_room() => false,
         EffectState::Pending { attempt, .. } => attempt > 0 || effect.state.waits(),
         _ => false,
     }
@@ -215,6 +189,10 @@ impl Effects {
             true => self.awaited.insert(index),
             false => self.awaited.remove(&index),
         };
+        match effect.is_awaiting_room() {
+            true => self.awaiting_room.insert(index),
+            false => self.awaiting_room.remove(&index),
+        };
         if let Some(order) = &mut self.undo_order {
             order.changed(index, effect);
         }
@@ -259,6 +237,11 @@ impl Effects {
         self.tally.pending > 0 || self.tally.undos_pending > 0
     }
 
+    /// Whether something is carried out by itself: what only waits for room for a child is not.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.tally.pending > self.tally.awaiting_room || self.tally.undos_pending > 0
+    }
+
     /// Whether one is not answered yet, and is not a person's.
     pub(crate) fn is_one_under_way(&self) -> bool {
         self.tally.pending > 0 || self.awaits_a_child()
@@ -288,6 +271,13 @@ impl Effects {
     pub(crate) fn trouble(&self) -> Option<&EffectView> {
         let first = self.parked.first().or(self.troubled.first());
         first.and_then(|index| self.get(*index))
+    }
+
+    /// The effects whose children wait for room, in order.
+    pub(crate) fn awaiting_room(&self) -> impl Iterator<Item = &EffectView> {
+        self.awaiting_room
+            .iter()
+            .filter_map(|index| self.get(*index))
     }
 
     /// The children that were begun, and whose end is not known, in order.
@@ -387,9 +377,9 @@ impl Effects {
                 .collect()
         };
         let is_awaited = |effect: &EffectView| effect.state == EffectState::Awaited;
-        let parked = those(is_parked);
+        let (parked, awaiting_room) = (those(is_parked), those(EffectView::is_awaiting_room));
         (self.troubled, self.awaited) = (those(is_troubled), those(is_awaited));
-        self.parked = parked;
+        (self.parked, self.awaiting_room) = (parked, awaiting_room);
         (self.latest, self.undo_order) = (None, None);
         if self.all.len() > SCANNED_MAX {
             self.index_keys();
@@ -406,5 +396,6 @@ impl Effects {
     }
 }
 
+mod tally;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use crate::definition::effect::{EffectSpec, Request, Undo};
 use crate::definition::payload::Payload;
 use crate::definition::terms::Terms;
 use crate::instance::action::Action;
+use crate::instance::occupancy::Occupancy;
 use crate::instance::status::Ending;
 use crate::instance::stored_answer;
 
@@ -200,6 +201,15 @@ pub(crate) enum Entry {
     /// It has begun: what came before that is taken up, in order.
     #[serde(rename = "$EarlyTaken")]
     EarlyTaken,
+    /// A child has a place among those of which only so many are alive at a time, until it ends.
+    #[serde(rename = "$Occupies")]
+    Occupies(Occupancy),
+    /// The child of an effect is not begun yet: as many are alive as may be.
+    #[serde(rename = "$AwaitsRoom")]
+    AwaitsRoom { effect: u32, reason: String },
+    /// A signal that waited was refused in its turn: nothing is decided on it.
+    #[serde(rename = "$SignalRefused")]
+    SignalRefused { name: String, reason: String },
 }
 
 /// Who began a child, and for which effect.

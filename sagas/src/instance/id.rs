@@ -26,3 +26,8 @@ impl InstanceId {
         })
     }
 }
+
+/// A stream as people read it, by its key.
+pub(crate) fn printed(key: &str) -> String {
+    StreamId::from_key(key).map_or_else(|| key.to_owned(), |stream| stream.to_string())
+}

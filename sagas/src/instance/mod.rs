@@ -6,6 +6,7 @@ pub(crate) mod effects;
 pub(crate) mod entry;
 pub(crate) mod fold;
 pub(crate) mod id;
+pub(crate) mod occupancy;
 pub(crate) mod open_fact;
 pub(crate) mod reason;
 pub(crate) mod rehearsal;

@@ -8,6 +8,7 @@ use chronicler_store::codec::{CodecId, decode};
 use serde::{Deserialize, Serialize};
 
 use crate::definition::saga::Saga;
+use crate::instance::occupancy::Occupancy;
 
 /// What the fact of an open saga says. The fields are on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,20 @@ pub(crate) struct OpenFact {
     pub(crate) on: Vec<String>,
     /// Why a person should look at it.
     pub(crate) escalated: Option<String>,
+    /// The place that it has as a child, among those of which only so many are alive.
+    pub(crate) occupies: Option<Occupancy>,
+}
+
+/// The fact as it was written before places of children were in it.
+#[derive(Deserialize)]
+struct SecondOpenFact {
+    since: Timestamp,
+    has_work: bool,
+    status: OpenStatus,
+    version: u32,
+    until: Option<Timestamp>,
+    on: Vec<String>,
+    escalated: Option<String>,
 }
 
 /// The fact as it was written before versions and waits were in it.
@@ -62,26 +77,44 @@ pub(crate) fn waits_for<S: Saga>(saga: &S, state: &S::State) -> Vec<String> {
 }
 
 impl OpenFact {
-    /// Reads a fact, of this or the earlier form.
+    /// Reads a fact, of this or an earlier form.
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
-        let read = decode(CodecId::BINCODE, value);
-        read.ok().or_else(|| {
-            let first: FirstOpenFact = decode(CodecId::BINCODE, value).ok()?;
-            let FirstOpenFact {
-                since,
-                has_work,
-                status,
-            } = first;
-            Some(Self {
-                since,
-                has_work,
-                status,
-                version: 1,
-                until: None,
-                on: Vec::new(),
-                escalated: None,
-            })
-        })
+        let latest: Option<Self> = decode(CodecId::BINCODE, value).ok();
+        let second = || decode(CodecId::BINCODE, value).ok();
+        let first = || decode(CodecId::BINCODE, value).ok();
+        latest
+            .or_else(|| second().map(SecondOpenFact::up_to_date))
+            .or_else(|| first().map(FirstOpenFact::up_to_date))
+    }
+}
+
+impl SecondOpenFact {
+    fn up_to_date(self) -> OpenFact {
+        OpenFact {
+            since: self.since,
+            has_work: self.has_work,
+            status: self.status,
+            version: self.version,
+            until: self.until,
+            on: self.on,
+            escalated: self.escalated,
+            occupies: None,
+        }
+    }
+}
+
+impl FirstOpenFact {
+    fn up_to_date(self) -> OpenFact {
+        OpenFact {
+            since: self.since,
+            has_work: self.has_work,
+            status: self.status,
+            version: 1,
+            until: None,
+            on: Vec::new(),
+            escalated: None,
+            occupies: None,
+        }
     }
 }
 
@@ -139,11 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fact_of_the_earlier_form_is_read() {
+    fn a_fact_of_an_earlier_form_is_read() {
         let since = Timestamp::from_millis(7);
         let first = (since, true, OpenStatus::Compensating);
         let written = encode(PayloadCodec::default(), &first).unwrap();
         let read = OpenFact::read(&written).unwrap();
         assert_eq!((read.since, read.has_work, read.status), first);
+        let (version, on) = (3, vec!["paid".to_owned()]);
+        let second = (first, version, Some(since), on.clone(), None::<String>);
+        let written = encode(PayloadCodec::default(), &second).unwrap();
+        let read = OpenFact::read(&written).unwrap();
+        assert_eq!((read.since, read.has_work, read.status), first);
+        let rest = (read.version, read.until, read.on, read.escalated);
+        assert_eq!(rest, (version, Some(since), on, None));
     }
 }

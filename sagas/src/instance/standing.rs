@@ -1,9 +1,17 @@
 //! The standing of an instance: for people, and for the list of the open ones. Neither walks over all of its effects.
 
-use crate::definition::effect_view::{EffectState, UndoState};
+use crate::definition::effect_view::{EffectState, EffectView, UndoState};
 use crate::instance::open_fact::{OpenFact, OpenStatus};
 use crate::instance::state::{Course, InstanceState};
 use crate::instance::status::SagaStatus;
+
+/// The room that a child waits for, in words.
+fn room_of(effect: &EffectView) -> String {
+    let resource = effect.terms.resource.as_ref();
+    let resource = resource.map(|(name, _)| name.as_str()).unwrap_or_default();
+    let child = effect.spec.request.describe();
+    format!("room at {resource:?} for {child}")
+}
 
 /// So much of what an instance waits for is told in the list of the open ones.
 pub(crate) const WAITS_LISTED_MAX: usize = 64;
@@ -27,7 +35,7 @@ impl<S> InstanceState<S> {
         match self.effects.trouble().map(|effect| &effect.state) {
             Some(EffectState::Parked { .. }) => OpenStatus::Parked,
             Some(_) => OpenStatus::Retrying,
-            None if self.has_work() || self.takes_up() => OpenStatus::Running,
+            None if self.effects.is_at_work() || self.takes_up() => OpenStatus::Running,
             None => OpenStatus::Waiting,
         }
     }
@@ -37,6 +45,8 @@ impl<S> InstanceState<S> {
         let children = self.effects.awaited();
         let children = children.map(|child| child.spec.request.describe());
         let mut on: Vec<_> = children.take(at_most).collect();
+        let left = at_most.saturating_sub(on.len());
+        on.extend(self.effects.awaiting_room().take(left).map(room_of));
         on.extend(waits_for());
         if on.is_empty() {
             on.extend(self.timers.keys().take(at_most).cloned());
@@ -118,6 +128,7 @@ impl<S> InstanceState<S> {
             until,
             on,
             escalated: self.escalated.clone(),
+            occupies: self.occupies.clone(),
         })
     }
 

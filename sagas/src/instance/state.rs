@@ -12,6 +12,7 @@ use crate::instance::action::{Action, Way};
 
 use crate::instance::effects::Effects;
 use crate::instance::entry::{Entry, Parent, StalledInput};
+use crate::instance::occupancy::Occupancy;
 use crate::instance::open_fact::OpenFact;
 use crate::instance::status::Ending;
 use crate::instance::timers::Timers;
@@ -79,6 +80,8 @@ pub(crate) struct InstanceState<S> {
     pub(crate) concluded: Option<Ending>,
     /// Which instance it began with what it did, and before which effect.
     pub(crate) forked_from: Option<(String, String)>,
+    /// The place that it has as a child, among those of which only so many are alive.
+    pub(crate) occupies: Option<Occupancy>,
     /// What the list of the open ones says of it, if that is known.
     #[serde(skip)]
     pub(crate) listed: Option<Option<Box<OpenFact>>>,
@@ -112,6 +115,7 @@ impl<S: Default> InstanceState<S> {
             forked_to: None,
             concluded: None,
             forked_from: None,
+            occupies: None,
             listed: None,
         }
     }
@@ -250,6 +254,7 @@ impl<S: Default> InstanceState<S> {
             }
             Entry::ContinuedAsNew { saga_version } => self.continue_as_new(*saga_version),
             Entry::Child { parent, .. } => self.parent = Some(parent.clone()),
+            Entry::Occupies(place) => self.occupies = Some(place.clone()),
             Entry::Forked { from, before } => {
                 self.forked_from = Some((from.clone(), before.clone()));
             }
@@ -303,6 +308,7 @@ impl<S: Default> InstanceState<S> {
             | Entry::Together { .. }
             | Entry::UndoDecided { .. }
             | Entry::Begun { .. }
+            | Entry::AwaitsRoom { .. }
             | Entry::FoundDone { .. }
             | Entry::Retrying { .. }
             | Entry::Held { .. }
@@ -319,6 +325,7 @@ impl<S: Default> InstanceState<S> {
             | Entry::Operated { .. }
             | Entry::Reported { .. }
             | Entry::Parts { .. }
+            | Entry::SignalRefused { .. }
             | Entry::Outcomes { .. } => {}
         }
     }
@@ -360,6 +367,7 @@ impl<S: Default> InstanceState<S> {
         self.ended = Some(ending.clone());
         self.timers.clear();
         self.escalated = None;
+        self.occupies = None;
     }
 }
 

@@ -12,14 +12,14 @@ use futures::future::BoxFuture;
 
 use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
-use crate::instance::id::InstanceId;
+use crate::instance::id::{InstanceId, printed};
 use crate::instance::open_fact::{OpenStatus, waits_for};
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
 use crate::instance::verb::Order;
 use crate::operation::error::OperateError;
 use crate::operation::handle::SagaHandle;
-use crate::operation::history::{HistoryLine, printed};
+use crate::operation::history::HistoryLine;
 
 /// An instance whose own code failed: on an input, or over its stream, so that the runtime could not recover it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,8 +23,8 @@ use crate::operation::handle::SagaHandle;
 /// events.
 const FORK_BYTES_MAX: usize = 15 << 20;
 
-/// The course of an instance up to an effect, and what became of it.
-struct Course {
+/// The past of an instance up to an effect, and what became of it.
+struct Past {
     /// Its events up to the commit that decided the effect.
     events: Vec<Recorded<RoutedEvent>>,
     /// Its effects then.
@@ -45,23 +45,23 @@ impl<S: Saga> SagaHandle<S> {
     ) -> Result<Fork, OperateError> {
         let stream = StreamId::new(tenant, self.category(), id);
         let from = stream.key().to_owned();
-        let mut course = self.course_of(stream, &before).await?;
-        for (then, now) in course.effects.iter().zip(course.end.effects()) {
+        let mut past = self.past_of(stream, &before).await?;
+        for (then, now) in past.effects.iter().zip(past.end.effects()) {
             if let Some(reason) = done_twice(then, now, &before) {
                 return Err(OperateError::refused(reason));
             }
         }
-        if !course.end.is_over() {
+        if !past.end.is_over() {
             return Err(OperateError::refused(
                 "it has not ended: what it still does would be done twice".to_owned(),
             ));
         }
-        course.events.retain(|copied| !is_of_the_other(copied));
+        past.events.retain(|copied| !is_of_the_other(copied));
         Ok(Fork {
             from,
             before,
-            events: course.events,
-            at: course.at,
+            events: past.events,
+            at: past.at,
         })
     }
 
@@ -88,7 +88,7 @@ impl<S: Saga> SagaHandle<S> {
         }
     }
 
-    async fn course_of(&self, stream: StreamId, before: &str) -> Result<Course, OperateError> {
+    async fn past_of(&self, stream: StreamId, before: &str) -> Result<Past, OperateError> {
         let tenant = Tenant::try_from(stream.tenant().to_owned()).unwrap_or_default();
         let mut end = InstanceState::<()>::new(tenant, stream.id().to_owned());
         end.effects = Effects::kept_all();
@@ -126,7 +126,7 @@ impl<S: Saga> SagaHandle<S> {
         }
         let decided_none = || format!("it decided no effect of the key {before:?}");
         let (effects, at) = until.ok_or_else(|| OperateError::refused(decided_none()))?;
-        Ok(Course {
+        Ok(Past {
             events,
             effects,
             at,
@@ -173,6 +173,7 @@ fn is_of_the_other(copied: &Recorded<RoutedEvent>) -> bool {
         copied,
         Recorded::Entry(
             Entry::Child { .. }
+                | Entry::Occupies(_)
                 | Entry::Paused { .. }
                 | Entry::Resumed
                 | Entry::Quarantined { .. }

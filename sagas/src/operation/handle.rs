@@ -13,7 +13,7 @@ use crate::definition::effect_view::EffectView;
 use crate::definition::saga::Saga;
 use crate::execution::asking::{AskError, Patience};
 use crate::execution::executor::Executor;
-use crate::instance::id::InstanceId;
+use crate::instance::id::{InstanceId, printed};
 use crate::instance::open_fact::waits_for;
 use crate::instance::status::{Ending, SagaStatus};
 use crate::instance::transition::command::{Fork, SagaCommand};
@@ -21,7 +21,7 @@ use crate::instance::transition::refusal::SagaRefusal;
 use crate::instance::verb::Order;
 use crate::instance::verb::SagaVerb;
 use crate::operation::error::OperateError;
-use crate::operation::history::{HistoryLine, printed};
+use crate::operation::history::HistoryLine;
 use crate::operation::open::{OpenSaga, list_open};
 
 /// The instances of one saga type.

@@ -1,6 +1,6 @@
 //! The history of an instance, in words.
 
-use chronicler_domain::{GlobalPosition, StreamId, Tenant, Timestamp};
+use chronicler_domain::{GlobalPosition, Tenant, Timestamp};
 use chronicler_store::EventRef;
 use chronicler_store::codec::EventDecoder;
 use uuid::Uuid;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::definition::answer::Answer;
 use crate::instance::action::{Action, Way};
 use crate::instance::entry::{Entry, OWN_PREFIX};
+use crate::instance::id::printed;
 
 /// One entry of an instance's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +62,6 @@ fn answered(answer: &Answer) -> String {
         Answer::Done(_) | Answer::Rejected(_) => answer.word().to_owned(),
         Answer::Unknown(reason) => format!("unknown: {reason}"),
     }
-}
-
-/// A stream as people read it, by its key.
-pub(crate) fn printed(key: &str) -> String {
-    StreamId::from_key(key).map_or_else(|| key.to_owned(), |stream| stream.to_string())
 }
 
 fn says(entry: &Entry, tenant: &Tenant) -> String {
@@ -135,10 +131,16 @@ fn says(entry: &Entry, tenant: &Tenant) -> String {
         } => format!("{verb} {about} by {by}: {reason}"),
         Entry::Edited { action, .. } => named(*action),
         Entry::Child { parent, .. } => format!("of {}", printed(&parent.stream)),
+        Entry::Occupies(place) => format!(
+            "one of at most {} children at {:?} that may be alive",
+            place.limit, place.resource
+        ),
+        Entry::AwaitsRoom { effect, reason } => format!("effect {effect}: {reason}"),
         Entry::Begun { effect } => format!("the child of effect {effect}"),
         Entry::Reported { parent, ending } => {
             format!("{} to {}", ending.word(), printed(&parent.stream))
         }
+        Entry::SignalRefused { name, reason } => format!("{name:?}: {reason}"),
         Entry::ForkedTo { id } => format!("to {id}"),
         Entry::Forked { from, before } => format!("from {}, before {before:?}", printed(from)),
         Entry::Migrated { saga_version } => format!("to version {saga_version}"),

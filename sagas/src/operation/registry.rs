@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chronicler_domain::{GlobalPosition, InvalidId};
+use chronicler_domain::{GlobalPosition, InvalidId, StreamId};
 use chronicler_runtime::{
     FollowerHandle, FollowerSpec, RestartPolicy, Runtime, RuntimeBuilder, WorkerSpec,
 };
 use chronicler_store::codec::{PayloadCodec, check_events, encode, event_types};
-use chronicler_store::{Append, AppendError, FactKind, ReadError, SideRecord};
+use chronicler_store::{Append, AppendError, FactKind, FactQuery, ReadError, SideRecord};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::definition::external::ExternalService;
 use crate::definition::routes::Routes;
 use crate::definition::saga::Saga;
+use crate::execution::child_places::ChildPlaces;
 use crate::execution::circuit::Circuits;
 use crate::execution::entity::SagaEntity;
 use crate::execution::executor::{Executor, Shared};
@@ -23,6 +24,8 @@ use crate::execution::options::SagaOptions;
 use crate::execution::resuming::Alarm;
 use crate::execution::router::Router;
 use crate::instance::entry::OWN_PREFIX;
+use crate::instance::occupancy::OccupancyChange;
+use crate::instance::open_fact::OpenFact;
 use crate::operation::handle::SagaHandle;
 use crate::operation::sagas::Sagas;
 
@@ -65,6 +68,7 @@ pub struct SagasBuilder {
     doubts: Vec<String>,
     /// Who begins whom.
     children: Vec<(&'static str, String)>,
+    child_places: ChildPlaces,
 }
 
 impl SagasBuilder {
@@ -113,7 +117,11 @@ impl SagasBuilder {
             self.problems
                 .push(format!("saga {:?} is registered twice", S::NAME));
         }
-        match SagaEntity::new(saga, self.options.causation_depth_max) {
+        match SagaEntity::new(
+            saga,
+            self.options.causation_depth_max,
+            self.child_places.clone(),
+        ) {
             Ok(entity) => self.sagas.push(Box::new(SagaType {
                 entity: Arc::new(entity),
                 from,
@@ -154,6 +162,7 @@ impl SagasBuilder {
             circuits: Arc::new(Circuits::new(self.options.circuit)),
             resources: Arc::default(),
             hosts: Arc::default(),
+            child_places: self.child_places.clone(),
         };
         for doubt in &self.doubts {
             tracing::info!(doubt, "worth a look");
@@ -180,13 +189,31 @@ impl SagasBuilder {
         for doubt in doubts.iter().skip(own) {
             tracing::warn!(doubt, "worth a look");
         }
-        let mut started = Sagas::none(runtime, doubts);
+        // Children that are alive have their places before anything is begun.
+        if !self.options.paused {
+            occupy(&self.child_places, runtime).await?;
+        }
+        let mut started = Sagas::none(runtime, doubts, self.child_places);
         for saga in self.sagas {
             saga.start(runtime.clone(), shared.clone(), self.options, &mut started)
                 .await?;
         }
         Ok(started)
     }
+}
+
+/// Gives the children that are alive their places.
+async fn occupy(places: &ChildPlaces, runtime: &Runtime) -> Result<(), ReadError> {
+    let open = FactQuery::all(FactKind::OPEN_SAGA);
+    for fact in runtime.store().facts(open).await? {
+        let stream = std::str::from_utf8(&fact.key).ok();
+        let stream = stream.and_then(StreamId::from_key);
+        let occupies = OpenFact::read(&fact.value).and_then(|open| open.occupies);
+        if let (Some(stream), Some(occupies)) = (stream, occupies) {
+            places.change(&stream, &OccupancyChange::Taken(occupies));
+        }
+    }
+    Ok(())
 }
 
 fn invalid_name(name: &str, error: &InvalidId) -> String {

@@ -231,6 +231,10 @@ impl<S: Saga> Replay<'_, S> {
                 } if *codec != 0 => Some(SagaCommand::Begin {
                     parent: parent.clone(),
                     start: Payload::new(CodecId::new(*codec), start.clone()),
+                    occupies: entries.clone().find_map(|entry| match entry {
+                        Entry::Occupies(place) => Some(place.clone()),
+                        _ => None,
+                    }),
                 }),
                 Entry::Answered { effect, answer } => Some(SagaCommand::Answer {
                     action: Action::of(*effect),

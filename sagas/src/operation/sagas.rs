@@ -10,6 +10,7 @@ use chronicler_store::ReadError;
 
 use crate::definition::saga::Saga;
 use crate::execution::child::{ChildHost, ChildHosts};
+use crate::execution::child_places::ChildPlaces;
 use crate::execution::quiet::Quiet;
 use crate::instance::id::InstanceId;
 use crate::instance::status::SagaStatus;
@@ -29,12 +30,14 @@ pub struct Sagas {
     quiet: Vec<Arc<Quiet>>,
     doubts: Vec<String>,
     runtime: Option<Runtime>,
+    child_places: ChildPlaces,
 }
 
 impl Sagas {
     /// None yet.
-    pub(crate) fn none(runtime: &Runtime, doubts: Vec<String>) -> Self {
+    pub(crate) fn none(runtime: &Runtime, doubts: Vec<String>, child_places: ChildPlaces) -> Self {
         Self {
+            child_places,
             doubts,
             runtime: Some(runtime.clone()),
             ..Self::default()
@@ -151,7 +154,7 @@ impl Sagas {
             Some((handle, instance)) => handle.operate_on(instance, order).await.map(Some),
             None => match &self.runtime {
                 Some(runtime) if undefined::is_of_a_saga(stream) => {
-                    undefined::operate(runtime, stream, order).await
+                    undefined::operate(runtime, &self.child_places, stream, order).await
                 }
                 _ => Ok(None),
             },

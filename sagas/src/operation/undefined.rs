@@ -14,6 +14,7 @@ use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::routes::Routes;
 use crate::definition::saga::{CATEGORY_PREFIX, Saga};
+use crate::execution::child_places::ChildPlaces;
 use crate::execution::entity::SagaEntity;
 use crate::instance::state::InstanceState;
 use crate::instance::status::SagaStatus;
@@ -115,6 +116,7 @@ pub(crate) async fn show(
 /// Carries a verb out on an instance; `None` if it needs the saga's code.
 pub(crate) async fn operate(
     runtime: &Runtime,
+    child_places: &ChildPlaces,
     stream: &StreamId,
     order: Order,
 ) -> Result<Option<SagaStatus>, OperateError> {
@@ -139,6 +141,9 @@ pub(crate) async fn operate(
         append.records = draft.records;
         let appended = runtime.store().append(append).await;
         appended.map_err(OperateError::failed)?;
+        if let Some(change) = &draft.reply.occupancy {
+            child_places.change(stream, change);
+        }
     }
     Ok(Some(state.status_with(Vec::new)))
 }

@@ -13,6 +13,7 @@ mod shop;
 mod watch;
 
 mod attempts;
+mod child_limits;
 mod continued;
 mod cycles;
 mod decisions;
@@ -29,5 +30,6 @@ mod routing;
 mod scenarios;
 mod sent_again;
 mod set_aside;
+mod signals;
 mod split;
 mod unanswered;

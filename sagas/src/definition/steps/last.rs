@@ -48,16 +48,17 @@ pub trait AStep {}
 )]
 pub trait Sends: AStep {}
 
-/// A step whose attempts can occupy a resource. A child's beginning cannot: it would be free while the child goes on.
+/// A step that can occupy a resource: a command or call while it is under way, a child until it ends.
 #[diagnostic::on_unimplemented(
     message = "the step just before this occupies nothing that could be shared",
-    note = "say it right behind a command or call; a child shares what its own steps need"
+    note = "say it right after a command, call or child"
 )]
 pub trait Occupies: Sends {}
 
 impl<R> Occupies for Sent<R> {}
 impl<R> Occupies for Called<R> {}
 impl<R> Occupies for CalledEach<R> {}
+impl Occupies for Begun {}
 impl Occupies for Decisive {}
 impl Occupies for Certainly {}
 

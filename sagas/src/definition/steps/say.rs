@@ -60,7 +60,8 @@ impl<S: StepSaga, L: StepList, P, T: Sends> Define<S, L, P, T> {
 
 impl<S: StepSaga, L: StepList, P, T: Occupies> Define<S, L, P, T> {
     /// At most so many effects that need this resource are under way at a time in this process, those of the step just
-    /// written among them; the others wait. Of several limits the one that was decided last holds; it is at least 1.
+    /// written among them; the others wait. Of several limits the one that was decided last holds; it is at least 1. Of a
+    /// child: at most so many are alive at a time ([`Next::at_most`](crate::Next::at_most)).
     pub fn at_most(self, count: u32, resource: impl Into<String>) -> Self {
         let resource = (resource.into(), count.max(1));
         self.terms(|terms| terms.resource = Some(resource))

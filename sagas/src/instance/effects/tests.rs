@@ -27,6 +27,8 @@ fn effect(key: &str, has_undo: bool, state: EffectState) -> EffectView {
         together: None,
         found_done: false,
         skipped: false,
+        begun: false,
+        awaits_room: false,
     }
 }
 

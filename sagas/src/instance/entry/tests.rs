@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use chronicler_store::codec::{PayloadCodec, encode_event};
+use chronicler_domain::LogSequence;
+use chronicler_store::codec::{CodecId, EventDecoder, PayloadCodec, encode_event};
 use chronicler_store::hex;
 
 use super::*;
@@ -36,6 +37,7 @@ fn samples() -> Vec<Entry> {
         Entry::Decided(Box::new(EffectSpec { key, request, undo }))
     };
     let reason = || "r".to_owned();
+    let bytes = |bytes| Payload::new(CodecId::new(1), bytes);
     let terms = Terms {
         tries: Some(Tries::times(3)),
         undo_tries: None,
@@ -57,6 +59,29 @@ fn samples() -> Vec<Entry> {
         Entry::Answered {
             effect: 1,
             answer: Answer::Unknown(reason()),
+        },
+        Entry::Answered {
+            effect: 1,
+            answer: Answer::Done(bytes(vec![1, 2])),
+        },
+        Entry::Answered {
+            effect: 1,
+            answer: Answer::Rejected(bytes(vec![3])),
+        },
+        Entry::Retrying {
+            action: Action::of(1),
+            attempt: 2,
+            next: Timestamp::from_millis(5),
+            reason: reason(),
+        },
+        Entry::Unparked {
+            action: Action::undo_of(1),
+            by: "b".to_owned(),
+        },
+        Entry::Settled {
+            action: Action::of(1),
+            by: "b".to_owned(),
+            reason: reason(),
         },
         Entry::Ended(Ending::Abandoned {
             reason: reason(),
@@ -96,8 +121,13 @@ fn samples() -> Vec<Entry> {
         Entry::FoundDone { effect: 1 },
         Entry::Dropped { key: reason() },
         Entry::Stalled(StalledInput::Event(GlobalPosition::new(7))),
+        Entry::Stalled(StalledInput::Answer {
+            effect: 1,
+            answer: Answer::Rejected(bytes(vec![3])),
+        }),
         Entry::Stalled(StalledInput::Timer(reason())),
         Entry::Stalled(StalledInput::Compensated { reason: reason() }),
+        Entry::Stalled(StalledInput::signal("n".to_owned(), &bytes(vec![4]))),
         Entry::Stalled(StalledInput::Begin {
             codec: 1,
             start: vec![9],
@@ -114,6 +144,19 @@ fn samples() -> Vec<Entry> {
         Entry::ContinuedAsNew { saga_version: 3 },
         Entry::CameEarly(StalledInput::Event(GlobalPosition::new(7))),
         Entry::EarlyTaken,
+        Entry::Occupies(Occupancy {
+            resource: "t".to_owned(),
+            limit: 2,
+            decided_at: LogSequence::new(6),
+        }),
+        Entry::AwaitsRoom {
+            effect: 1,
+            reason: reason(),
+        },
+        Entry::SignalRefused {
+            name: "n".to_owned(),
+            reason: reason(),
+        },
     ]
 }
 
@@ -121,6 +164,11 @@ fn samples() -> Vec<Entry> {
 fn the_bytes_on_disk_are_what_they_were() {
     let written = samples().into_iter().map(|entry| {
         let event = encode_event(PayloadCodec::default(), &entry).unwrap();
+        let (codec, version) = (event.codec, event.schema_version);
+        let read =
+            EventDecoder::new().decode_parts(codec, &event.event_type, version, &event.payload);
+        let read: Vec<Entry> = read.unwrap().into_iter().collect();
+        assert_eq!(read, [entry]);
         format!("{} {}", event.event_type, hex::encode(&event.payload))
     });
     let written: Vec<_> = written.collect();
@@ -131,6 +179,11 @@ fn the_bytes_on_disk_are_what_they_were() {
         "$Decided 016b030163016401010900",
         "$Decided 016b0200",
         "$Answered 01020172",
+        "$Answered 010001020102",
+        "$Answered 0101010103",
+        "$Retrying 010002fb88130172",
+        "$Unparked 01010162",
+        "$Settled 010001620172",
         "$Ended 04017201016b",
         "$Terms 01010300fc00e1f5051e00000100fc404b4c000101740201040102",
         "$Held 01010172",
@@ -142,8 +195,10 @@ fn the_bytes_on_disk_are_what_they_were() {
         "$FoundDone 01",
         "$Dropped 0172",
         "$Stalled 0007",
+        "$Stalled 010101010103",
         "$Stalled 020172",
         "$Stalled 030172",
+        "$Stalled 04016e010104",
         "$Stalled 05010109",
         "$Stalled 06070102",
         "$Stalled 07",
@@ -151,6 +206,9 @@ fn the_bytes_on_disk_are_what_they_were() {
         "$ContinuedAsNew 03",
         "$CameEarly 0007",
         "$EarlyTaken ",
+        "$Occupies 01740206",
+        "$AwaitsRoom 010172",
+        "$SignalRefused 016e0172",
     ];
     assert_eq!(written, before);
 }

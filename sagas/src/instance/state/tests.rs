@@ -73,6 +73,11 @@ fn entries() -> Vec<Entry> {
             codec: 1,
             start: vec![9],
         },
+        Entry::Occupies(Occupancy {
+            resource: text("o"),
+            limit: 2,
+            decided_at: LogSequence::new(6),
+        }),
         Entry::Forked {
             from: text("f"),
             before: text("k"),

@@ -167,7 +167,8 @@ impl<S: Saga> Step<'_, S> {
                         answer: Answer::Unknown(reason),
                     });
                 }
-                _ if is_parked => self.end_effect(index),
+                // Neither is a child begun any more that waits, for room or for its next attempt.
+                _ if is_parked || (effect.is_start() && waits) => self.end_effect(index),
                 _ => {}
             }
         }

@@ -5,23 +5,40 @@ use chronicler_store::codec::CodecId;
 use super::refusal::SagaRefusal;
 use super::step::Step;
 use crate::definition::answer::Answer;
-use crate::definition::effect_view::EffectState;
+use crate::definition::effect_view::{EffectState, EffectView};
 use crate::definition::input::{Input, Message};
 use crate::definition::payload::Payload;
 use crate::definition::saga::Saga;
 use crate::definition::terms::Orphan;
 use crate::instance::action::Action;
 use crate::instance::entry::{Entry, Parent, StalledInput};
+use crate::instance::occupancy::Occupancy;
 use crate::instance::reason::cut;
 use crate::instance::status::Ending;
 
 impl<S: Saga> Step<'_, S> {
     /// Begins it as the child of another. Begun before by the same, it goes on as it is.
-    pub(super) fn begin(&mut self, parent: Parent, start: Payload) -> Result<(), SagaRefusal> {
-        if self.state.is_started() {
-            return self.is_child_of(&parent);
+    pub(super) fn begin(
+        &mut self,
+        parent: Parent,
+        start: Payload,
+        occupies: Option<Occupancy>,
+    ) -> Result<(), SagaRefusal> {
+        let is_new = !self.state.is_started();
+        match is_new {
+            true => self.enter_child(parent, &start),
+            false => self.is_child_of(&parent)?,
         }
-        self.enter_child(parent, &start);
+        // One that an earlier release began has its place from now on.
+        if let Some(occupies) = occupies
+            && self.state.is_open()
+            && self.state.occupies.is_none()
+        {
+            self.enter(Entry::Occupies(occupies));
+        }
+        if !is_new {
+            return Ok(());
+        }
         self.cut_cycle();
         let stalled = StalledInput::begin(&start);
         let message = Message {
@@ -33,13 +50,21 @@ impl<S: Saga> Step<'_, S> {
     }
 
     /// Who began it wants it undone. If its beginning has not come yet, it never will have.
-    pub(super) fn end_child(&mut self, parent: Parent, reason: String) -> Result<(), SagaRefusal> {
+    pub(super) fn end_child(
+        &mut self,
+        parent: Parent,
+        reason: String,
+        is_spared: bool,
+    ) -> Result<(), SagaRefusal> {
         if !self.state.is_started() {
             self.enter_child(parent, &Payload::new(CodecId::RAW, Vec::new()));
             self.finish(Ending::Compensated { reason });
             return Ok(());
         }
         self.is_child_of(&parent)?;
+        if is_spared {
+            return Ok(());
+        }
         match self.cancel(reason, parent.stream) {
             // It ends, or goes on to its end: whichever it is, it is reported.
             Ok(()) | Err(_) => Ok(()),
@@ -92,6 +117,25 @@ impl<S: Saga> Step<'_, S> {
             by,
         });
         self.due.push(Action::of(effect));
+    }
+
+    /// A child that was about to be begun when this began to be compensated is not begun any more.
+    pub(super) fn forgo_child(&mut self, effect: u32) {
+        let is_pending = self.state.pending(Action::of(effect)).is_some();
+        if is_pending && self.state.is_compensating() {
+            self.end_effect(effect);
+        }
+    }
+
+    /// The child of an effect waits for room.
+    pub(super) fn await_room(&mut self, effect: u32, reason: String) {
+        let is_known = self
+            .state
+            .effect(effect)
+            .is_some_and(EffectView::is_awaiting_room);
+        if !is_known {
+            self.enter(Entry::AwaitsRoom { effect, reason });
+        }
     }
 
     /// Has the children that are awaited asked whether they have ended.

@@ -9,6 +9,7 @@ use crate::definition::routes::Delivery;
 use crate::instance::action::Action;
 use crate::instance::entry::{Parent, StalledInput};
 use crate::instance::fold::Recorded;
+use crate::instance::occupancy::Occupancy;
 use crate::instance::reason::cut;
 use crate::instance::status::Ending;
 use crate::instance::verb::{Order, SagaVerb};
@@ -45,7 +46,12 @@ pub(crate) enum SagaCommand {
     /// An operator has it begin as a copy of another.
     Fork(Box<Fork>, Order),
     /// Another saga begins it.
-    Begin { parent: Parent, start: Payload },
+    Begin {
+        parent: Parent,
+        start: Payload,
+        /// The place that it has from then on.
+        occupies: Option<Occupancy>,
+    },
     /// The child of an effect was begun.
     Begun {
         effect: u32,
@@ -56,7 +62,22 @@ pub(crate) enum SagaCommand {
     /// The child of an effect has ended.
     ChildEnded { effect: u32, ending: Ending },
     /// The saga that began it, or was about to, is being compensated.
-    EndChild { parent: Parent, reason: String },
+    EndChild {
+        parent: Parent,
+        reason: String,
+        /// If it was begun, it goes on.
+        is_spared: bool,
+    },
+    /// The child of an effect, which waited until then, is not to be begun any more.
+    ForgoChild { effect: u32 },
+    /// The child of an effect is not begun yet: as many are alive as may be. `attempt` and `next` say of which wait.
+    AwaitRoom {
+        effect: u32,
+        attempt: u32,
+        next: Timestamp,
+        reason: String,
+        decided_at: LogSequence,
+    },
     /// The service of an effect takes no requests, or its target is in quarantine.
     Held {
         action: Action,
@@ -87,6 +108,8 @@ pub(crate) enum SagaCommand {
         action: Action,
         attempt: u32,
         next: Timestamp,
+        /// It would begin a child.
+        begins_child: bool,
     },
     /// What is to be carried out? Asked after a restart.
     Resume,

@@ -9,6 +9,7 @@ use chronicler_store::{NewEvent, panic_text};
 use super::fault::Fault;
 use super::step::Step;
 use crate::definition::directive::Directive;
+use crate::definition::effect::Request;
 use crate::definition::effect_view::EffectView;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
@@ -182,6 +183,12 @@ impl<S: Saga> Step<'_, S> {
             compensates: false,
             continues: false,
             end: None,
+            has_begun_child: false,
+            occupies: self
+                .state
+                .occupies
+                .as_ref()
+                .map(|place| place.resource.as_str()),
         };
         for directive in &next.directives {
             let allowed = sketch.follow(directive, |key, continues| self.is_known(key, continues));
@@ -222,16 +229,20 @@ fn recordable<E: Event>(event: &E) -> Result<(NewEvent, E), Fault> {
 }
 
 /// The instance in the middle of a decision, as far as the rules for decisions ask.
-struct Sketch {
+struct Sketch<'a> {
     is_forward: bool,
     pivoted: bool,
     pivoting: bool,
     compensates: bool,
     continues: bool,
     end: Option<&'static str>,
+    /// The effect just before begins a child.
+    has_begun_child: bool,
+    /// The limit that it has a place at itself, as a child.
+    occupies: Option<&'a str>,
 }
 
-impl Sketch {
+impl Sketch<'_> {
     /// One more directive. `is_known` says whether an effect of a key was decided, and is not forgotten by a decision that
     /// continues as new.
     ///
@@ -287,6 +298,18 @@ impl Sketch {
                 return Err(format!("compensate ({reason}), and has passed its pivot"));
             }
             Directive::Compensate { .. } => self.compensates = true,
+            Directive::Effect(spec) => {
+                self.has_begun_child = matches!(spec.request, Request::Start { .. });
+            }
+            Directive::Terms(terms) if self.has_begun_child => {
+                let resource = terms.resource.as_ref();
+                let own = resource.filter(|(name, _)| Some(name.as_str()) == self.occupies);
+                if let Some((name, _)) = own {
+                    return Err(format!(
+                        "begin a child at {name:?} (`at_most`), and has a place there itself as a child: it could wait for its own end; give the limit of its children another name"
+                    ));
+                }
+            }
             _ => {}
         }
         Ok(())

@@ -145,6 +145,13 @@ impl<S: Saga> Step<'_, S> {
         for (place, input) in inputs.iter().enumerate() {
             match self.decide(input) {
                 Ok(()) => {}
+                // Who said it has gone, and released as often as may be it would be refused again.
+                Err(fault @ Fault::Mistaken { .. }) if let Input::Signal(message) = input => {
+                    self.enter(Entry::SignalRefused {
+                        name: message.name.clone(),
+                        reason: cut(fault.to_string()),
+                    });
+                }
                 Err(fault) if place == 0 => return Err(fault),
                 // What it decided on those before it must not be decided again: nothing of it is taken.
                 Err(fault) => self.withdraw("an event that waited", &fault),

@@ -269,6 +269,7 @@ fn sa9_no_attempt_begins_while_it_is_quarantined_and_all_go_on_when_it_is_releas
         action,
         attempt: 1,
         next,
+        begins_child: false,
     };
     let refused = take(&mut state, attempt.clone());
     assert_eq!(refused, Err(SagaRefusal::Quarantined));

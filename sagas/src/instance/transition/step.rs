@@ -138,9 +138,30 @@ impl<'a, S: Saga> Step<'a, S> {
             SagaCommand::Fire { key, due } => self.fire(key, due),
             SagaCommand::Operate(order) => self.operate(order)?,
             SagaCommand::Fork(fork, order) => self.fork(*fork, &order)?,
-            SagaCommand::Begin { parent, start } => self.begin(parent, start)?,
+            SagaCommand::Begin {
+                parent,
+                start,
+                occupies,
+            } => self.begin(parent, start, occupies)?,
             SagaCommand::ChildEnded { effect, ending } => self.child_ended(effect, &ending),
-            SagaCommand::EndChild { parent, reason } => self.end_child(parent, reason)?,
+            SagaCommand::EndChild {
+                parent,
+                reason,
+                is_spared,
+            } => self.end_child(parent, reason, is_spared)?,
+            SagaCommand::ForgoChild { effect } => self.forgo_child(effect),
+            SagaCommand::AwaitRoom {
+                effect,
+                attempt,
+                next,
+                reason,
+                decided_at,
+            } => {
+                self.wanted(Action::of(effect), attempt, next, true)?;
+                self.state.know_decided_at(effect, decided_at);
+                self.await_room(effect, reason);
+                return Ok(());
+            }
             SagaCommand::Begun {
                 effect,
                 was_to_end,
@@ -173,7 +194,8 @@ impl<'a, S: Saga> Step<'a, S> {
                 action,
                 attempt,
                 next,
-            } => return self.begin_attempt(action, attempt, next),
+                begins_child,
+            } => return self.begin_attempt(action, attempt, next, begins_child),
             // A child whose end was told while nobody listened says so again.
             SagaCommand::Resume => self.ask_children(),
         }
@@ -187,11 +209,9 @@ impl<'a, S: Saga> Step<'a, S> {
         action: Action,
         attempt: u32,
         next: Timestamp,
+        begins_child: bool,
     ) -> Result<(), SagaRefusal> {
-        let wanted = self.state.pending(action);
-        if wanted != Some((attempt, next)) {
-            return Err(SagaRefusal::NotWanted);
-        }
+        self.wanted(action, attempt, next, begins_child)?;
         if self.state.paused.is_some() {
             return Err(SagaRefusal::Paused);
         }
@@ -206,6 +226,26 @@ impl<'a, S: Saga> Step<'a, S> {
             next: Timestamp::EPOCH,
             reason: "the next attempt begins".to_owned(),
         });
+        Ok(())
+    }
+
+    /// Whether an attempt that waits is still the one that is wanted.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn wanted(
+        &self,
+        action: Action,
+        attempt: u32,
+        next: Timestamp,
+        begins_child: bool,
+    ) -> Result<(), SagaRefusal> {
+        if self.state.pending(action) != Some((attempt, next)) {
+            return Err(SagaRefusal::NotWanted);
+        }
+        if begins_child && self.state.is_compensating() {
+            return Err(SagaRefusal::Compensating);
+        }
         Ok(())
     }
 
