@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::effect::{EffectSpec, Request};
 use crate::definition::terms::Terms;
+use crate::instance::action::Way;
 
 /// The state of an effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,43 @@ pub enum UndoState {
     Abandoned,
 }
 
+/// Attempts that a service did not take: what they were to do was not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Untaken {
+    /// How many of those that failed, since it was last tried from the beginning.
+    pub(crate) attempts: u32,
+    /// The same of its undo.
+    pub(crate) undos: u32,
+    /// No attempt was ever taken, as far as is known for sure.
+    pub(crate) is_unsent: bool,
+}
+
+impl Untaken {
+    /// How many of the attempts that failed.
+    pub(crate) fn count(self, way: Way) -> u32 {
+        match way {
+            Way::Do => self.attempts,
+            Way::Undo => self.undos,
+        }
+    }
+
+    pub(crate) fn add(&mut self, way: Way, counted: bool) {
+        let count = match way {
+            Way::Do => &mut self.attempts,
+            Way::Undo => &mut self.undos,
+        };
+        *count = count.saturating_add(u32::from(counted));
+    }
+
+    /// It is tried from the beginning.
+    pub(crate) fn begin(&mut self, way: Way) {
+        match way {
+            Way::Do => self.attempts = 0,
+            Way::Undo => self.undos = 0,
+        }
+    }
+}
+
 /// One effect of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -86,6 +124,8 @@ pub struct EffectView {
     pub together: Option<u32>,
     /// Whoever was asked says that it was done: what its own attempts are answered from then on does not change that.
     pub found_done: bool,
+    /// What its service did not take of its attempts.
+    pub(crate) untaken: Untaken,
     /// A person said that it is not to be done, and what to go on with: then it is not taken back.
     pub skipped: bool,
     /// Its child was begun.

@@ -58,6 +58,25 @@ impl Attempt<'_> {
         self.task.not_before == Timestamp::MAX
     }
 
+    /// The same of an attempt that its service did not take.
+    fn not_taken(&self, outcome: SagaCommand, counted: bool) -> SagaCommand {
+        SagaCommand::NotTaken {
+            outcome: Box::new(outcome),
+            action: self.task.action,
+            counted,
+            unsent: self.task.is_unsent,
+        }
+    }
+
+    /// What its instance is told when it waits for its service, and was not sent.
+    fn held_back(&self, reason: String) -> SagaCommand {
+        let held = self.held(reason);
+        match self.task.is_unsent && self.task.request.is_call() {
+            true => self.not_taken(held, false),
+            false => held,
+        }
+    }
+
     /// What its instance is told when it waits for that.
     fn held(&self, reason: String) -> SagaCommand {
         SagaCommand::Held {
@@ -111,7 +130,7 @@ impl<S: Saga> Executor<S> {
                 Ok(passage) => passage,
                 Err(reason) => {
                     return Some(AttemptOutcome {
-                        command: attempt.held(reason),
+                        command: attempt.held_back(reason),
                         options: attempt.options,
                         turn,
                         place,
@@ -159,7 +178,9 @@ impl<S: Saga> Executor<S> {
     ) -> Option<AttemptOutcome<'p>> {
         let command = match refusal {
             // Known to wait for the end of the pause or the release, it can be skipped and settled until then.
-            SagaRefusal::Paused | SagaRefusal::Quarantined => attempt.held(refusal.to_string()),
+            SagaRefusal::Paused | SagaRefusal::Quarantined => {
+                attempt.held_back(refusal.to_string())
+            }
             SagaRefusal::Compensating if attempt.begins_child() => SagaCommand::ForgoChild {
                 effect: attempt.task.action.effect,
             },
@@ -324,7 +345,14 @@ impl<S: Saga> Executor<S> {
     ) -> SagaCommand {
         let (task, number) = (&attempt.task, attempt.number());
         let (action, decided_at) = (task.action, attempt.decided_at);
-        let wait_after = |is_unknown| self.tries_of(task, is_unknown).wait_after(number);
+        // One that its service did not take says nothing of whether it was done.
+        let wait_after = |is_unknown| {
+            let number = match is_unknown {
+                true => number.saturating_sub(task.untaken).max(1),
+                false => number,
+            };
+            self.tries_of(task, is_unknown).wait_after(number)
+        };
         match result {
             AttemptResult::Begun => SagaCommand::Begun {
                 effect: action.effect,
@@ -335,7 +363,9 @@ impl<S: Saga> Executor<S> {
                 effect: action.effect,
                 ending,
             },
-            AttemptResult::Unavailable(reason) if goes_for_all => attempt.held(reason),
+            AttemptResult::Unavailable(reason) if goes_for_all => {
+                attempt.not_taken(attempt.held(reason), false)
+            }
             AttemptResult::Answered(Answer::Unknown(reason))
                 if action.is_undo() || wait_after(true).is_some() =>
             {
@@ -351,9 +381,10 @@ impl<S: Saga> Executor<S> {
                 let wait = wait_after(false).unwrap_or(longest);
                 self.failed(attempt, reason, Some(wait))
             }
-            AttemptResult::Failed(reason) | AttemptResult::Unavailable(reason) => {
-                self.failed(attempt, reason, wait_after(false))
+            AttemptResult::Unavailable(reason) => {
+                attempt.not_taken(self.failed(attempt, reason, wait_after(false)), true)
             }
+            AttemptResult::Failed(reason) => self.failed(attempt, reason, wait_after(false)),
         }
     }
 

@@ -176,6 +176,7 @@ fn given_up<T>(command: &SagaCommand, taken: &Result<T, AskError>) -> Option<Sag
         return None;
     }
     let (action, what) = match command {
+        SagaCommand::NotTaken { outcome, .. } => return given_up(outcome, taken),
         SagaCommand::Answer { action, .. } => (*action, "it was answered"),
         SagaCommand::ChildEnded { effect, .. } => (Action::of(*effect), "its child has ended"),
         SagaCommand::Begun { effect, .. } => (Action::of(*effect), "its child was begun"),

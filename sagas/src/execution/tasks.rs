@@ -61,6 +61,9 @@ pub(super) fn work<S>(
             undo_round: view.undo_round,
             attempt,
             not_before,
+            untaken: view.untaken.count(action.way),
+            // What this commit decided nobody can have sent.
+            is_unsent: !action.is_undo() && (!sent.has(action) || view.untaken.is_unsent),
             request,
             decided_at: view.decided_at.or(unknown),
             metadata: metadata.clone(),

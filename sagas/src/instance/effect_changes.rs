@@ -4,7 +4,7 @@ use chronicler_domain::Timestamp;
 
 use crate::definition::answer::Answer;
 use crate::definition::effect::{EffectSpec, Request};
-use crate::definition::effect_view::{EffectState, EffectView, UndoState};
+use crate::definition::effect_view::{EffectState, EffectView, UndoState, Untaken};
 use crate::definition::terms::Terms;
 use crate::instance::action::Way;
 use crate::instance::effects::Effects;
@@ -35,6 +35,14 @@ impl Effects {
                 effect.awaits_room = true;
             }),
             Entry::FoundDone { effect } => self.change(*effect, EffectView::be_found_done),
+            Entry::NotTaken {
+                action,
+                counted,
+                unsent,
+            } => self.change(action.effect, |effect| {
+                effect.untaken.add(action.way, *counted);
+                effect.untaken.is_unsent = *unsent;
+            }),
             Entry::Retrying {
                 action,
                 attempt,
@@ -93,6 +101,7 @@ impl EffectView {
             terms: Terms::default(),
             together: None,
             found_done: false,
+            untaken: Untaken::default(),
             skipped: false,
             begun: false,
             awaits_room: false,
@@ -118,6 +127,11 @@ impl EffectView {
 
     /// So many attempts failed, and the next is due then.
     fn wait(&mut self, way: Way, attempt: u32, next: Timestamp) {
+        if attempt == 0 {
+            self.untaken.begin(way);
+        }
+        // Whatever was known before the attempt that now begins, or failed.
+        self.untaken.is_unsent &= way == Way::Undo;
         match way {
             Way::Do => {
                 self.state = EffectState::Pending { attempt, next };

@@ -210,6 +210,14 @@ pub(crate) enum Entry {
     /// A signal that waited was refused in its turn: nothing is decided on it.
     #[serde(rename = "$SignalRefused")]
     SignalRefused { name: String, reason: String },
+    /// The attempt before was not taken by its service, so it was not done: `counted` if it is one of those that failed,
+    /// `unsent` if nothing was sent for the effect before it either.
+    #[serde(rename = "$NotTaken")]
+    NotTaken {
+        action: Action,
+        counted: bool,
+        unsent: bool,
+    },
 }
 
 /// Who began a child, and for which effect.

@@ -310,6 +310,7 @@ impl<S: Default> InstanceState<S> {
             | Entry::Begun { .. }
             | Entry::AwaitsRoom { .. }
             | Entry::FoundDone { .. }
+            | Entry::NotTaken { .. }
             | Entry::Retrying { .. }
             | Entry::Held { .. }
             | Entry::Parked { .. }

@@ -53,6 +53,10 @@ pub(crate) struct Task {
     pub(crate) undo_round: u32,
     pub(crate) attempt: u32,
     pub(crate) not_before: Timestamp,
+    /// How many of the attempts that failed its service did not take.
+    pub(crate) untaken: u32,
+    /// Nothing was ever sent for it.
+    pub(crate) is_unsent: bool,
     pub(crate) request: Request,
     pub(crate) terms: Terms,
     /// For a child.

@@ -112,6 +112,9 @@ fn says(entry: &Entry, tenant: &Tenant) -> String {
         }
         Entry::UndoStuck { effect, reason, .. } => format!("effect {effect}: {reason}"),
         Entry::Quarantined { reason } | Entry::Paused { reason } => reason.clone(),
+        Entry::NotTaken { action, .. } => {
+            format!("{}: its service did not take it", named(*action))
+        }
         Entry::Stalled(_) => "an input waits".to_owned(),
         Entry::CameEarly(_) => "before what begins it: it waits for that".to_owned(),
         Entry::Released { by } => format!("by {by}"),

@@ -1,6 +1,7 @@
 //! Services that are dead, slow or narrow.
 
 use chronicler_sagas::step_keys;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,18 @@ impl ExternalService for Printer {
             CallResult::done(&1_usize)
         }
         .boxed()
+    }
+}
+
+/// A service that answers as it is told, and then that it is done.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<VecDeque<CallResult>>>);
+
+impl ExternalService for Told {
+    fn call(&self, _: Uuid, _: Vec<u8>) -> BoxFuture<'static, CallResult> {
+        let told = self.0.lock().pop_front();
+        let answer = told.unwrap_or_else(|| CallResult::done(&1_usize));
+        async { answer }.boxed()
     }
 }
 
@@ -189,6 +202,49 @@ async fn m26_a_single_saga_does_not_give_up_on_a_provider_that_is_away() {
     printer.lets.add_permits(1);
     world.advance(60).await;
     assert_eq!(world.ended("alone").await, Ending::Completed);
+}
+
+#[tokio::test]
+async fn sa11_connections_that_are_refused_spend_none_of_the_tries_for_unknown_outcomes() {
+    let refused = || CallResult::Unavailable("connection refused".to_owned());
+    let lost = || CallResult::Unknown("no answer".to_owned());
+    // Four tries: the fourth attempt that may have been taken is the last.
+    for (lost_ones, is_done) in [(1, true), (3, true), (4, false)] {
+        let told = Told::default();
+        told.0.lock().extend((0..3).map(|_| refused()));
+        told.0.lock().extend((0..lost_ones).map(|_| lost()));
+        let sagas = SagasBuilder::default().service("printer", Arc::new(told));
+        let world = World::<Page>::beside(sagas).await;
+        world.begin("p").await;
+        for _ in 0..10 {
+            world.advance(2).await;
+        }
+        let how = world.ended("p").await;
+        assert_eq!(how == Ending::Completed, is_done, "{lost_ones}: {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn sa13_what_a_dead_provider_never_took_is_called_off_without_it() {
+    let (world, printer) = world().await;
+    *printer.is_dead.lock() = true;
+    for page in 0..20 {
+        world.begin(&format!("p{page}")).await;
+    }
+    let calls = *printer.calls.lock();
+    for page in 0..20 {
+        world.cancel(&format!("p{page}")).await.unwrap();
+    }
+    settle().await;
+    for page in 0..20 {
+        let how = world.ended(&format!("p{page}")).await;
+        assert!(matches!(how, Ending::Compensated { .. }), "{how:?}");
+    }
+    assert_eq!(
+        *printer.calls.lock(),
+        calls,
+        "the provider is asked nothing"
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use chronicler_domain::Timestamp;
 
 use super::*;
 use crate::definition::effect::{EffectSpec, Request, Undo};
+use crate::definition::effect_view::Untaken;
 use crate::definition::terms::Terms;
 
 fn effect(key: &str, has_undo: bool, state: EffectState) -> EffectView {
@@ -26,6 +27,7 @@ fn effect(key: &str, has_undo: bool, state: EffectState) -> EffectView {
         terms: Terms::default(),
         together: None,
         found_done: false,
+        untaken: Untaken::default(),
         skipped: false,
         begun: false,
         awaits_room: false,

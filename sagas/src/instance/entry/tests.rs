@@ -157,6 +157,11 @@ fn samples() -> Vec<Entry> {
             name: "n".to_owned(),
             reason: reason(),
         },
+        Entry::NotTaken {
+            action: Action::undo_of(3),
+            counted: true,
+            unsent: false,
+        },
     ]
 }
 
@@ -209,6 +214,7 @@ fn the_bytes_on_disk_are_what_they_were() {
         "$Occupies 01740206",
         "$AwaitsRoom 010172",
         "$SignalRefused 016e0172",
+        "$NotTaken 03010100",
     ];
     assert_eq!(written, before);
 }

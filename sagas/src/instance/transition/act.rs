@@ -3,6 +3,7 @@
 use chronicler_domain::Timestamp;
 use chronicler_store::NewEvent;
 
+use super::inputs::never_sent;
 use super::step::Step;
 use crate::definition::answer::Answer;
 use crate::definition::directive::{Directive, When};
@@ -160,6 +161,10 @@ impl<S: Saga> Step<'_, S> {
                     self.enter(Entry::Answered { effect, answer });
                 }
                 (EffectState::Awaited, Orphan::Cancel) => self.end_effect(index),
+                _ if is_call && waits && effect.untaken.is_unsent => {
+                    let (effect, answer) = (index, never_sent());
+                    self.enter(Entry::Answered { effect, answer });
+                }
                 _ if is_call && (is_parked || waits) => {
                     let reason = "compensation began before it was answered".to_owned();
                     self.enter(Entry::Answered {

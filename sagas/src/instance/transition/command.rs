@@ -37,6 +37,13 @@ pub(crate) enum SagaCommand {
         /// The commit that decided it, or an earlier one.
         decided_at: LogSequence,
     },
+    /// The service of an effect did not take an attempt, which is told as `outcome`, failed or held.
+    NotTaken {
+        outcome: Box<SagaCommand>,
+        action: Action,
+        counted: bool,
+        unsent: bool,
+    },
     /// No further attempt at an effect is made by itself: what it was answered cannot be kept.
     GiveUp { action: Action, reason: String },
     /// A timer came due.
@@ -128,6 +135,11 @@ impl SagaCommand {
                 answer: Answer::Unknown(reason),
                 ..
             } => *reason = cut(std::mem::take(reason)),
+            Self::NotTaken { outcome, .. } => {
+                // As short as it is told by itself.
+                let told = std::mem::replace(outcome.as_mut(), Self::Resume);
+                **outcome = told.with_short_reason();
+            }
             _ => {}
         }
         self

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chronicler_domain::{GlobalPosition, Timestamp};
 
-use super::command::Part;
+use super::command::{Part, SagaCommand};
+use super::refusal::SagaRefusal;
 use super::step::Step;
 use crate::definition::answer::{Answer, EffectAnswer};
 use crate::definition::effect::Request;
@@ -16,6 +17,11 @@ use crate::instance::action::Action;
 use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::reason::cut;
 use crate::instance::status::Ending;
+
+/// The answer to a call that compensation overtook before its service took it.
+pub(super) fn never_sent() -> Answer {
+    Answer::rejected(&"it was never sent: compensation began before its service took it")
+}
 
 impl<S: Saga> Step<'_, S> {
     pub(super) fn deliver(&mut self, position: GlobalPosition, parts: Vec<Part>, is_late: bool) {
@@ -213,6 +219,42 @@ impl<S: Saga> Step<'_, S> {
         if next.is_some() {
             self.due.push(action);
         }
+    }
+
+    /// The service of an effect did not take an attempt: that is told as `outcome`, and was not done.
+    pub(super) fn not_taken(
+        &mut self,
+        outcome: SagaCommand,
+        action: Action,
+        counted: bool,
+        unsent: bool,
+    ) -> Result<(), SagaRefusal> {
+        let told = match &outcome {
+            SagaCommand::Failed { attempt, .. } | SagaCommand::Held { attempt, .. } => *attempt,
+            _ => 0,
+        };
+        // Not of another time: somebody may have had it tried again since.
+        let is_this = |(failed, _): (u32, Timestamp)| failed + 1 == told;
+        let is_this = self.state.pending(action).is_some_and(is_this);
+        if unsent && is_this && self.state.is_compensating() {
+            // There is nothing to take back, whether or not the service ever comes back.
+            self.enter(Entry::Answered {
+                effect: action.effect,
+                answer: never_sent(),
+            });
+            self.move_on();
+            return Ok(());
+        }
+        let before = self.events.len();
+        self.carry_out(outcome)?;
+        if self.events.len() > before && self.state.pending(action).is_some() {
+            self.enter(Entry::NotTaken {
+                action,
+                counted,
+                unsent,
+            });
+        }
+        Ok(())
     }
 
     /// No further attempt is made by itself.

@@ -22,4 +22,6 @@ mod stalled;
 #[cfg(test)]
 mod stand_tests;
 pub(crate) mod step;
+#[cfg(test)]
+mod untaken_tests;
 mod verbs;

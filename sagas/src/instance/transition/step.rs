@@ -115,7 +115,7 @@ impl<'a, S: Saga> Step<'a, S> {
         }
     }
 
-    fn carry_out(&mut self, command: SagaCommand) -> Result<(), SagaRefusal> {
+    pub(super) fn carry_out(&mut self, command: SagaCommand) -> Result<(), SagaRefusal> {
         match command {
             SagaCommand::Deliver {
                 position,
@@ -134,6 +134,12 @@ impl<'a, S: Saga> Step<'a, S> {
                 self.state.know_decided_at(action.effect, decided_at);
                 self.failed(action, attempt, next, reason);
             }
+            SagaCommand::NotTaken {
+                outcome,
+                action,
+                counted,
+                unsent,
+            } => return self.not_taken(*outcome, action, counted, unsent),
             SagaCommand::GiveUp { action, reason } => self.give_up(action, reason),
             SagaCommand::Fire { key, due } => self.fire(key, due),
             SagaCommand::Operate(order) => self.operate(order)?,
