@@ -70,6 +70,8 @@ pub(crate) struct Progress {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,
     ready: AtomicBool,
+    /// Whether it has answered before, in this life of the application.
+    was_ready: AtomicBool,
     counters: Counters,
     phase: Mutex<Phase>,
     motion: Mutex<Motion>,
@@ -96,6 +98,7 @@ impl Progress {
             name: name.into(),
             version,
             ready: AtomicBool::new(false),
+            was_ready: AtomicBool::new(false),
             counters: Counters::default(),
             phase: Mutex::default(),
             motion: Mutex::default(),
@@ -134,6 +137,11 @@ impl Progress {
     /// Whether the view answers.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether the view has answered since the application began.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.was_ready.load(Ordering::Acquire)
     }
 
     /// Notes how far the fold has come while nothing is published yet.
@@ -193,6 +201,7 @@ impl Progress {
         store(&self.counters.published, position.get());
         // Before anyone is woken: who was waiting reads the view next.
         self.ready.store(true, Ordering::Release);
+        self.was_ready.store(true, Ordering::Release);
         self.publish(position, folded);
         self.note();
     }

@@ -14,7 +14,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -239,7 +239,7 @@ async fn talk(
     drop(timeout(PATIENCE, stream.write_all(&line)).await);
 }
 
-/// Until whoever asked has closed the connection: nothing more is said on it.
+/// Until whoever asked has closed the connection. One that has only said that it says no more still waits for the answer.
 async fn left(stream: &UnixStream) {
     let mut said = [0];
     loop {
@@ -247,10 +247,14 @@ async fn left(stream: &UnixStream) {
             return;
         }
         match stream.try_read(&mut said) {
-            Ok(0) => return,
+            Ok(0) => break,
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
             Ok(_) | Err(_) => {}
         }
+    }
+    let ready = stream.ready(Interest::READABLE | Interest::WRITABLE).await;
+    if ready.is_ok_and(|ready| !ready.is_write_closed()) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -327,6 +331,18 @@ mod tests {
         drop(waiting);
         let status = asks(folder.path(), &json!({ "verb": "status" })).await;
         assert!(answered(status).await.is_ok());
+        app.stop().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_says_no_more_still_gets_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = App::over(Arc::new(MemoryStore::new()));
+        let app = app.operator_socket(Some(folder.path().to_owned()));
+        let app = app.start().await.unwrap();
+        let mut stream = asks(folder.path(), &json!({ "verb": "status" })).await;
+        stream.shutdown().await.unwrap();
+        assert!(answered(stream).await.is_ok());
         app.stop().await;
     }
 

@@ -72,7 +72,7 @@ async fn live<F: Fold>(
         Err(panic) => {
             let reason = format!("its worker panicked: {}", panic_text(&*panic));
             let count = panics.lock().count(setup.progress.folding_at());
-            if count >= PANICS_MAX && !setup.progress.is_ready() {
+            if count >= PANICS_MAX && !setup.progress.was_ready() {
                 life.end = None;
                 give_up(setup, reason.into());
                 return Ok(());

@@ -58,7 +58,7 @@ impl<S: Saga> ChildHost for Executor<S> {
 
     fn has_begun(&self, child: InstanceId) -> BoxFuture<'_, Result<bool, DispatchError>> {
         async move {
-            let has_begun = |state: &InstanceState<S::State>, _: _| state.is_started();
+            let has_begun = |state: &InstanceState<S::State>, _: _| state.has_begun();
             let found = self.handle.query(&child.tenant, &child.id, has_begun);
             Ok(found.await?.state)
         }

@@ -141,7 +141,7 @@ impl<S: Saga> Scripted<S> {
     }
 
     /// Takes up what waits, as long as nothing keeps it from that.
-    fn take_up(&mut self) -> Result<(), String> {
+    pub(crate) fn take_up(&mut self) -> Result<(), String> {
         while let Some(input) = self.state.stalled.front().cloned()
             && self.state.takes_up()
         {
@@ -263,7 +263,7 @@ impl<S: Saga> Scripted<S> {
         written.map(|event| event.event_type.to_string()).collect()
     }
 
-    fn take(&mut self, command: SagaCommand) -> Result<(), String> {
+    pub(crate) fn take(&mut self, command: SagaCommand) -> Result<(), String> {
         let can_be_repeated = matches!(
             command,
             SagaCommand::Deliver { .. } | SagaCommand::Answer { .. } | SagaCommand::Fire { .. }

@@ -162,6 +162,11 @@ impl<S> InstanceState<S> {
         self.saga_version.is_some()
     }
 
+    /// Whether what begins it has come: one that only holds what came early has not begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.is_started() && (self.early.is_empty() || self.parent.is_some())
+    }
+
     /// Whether it is under way: started, and not over.
     pub(crate) fn is_open(&self) -> bool {
         self.is_started() && !self.is_over()
@@ -280,6 +285,8 @@ impl<S: Default> InstanceState<S> {
             }
             Entry::Pivoted => self.pivoted = true,
             Entry::Compensating { reason, .. } => {
+                // Journals of earlier versions have compensations past a pivot that was done while another was under way.
+                self.pivoted = false;
                 self.phase = Phase::Compensating {
                     reason: reason.clone(),
                 };

@@ -22,6 +22,8 @@ use crate::operation::handle::SagaHandle;
 /// What a fork may begin with, in bytes: it is one commit, and the log takes one of 16 MiB with all that is beside its
 /// events.
 const FORK_BYTES_MAX: usize = 15 << 20;
+/// What the log writes of an event beside its name, payload and metadata, and a little more: its lengths, codec and version.
+const EVENT_BYTES: usize = 16;
 
 /// The past of an instance up to an effect, and what became of it.
 struct Past {
@@ -78,7 +80,10 @@ impl<S: Saga> SagaHandle<S> {
         let step = Step::new(entity.saga(), &mut state, fork.at);
         let begun = step.take(SagaCommand::Fork(Box::new(fork.clone()), order.clone()));
         let begun = begun.map_err(OperateError::failed)?;
-        let of = |event: &NewEvent| event.payload.len() + event.event_type.len();
+        let of = |event: &NewEvent| {
+            let (payload, name) = (event.payload.len(), event.event_type.len());
+            payload + name + event.metadata.len() + EVENT_BYTES
+        };
         let bytes: usize = begun.events.iter().map(of).sum();
         match bytes <= FORK_BYTES_MAX {
             true => Ok(()),

@@ -24,7 +24,7 @@ impl<S: Saga> Step<'_, S> {
         start: Payload,
         occupies: Option<Occupancy>,
     ) -> Result<(), SagaRefusal> {
-        let is_new = !self.state.is_started();
+        let is_new = !self.state.has_begun();
         match is_new {
             true => self.enter_child(parent, &start),
             false => self.is_child_of(&parent)?,
@@ -56,7 +56,7 @@ impl<S: Saga> Step<'_, S> {
         reason: String,
         is_spared: bool,
     ) -> Result<(), SagaRefusal> {
-        if !self.state.is_started() {
+        if !self.state.has_begun() {
             self.enter_child(parent, &Payload::new(CodecId::RAW, Vec::new()));
             self.finish(Ending::Compensated { reason });
             return Ok(());
@@ -72,8 +72,10 @@ impl<S: Saga> Step<'_, S> {
     }
 
     fn enter_child(&mut self, parent: Parent, start: &Payload) {
-        let saga_version = S::VERSION;
-        self.enter(Entry::Started { saga_version });
+        if !self.state.is_started() {
+            let saga_version = S::VERSION;
+            self.enter(Entry::Started { saga_version });
+        }
         self.enter(Entry::Child {
             parent,
             codec: start.codec().number(),

@@ -5,10 +5,13 @@ use std::time::Duration;
 use chronicler_domain::{Aggregate, Context, Decided, Event, Never, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::command::SagaCommand;
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::input::Input;
+use crate::definition::payload::Payload;
 use crate::definition::routes::{Route, Routes};
+use crate::instance::entry::Parent;
 use crate::instance::scripted::Scripted;
 use crate::instance::status::{Ending, SagaStatus};
 use crate::instance::verb::SagaVerb;
@@ -154,6 +157,32 @@ fn sa15_what_came_early_waits_for_the_event_that_begins_the_saga_and_can_be_call
     assert_eq!(early.status(), SagaStatus::Ended { how });
     early.event("s", Said::Placed).unwrap();
     assert!(early.wanted().is_empty());
+}
+
+#[test]
+fn sa15_what_came_early_keeps_a_parent_from_nothing() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let mut early = Scripted::new(Steps::<Early<true>>::of(), "s", now);
+    early.event("s", Said::Signed).unwrap();
+    let parent = Parent {
+        stream: "parent".to_owned(),
+        effect: 0,
+        depth: 0,
+    };
+    let begin = SagaCommand::Begin {
+        parent,
+        start: Payload::json("null"),
+        occupies: None,
+    };
+    early.take(begin.clone()).unwrap();
+    early.take_up().unwrap();
+    // Asked again, it goes on as it is.
+    early.take(begin).unwrap();
+    let wanted = early.wanted();
+    assert_eq!(wanted.len(), 1, "{:?}", early.written());
+    early.answer(&wanted[0], Answer::done(&())).unwrap();
+    let how = Ending::Completed;
+    assert_eq!(early.status(), SagaStatus::Ended { how });
 }
 
 #[test]

@@ -60,7 +60,8 @@ impl Saga for Clumsy {
     }
 
     fn on(&self, sends_last: &bool, input: &Input, _: &SagaContext) -> Next<Self> {
-        if let Input::Compensated { .. } = input {
+        if let Input::Compensated { reason } = input {
+            assert!(reason != "speechless", "it has no last words");
             let next = match sends_last {
                 true => Next::stay().send::<Shelf>("last", "s", ()),
                 false => Next::stay(),
@@ -184,6 +185,26 @@ fn sa6_cancelled_the_undos_are_run_and_one_that_nobody_can_say_waits_for_a_perso
         let how = Ending::Abandoned { reason, left };
         assert_eq!(clumsy.status(), SagaStatus::Ended { how });
     }
+}
+
+#[test]
+fn sa6_whose_last_words_fail_ends_as_undone_when_it_is_cancelled_once_more() {
+    let mut clumsy = clumsy();
+    for (key, answer) in [("before", done()), ("given", done()), ("unsaid", no())] {
+        clumsy.answer(&of(&clumsy, key), answer).unwrap();
+    }
+    let cancel = || SagaVerb::Cancel.by("ann", "speechless");
+    clumsy.operate(cancel()).unwrap();
+    carry_out(&mut clumsy);
+    let status = clumsy.status();
+    assert!(
+        matches!(status, SagaStatus::Quarantined { .. }),
+        "{status:?}"
+    );
+    clumsy.operate(cancel()).unwrap();
+    let reason = "speechless".to_owned();
+    let how = Ending::Compensated { reason };
+    assert_eq!(clumsy.status(), SagaStatus::Ended { how });
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl<S: Saga> Step<'_, S> {
         }
         if !self.state.is_forward() {
             // It is on its way there, unless its own code keeps it from that.
-            if self.state.is_compensating() && self.state.quarantined.is_some() {
+            if self.state.quarantined.is_some() {
                 self.enter(Entry::Released { by });
                 self.go_on_with_all();
                 self.take_back_what_waits();
