@@ -184,7 +184,8 @@ impl World {
                 }
                 let shown = app.sagas().show(stream);
                 let shown = self.patiently("a look", shown).await.unwrap().unwrap();
-                for effect in &shown.effects {
+                // The latest first: of several of one key a verb means the latest that waits.
+                for effect in shown.effects.iter().rev() {
                     if let Some(verb) = self.found_out(effect) {
                         self.operate_on(app, stream, verb).await;
                     }
