@@ -203,7 +203,7 @@ impl FromStr for StreamId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidStreamId {
-    /// It has no `/`.
+    /// The text has no `/`.
     #[error("a stream is written category/id, or tenant:category/id")]
     Form,
     /// The bytes that its escapes stand for are no UTF-8 text.

@@ -131,7 +131,7 @@ pub(crate) trait Handle<V>: Send + Sync {
     fn handle(&self, view: &mut V, event: &EventRef<'_>) -> Result<(), FailureReason>;
 }
 
-/// What the types of the entries begin with that the executor of sagas makes for itself.
+/// The executor of sagas begins the types of its own entries with this.
 const EXECUTORS: char = '$';
 
 struct Typed<E, F> {

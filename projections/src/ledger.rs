@@ -155,8 +155,8 @@ impl Ledger {
         most.saturating_sub(waiting.max(self.skipped_through(most, position)))
     }
 
-    /// Whether as many events wait as may, for a view at a position. While one of them lies ahead of it the ledger is not
-    /// full: the view meets that event again, and needs no room for it.
+    /// True if as many events wait as may, for a view at a position. While one of these events lies ahead of the view the
+    /// ledger is not full: the view meets that event again, and needs no room for it.
     pub(crate) fn is_waiting_full(&self, most: usize, position: GlobalPosition) -> bool {
         let waiting = self.events.len() - self.skipped;
         let is_ahead = || {
@@ -166,8 +166,8 @@ impl Ledger {
         waiting >= most && !is_ahead()
     }
 
-    /// Whether a view at a position has left out as many events as may be. Events ahead of it were left out by an earlier
-    /// life of the view, and do not count before the view has come to them.
+    /// True if a view at a position has left out as many events as may be. An earlier life of the view left out the events
+    /// ahead of that position, and they do not count before the view has come to them.
     pub(crate) fn is_skipped_full(&self, most: usize, position: GlobalPosition) -> bool {
         self.skipped_through(most, position) >= most
     }

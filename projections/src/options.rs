@@ -101,7 +101,7 @@ pub(crate) enum OrderKey {
     Stream,
     By {
         key: Arc<KeyFn>,
-        /// Whether a warning has said that the function panics.
+        /// True once a warning has said that the function panics.
         is_told: Arc<AtomicBool>,
     },
 }

@@ -70,7 +70,7 @@ pub(crate) struct Progress {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,
     ready: AtomicBool,
-    /// Whether it has answered before, in this life of the application.
+    /// True once the view has answered, in this life of the application, though it may have been lost since.
     was_ready: AtomicBool,
     counters: Counters,
     phase: Mutex<Phase>,
@@ -139,7 +139,7 @@ impl Progress {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Whether the view has answered since the application began.
+    /// True once the view has answered since the application began.
     pub(crate) fn was_ready(&self) -> bool {
         self.was_ready.load(Ordering::Acquire)
     }

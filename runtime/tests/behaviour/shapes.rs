@@ -6,7 +6,9 @@ use chronicler_domain::{Aggregate, CommandId, Context, Decided, Decision, Event,
 use chronicler_runtime::{
     Receipt, Runtime, RuntimeBuilder, RuntimeOptions, SendError, SendOptions, SnapshotPolicy,
 };
+use chronicler_store::codec::{CodecId, PayloadCodec, decode, encode};
 use chronicler_store::{MemoryStore, SnapshotStore};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::{id, settle};
@@ -38,12 +40,10 @@ macro_rules! release {
             }
 
             #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-            #[allow(dead_code, reason = "each release gives one of them")]
             pub(super) enum Reply $reply
 
             #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
             #[error("no")]
-            #[allow(dead_code, reason = "each release gives one of them")]
             pub(super) enum No $rejection
 
             impl Aggregate for Account {
@@ -175,11 +175,27 @@ async fn c3_a_later_release_answers_a_repetition_with_the_same_reply_or_rejectio
     }
 }
 
+#[test]
+fn c3_an_answer_is_read_by_its_name_or_not_at_all() {
+    fn read<T: DeserializeOwned>(written: &impl Serialize) -> Option<T> {
+        let bytes = encode(PayloadCodec::ByName, written).unwrap();
+        decode(CodecId::BY_NAME, &bytes).ok()
+    }
+    let noted = first::Reply::Noted;
+    assert_eq!(read(&noted), Some(swapped::Reply::Noted));
+    assert_eq!(read(&noted), Some(added::Reply::Noted));
+    assert_eq!(read::<removed::Reply>(&noted), None);
+    let late = first::No::Late;
+    assert_eq!(read(&late), Some(swapped::No::Late));
+    assert_eq!(read(&late), Some(added::No::Late));
+    assert_eq!(read::<removed::No>(&late), None);
+    assert_eq!(read::<first::No>(&swapped::No::Other), None);
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Careless;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(dead_code, reason = "variants that are skipped shift those after them")]
 enum Method {
     Card,
     #[serde(skip)]
@@ -215,6 +231,9 @@ async fn c4_an_event_that_would_be_read_as_another_value_is_not_written() {
     let sent = send::<Careless>(&runtime, Method::Cash, options.clone());
     let refused = sent.await.unwrap_err();
     assert!(refused.to_string().contains("another value"), "{refused}");
+    // It has no bytes at all.
+    let sent = send::<Careless>(&runtime, Method::Internal, options.clone());
+    sent.await.unwrap_err();
     assert_eq!(runtime.head().position.get(), 0, "nothing is written");
     let sent = send::<Careless>(&runtime, Method::Card, options);
     sent.await.unwrap();

@@ -227,7 +227,6 @@ impl Drop for ChildPlace {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use chronicler_domain::LogSequence;
     use futures::FutureExt;

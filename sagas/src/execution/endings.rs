@@ -71,7 +71,6 @@ impl Drop for EndingWait<'_> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use chronicler_domain::StreamId;
     use futures::FutureExt;

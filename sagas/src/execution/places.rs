@@ -188,7 +188,6 @@ impl Drop for AtWork<'_> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use tokio::sync::oneshot;
 

@@ -86,7 +86,6 @@ impl Drop for Turn {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use futures::FutureExt;
 

@@ -79,7 +79,6 @@ impl WakeQueue {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use std::time::Duration;
 

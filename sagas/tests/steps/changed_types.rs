@@ -46,11 +46,9 @@ macro_rules! release {
             pub(super) struct Stock { pub(super) did: Vec<String> }
 
             #[derive(Clone, Debug, Serialize, Deserialize)]
-            #[allow(dead_code, reason = "not every release sends all of them")]
             pub(super) enum StockCommand { $($commands)* }
 
             #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-            #[allow(dead_code, reason = "not every release gives all of them")]
             pub(super) enum Reply { $($replies)* }
 
             #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,11 +3,12 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "each target uses some of it")]
-#[path = "../../tests/golden/decoders.rs"]
-mod decoders;
+#[path = "../../tests/golden/decoders/frame.rs"]
+mod frame;
+#[path = "../../tests/golden/decoders/look.rs"]
+mod look;
 
 fuzz_target!(|bytes: &[u8]| {
-    decoders::frame(bytes);
-    decoders::resealed_frame(bytes);
+    frame::frame(bytes);
+    frame::resealed_frame(bytes);
 });

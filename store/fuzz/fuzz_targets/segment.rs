@@ -5,11 +5,12 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "each target uses some of it")]
-#[path = "../../tests/golden/decoders.rs"]
-mod decoders;
+#[path = "../../tests/golden/decoders/look.rs"]
+mod look;
+#[path = "../../tests/golden/decoders/segment.rs"]
+mod segment;
 
 fuzz_target!(|bytes: &[u8]| {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/format_1");
-    decoders::segment(Path::new(golden), bytes);
+    segment::segment(Path::new(golden), bytes);
 });

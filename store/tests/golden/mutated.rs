@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{decoders, file};
+use super::decoders::{frame, segment};
+use super::file;
 
 /// Altered copies of each golden frame, and of the golden segment.
 const FRAMES: u64 = 400;
@@ -53,8 +54,8 @@ fn frames_that_were_altered_by_chance_are_read_or_refused() {
         for _ in 0..FRAMES {
             let mut bytes = golden.clone();
             chance.alter(&mut bytes);
-            assert!(!decoders::frame(&bytes) || bytes == golden);
-            match decoders::resealed_frame(&bytes) {
+            assert!(!frame::frame(&bytes) || bytes == golden);
+            match frame::resealed_frame(&bytes) {
                 true => read += 1,
                 false => refused += 1,
             }
@@ -69,12 +70,12 @@ fn segments_that_were_altered_by_chance_are_opened_or_refused() {
     let mut chance = Chance(2);
     let directory = file::folder().join("format_1");
     let golden = fs::read(directory.join("journal/00000000000000000002.seg")).unwrap();
-    assert!(decoders::segment(&directory, &golden));
+    assert!(segment::segment(&directory, &golden));
     let (mut opened, mut refused) = (0, 0);
     for _ in 0..SEGMENTS {
         let mut bytes = golden.clone();
         chance.alter(&mut bytes);
-        match decoders::segment(&directory, &bytes) {
+        match segment::segment(&directory, &bytes) {
             true => opened += 1,
             false => refused += 1,
         }

@@ -1,41 +1,14 @@
-//! The decoders of frames and segments, given any bytes: they read them or say what is wrong, and never panic. Used by
-//! the tests here on mutated golden bytes, and by the fuzzer in `store/fuzz`.
+//! Any bytes as the last segment of a directory.
 
 use std::fs;
 use std::path::Path;
 
-use bytes::Bytes;
 use chronicler_domain::LogSequence;
-use chronicler_store::RecordedCommit;
-use chronicler_store::frame::HEADER_BYTES;
 use chronicler_store::journal::{JournalOptions, JournalReader};
 use chronicler_store::{AllQuery, EventLog, JournalStore, Start};
 use futures::StreamExt;
 
-/// Reads a frame, and everything in it.
-pub(crate) fn frame(bytes: &[u8]) -> bool {
-    match RecordedCommit::parse(&Bytes::copy_from_slice(bytes), 0) {
-        Ok(commit) => {
-            look_at(&commit);
-            true
-        }
-        Err(error) => {
-            // What is wrong can be said.
-            assert!(!error.to_string().is_empty());
-            false
-        }
-    }
-}
-
-/// The same under the checksum that the bytes give: what faulty code could have written.
-pub(crate) fn resealed_frame(bytes: &[u8]) -> bool {
-    let mut bytes = bytes.to_vec();
-    if bytes.len() >= HEADER_BYTES {
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes[..4]), &bytes[8..]);
-        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
-    }
-    frame(&bytes)
-}
+use super::look::look_at;
 
 /// Puts a segment in the place of the last one of a golden directory, verifies it, opens it as a store, and reads what
 /// is there. Whether it opened.
@@ -74,25 +47,4 @@ pub(crate) fn segment(golden: &Path, bytes: &[u8]) -> bool {
         }
     }
     true
-}
-
-fn look_at(commit: &RecordedCommit) {
-    drop(commit.metadata());
-    for part in commit.parts() {
-        drop((part.stream(), part.first_version(), part.previous_offset()));
-    }
-    for event in commit.events() {
-        drop((
-            event.id(),
-            event.event_type().to_owned(),
-            event.payload().len(),
-            event.metadata().len(),
-        ));
-    }
-    drop(
-        commit
-            .records()
-            .map(|record| format!("{record:?}"))
-            .collect::<Vec<_>>(),
-    );
 }
