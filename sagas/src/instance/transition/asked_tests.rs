@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use chronicler_domain::{
-    Aggregate, Context, Decided, Event, GlobalPosition, Never, Tenant, Timestamp,
-};
+use chronicler_domain::{Event, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Part, SagaCommand};
+use super::command::SagaCommand;
 use super::step::Step;
+use super::test_kit::{Source, delivered};
 use crate::definition::answer::Answer;
-use crate::definition::input::{Input, RoutedEvent};
+use crate::definition::input::Input;
 use crate::definition::routes::{Delivery, Route, Routes};
 use crate::definition::terms::Tries;
 use crate::instance::scripted::{PendingEffect, Scripted};
@@ -22,27 +21,12 @@ use crate::steps::{
     Attempt, Compensable, Define, Definition, Nil, StepSaga, Steps, to, to_service,
 };
 
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Order;
+type Order = Source<Placed>;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Placed;
 
 impl Event for Placed {}
-
-impl Aggregate for Order {
-    const CATEGORY: &'static str = "order";
-    type Command = ();
-    type Event = Placed;
-    type Reply = ();
-    type Rejection = Never;
-
-    fn decide(&self, (): (), _: &Context) -> Decided<Self> {
-        Ok(Placed.into())
-    }
-
-    fn evolve(&mut self, _: &Placed) {}
-}
 
 step_keys! {
     Charge = "charge" -> u64;
@@ -254,17 +238,7 @@ fn sa3_answers_that_come_while_it_is_paused_are_taken_as_they_would_have_been() 
 fn sa14_the_question_what_became_of_a_call_has_the_terms_of_its_step() {
     let saga = Steps::<Sale>::of();
     let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
-    let part = Part {
-        place: 0,
-        of: 1,
-        delivery: Delivery::Start,
-        event: RoutedEvent::new(Placed),
-    };
-    let begin = SagaCommand::Deliver {
-        position: GlobalPosition::new(1),
-        is_late: false,
-        parts: vec![part],
-    };
+    let begin = delivered(1, Delivery::Start, Placed);
     let now = Timestamp::from_millis(1);
     let step = Step::new(&saga, &mut state, now);
     step.take(begin).unwrap();

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use chronicler_domain::{
-    Aggregate, Context, Decided, Event, GlobalPosition, Never, Tenant, Timestamp,
-};
+use chronicler_domain::{Aggregate, Context, Decided, Event, Never, Tenant, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::command::{Part, SagaCommand};
+use super::command::SagaCommand;
 use super::step::Step;
+use super::test_kit::delivered;
 use crate::definition::answer::Answer;
-use crate::definition::input::RoutedEvent;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::routes::Delivery;
@@ -156,17 +154,8 @@ impl<S: StepSaga> Played<S> {
             state: InstanceState::new(Tenant::default(), "i".to_owned()),
             due: Vec::new(),
         };
-        let event = RoutedEvent::new(ShelfEvent::Ordered { items, is_refused });
-        played.take(SagaCommand::Deliver {
-            position: GlobalPosition::new(1),
-            is_late: false,
-            parts: vec![Part {
-                place: 0,
-                of: 1,
-                delivery: Delivery::Start,
-                event,
-            }],
-        });
+        let event = ShelfEvent::Ordered { items, is_refused };
+        played.take(delivered(1, Delivery::Start, event));
         played
     }
 
@@ -278,20 +267,11 @@ fn lasting(events: std::ops::Range<u64>) -> (usize, usize) {
         if number == events.start {
             before = visits::count();
         }
-        let event = RoutedEvent::new(ShelfEvent::Ordered {
+        let event = ShelfEvent::Ordered {
             items: usize::try_from(number).unwrap(),
             is_refused: false,
-        });
-        let deliver = SagaCommand::Deliver {
-            position: GlobalPosition::new(number + 1),
-            is_late: false,
-            parts: vec![Part {
-                place: 0,
-                of: 1,
-                delivery: Delivery::StartOrResume,
-                event,
-            }],
         };
+        let deliver = delivered(number + 1, Delivery::StartOrResume, event);
         let now = Timestamp::from_millis(number);
         let taken = Step::new(&Lasting, &mut state, now).take(deliver).unwrap();
         for action in taken.due {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use chronicler_domain::{Aggregate, Context, Decided, Event, Never, Timestamp};
+use chronicler_domain::{Event, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::command::SagaCommand;
+use super::test_kit::Source;
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::input::Input;
@@ -26,22 +27,7 @@ enum Said {
 
 impl Event for Said {}
 
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Desk;
-
-impl Aggregate for Desk {
-    const CATEGORY: &'static str = "desk";
-    type Command = ();
-    type Event = Said;
-    type Reply = ();
-    type Rejection = Never;
-
-    fn decide(&self, (): (), _: &Context) -> Decided<Self> {
-        Ok(Said::Placed.into())
-    }
-
-    fn evolve(&mut self, _: &Said) {}
-}
+type Desk = Source<Said>;
 
 step_keys! {
     Ship = "ship" -> ();

@@ -23,5 +23,7 @@ mod stalled;
 mod stand_tests;
 pub(crate) mod step;
 #[cfg(test)]
+mod test_kit;
+#[cfg(test)]
 mod untaken_tests;
 mod verbs;

@@ -1,14 +1,15 @@
 //! Several pivots, and effects that wait for a person beside others that are tried again.
 
-use chronicler_domain::{Aggregate, Context, Decided, Event, Never, Timestamp};
+use chronicler_domain::{Event, LogSequence, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::command::SagaCommand;
 use super::step::Step;
+use super::test_kit::{Source, delivered};
 use crate::definition::answer::Answer;
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
-use crate::definition::routes::{Route, Routes};
+use crate::definition::routes::{Delivery, Route, Routes};
 use crate::definition::saga::Saga;
 use crate::definition::terms::Tries;
 use crate::instance::action::Action;
@@ -17,8 +18,7 @@ use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
 use crate::instance::verb::SagaVerb;
 
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Shelf;
+type Shelf = Source<Told>;
 
 #[derive(Clone, Serialize, Deserialize)]
 enum Told {
@@ -27,20 +27,6 @@ enum Told {
 }
 
 impl Event for Told {}
-
-impl Aggregate for Shelf {
-    const CATEGORY: &'static str = "shelf";
-    type Command = ();
-    type Event = Told;
-    type Reply = ();
-    type Rejection = Never;
-
-    fn decide(&self, (): (), _: &Context) -> Decided<Self> {
-        Ok(Told::Begin.into())
-    }
-
-    fn evolve(&mut self, _: &Told) {}
-}
 
 /// Takes something from the shelf, and has two effects that decide.
 struct Twice;
@@ -150,21 +136,7 @@ fn sa4_a_pivot_without_an_effect_is_a_mistake_and_marks_no_other() {
 
 /// The state after these commands, beginning with the event.
 fn after(commands: impl IntoIterator<Item = SagaCommand>) -> InstanceState<()> {
-    use super::command::Part;
-    use crate::definition::input::RoutedEvent;
-    use crate::definition::routes::Delivery;
-    use chronicler_domain::{GlobalPosition, Tenant};
-
-    let begin = SagaCommand::Deliver {
-        position: GlobalPosition::new(1),
-        is_late: false,
-        parts: vec![Part {
-            place: 0,
-            of: 1,
-            delivery: Delivery::StartOrResume,
-            event: RoutedEvent::new(Told::Begin),
-        }],
-    };
+    let begin = delivered(1, Delivery::StartOrResume, Told::Begin);
     let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
     for command in std::iter::once(begin).chain(commands) {
         let step = Step::new(&Twice, &mut state, Timestamp::from_millis(1));
@@ -179,7 +151,7 @@ fn failed(action: Action, next: Option<Timestamp>) -> SagaCommand {
         attempt: 1,
         next,
         reason: "no answer".to_owned(),
-        decided_at: chronicler_domain::LogSequence::new(1),
+        decided_at: LogSequence::new(1),
     }
 }
 

@@ -1,16 +1,15 @@
 //! An instance whose own code fails: what is undone all the same, and what waits until it is released.
 
-use chronicler_domain::{
-    Aggregate, Context, Decided, Event, GlobalPosition, LogSequence, Never, Tenant, Timestamp,
-};
+use chronicler_domain::{Event, LogSequence, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Part, SagaCommand};
+use super::command::SagaCommand;
 use super::refusal::SagaRefusal;
 use super::step::Step;
+use super::test_kit::{Source, delivered};
 use crate::definition::answer::{Answer, EffectAnswer};
 use crate::definition::effect_view::UndoState;
-use crate::definition::input::{Input, RoutedEvent, SagaContext};
+use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::routes::{Delivery, Route, Routes};
 use crate::definition::saga::Saga;
@@ -20,8 +19,7 @@ use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
 use crate::instance::verb::SagaVerb;
 
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Shelf;
+type Shelf = Source<Told>;
 
 #[derive(Clone, Serialize, Deserialize)]
 enum Told {
@@ -31,20 +29,6 @@ enum Told {
 }
 
 impl Event for Told {}
-
-impl Aggregate for Shelf {
-    const CATEGORY: &'static str = "shelf";
-    type Command = ();
-    type Event = Told;
-    type Reply = ();
-    type Rejection = Never;
-
-    fn decide(&self, (): (), _: &Context) -> Decided<Self> {
-        Ok(Told::Begin.into())
-    }
-
-    fn evolve(&mut self, _: &Told) {}
-}
 
 /// Takes two things: how the first is put back it says with it, of the second it cannot say it. Undone, it says that it has
 /// failed, and says so to somebody.
@@ -251,16 +235,7 @@ fn begun() -> InstanceState<bool> {
 }
 
 fn event(position: u64, told: Told) -> SagaCommand {
-    SagaCommand::Deliver {
-        position: GlobalPosition::new(position),
-        is_late: false,
-        parts: vec![Part {
-            place: 0,
-            of: 1,
-            delivery: Delivery::StartOrResume,
-            event: RoutedEvent::new(told),
-        }],
-    }
+    delivered(position, Delivery::StartOrResume, told)
 }
 
 fn take(state: &mut InstanceState<bool>, command: SagaCommand) -> Result<Vec<Action>, SagaRefusal> {

@@ -1,13 +1,14 @@
 //! Attempts that a service did not take: what was never sent need not be taken back.
 
-use chronicler_domain::{Event, GlobalPosition, LogSequence, Tenant, Timestamp};
+use chronicler_domain::{Event, LogSequence, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Part, SagaCommand};
+use super::command::SagaCommand;
 use super::step::Step;
+use super::test_kit::delivered;
 use crate::definition::answer::Answer;
 use crate::definition::effect_view::EffectState;
-use crate::definition::input::{Input, RoutedEvent, SagaContext};
+use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::routes::{Delivery, Routes};
 use crate::definition::saga::Saga;
@@ -50,17 +51,7 @@ const CHARGE: Action = Action {
 
 fn begun() -> InstanceState<()> {
     let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
-    let part = Part {
-        place: 0,
-        of: 1,
-        delivery: Delivery::Start,
-        event: RoutedEvent::new(Placed),
-    };
-    let begin = SagaCommand::Deliver {
-        position: GlobalPosition::new(1),
-        is_late: false,
-        parts: vec![part],
-    };
+    let begin = delivered(1, Delivery::Start, Placed);
     take(&mut state, begin);
     state
 }
