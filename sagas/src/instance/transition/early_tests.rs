@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use chronicler_domain::{Event, Timestamp};
+use chronicler_domain::{Event, GlobalPosition, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::command::SagaCommand;
+use super::command::{Part, SagaCommand};
+use super::step::Step;
 use super::test_kit::Source;
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
-use crate::definition::input::Input;
+use crate::definition::input::{Input, RoutedEvent};
 use crate::definition::payload::Payload;
-use crate::definition::routes::{Route, Routes};
+use crate::definition::routes::{Delivery, Route, Routes};
 use crate::instance::entry::Parent;
 use crate::instance::scripted::Scripted;
+use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
 use crate::instance::verb::SagaVerb;
 use crate::step_keys;
@@ -143,6 +145,43 @@ fn sa15_what_came_early_waits_for_the_event_that_begins_the_saga_and_can_be_call
     assert_eq!(early.status(), SagaStatus::Ended { how });
     early.event("s", Said::Placed).unwrap();
     assert!(early.wanted().is_empty());
+}
+
+#[test]
+fn sa15_parts_of_one_event_begin_it_in_whatever_order_they_stand() {
+    let early = (Delivery::StartOrResume, Said::Signed);
+    let begins = (Delivery::Start, Said::Placed);
+    for (told, is_early) in [
+        (vec![early.clone(), begins.clone()], true),
+        (vec![begins.clone(), early], false),
+        (vec![begins.clone(), begins], false),
+    ] {
+        let of = u32::try_from(told.len()).unwrap();
+        let part = |(place, (delivery, said))| Part {
+            place,
+            of,
+            delivery,
+            event: RoutedEvent::new(said),
+        };
+        let deliver = SagaCommand::Deliver {
+            position: GlobalPosition::new(1),
+            is_late: false,
+            parts: (0..).zip(told).map(part).collect(),
+        };
+        let (saga, now) = (Steps::<Early<true>>::of(), Timestamp::from_millis(1));
+        let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
+        let taken = Step::new(&saga, &mut state, now).take(deliver).unwrap();
+        let written: Vec<_> = taken
+            .events
+            .iter()
+            .map(|event| &*event.event_type)
+            .collect();
+        let times = |what: &str| written.iter().filter(|written| **written == what).count();
+        assert_eq!(times("Begun"), 1, "{written:?}");
+        let expected = (usize::from(is_early), usize::from(is_early));
+        assert_eq!((times("$CameEarly"), times("$EarlyTaken")), expected);
+        assert_eq!(state.quarantined, None, "{written:?}");
+    }
 }
 
 #[test]

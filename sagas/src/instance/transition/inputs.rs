@@ -34,14 +34,14 @@ impl<S: Saga> Step<'_, S> {
         // Which of them pass depends on what those before them begin.
         let mut started = self.state.is_started();
         // One that only holds what came early has not begun.
-        let mut begun = started && self.state.early.is_empty();
+        let had_begun = started && self.state.early.is_empty();
         let passes = |part: &Part| {
             let passes = match part.delivery {
-                Delivery::Start => !begun,
+                Delivery::Start => !had_begun,
                 Delivery::Resume => started,
                 Delivery::StartOrResume => true,
             };
-            (started, begun) = (started || passes, begun || passes);
+            started |= passes;
             passes
         };
         let passing: Vec<_> = parts.into_iter().filter(passes).collect();
@@ -63,6 +63,7 @@ impl<S: Saga> Step<'_, S> {
             return;
         }
         self.cut_cycle();
+        let mut is_first = !had_begun && self.state.early.is_empty();
         for Part {
             place,
             of,
@@ -70,6 +71,12 @@ impl<S: Saga> Step<'_, S> {
             delivery,
         } in passing
         {
+            // One before it has begun it, unless that, too, only came early.
+            let has_begun = !is_first && self.state.early.is_empty();
+            if has_begun && delivery == Delivery::Start {
+                continue;
+            }
+            is_first = false;
             self.is_to_begin = delivery == Delivery::Start;
             // One before it may have ended it, or had it compensated: as what comes after that, it changes nothing any more.
             if self.state.is_over() || !self.state.is_forward() {
