@@ -147,7 +147,7 @@ impl fmt::Display for FailureReason {
             Self::Undecodable(why) => write!(f, "the event cannot be decoded: {why}"),
             Self::Refused(why) => write!(f, "the handler refused the event: {why}"),
             Self::Panicked(why) => write!(f, "the handler panicked: {why}"),
-            Self::Unwritable(why) => write!(f, "a row cannot be encoded: {why}"),
+            Self::Unwritable(why) => write!(f, "a row cannot be written and read back: {why}"),
         }
     }
 }

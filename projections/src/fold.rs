@@ -143,6 +143,9 @@ pub(crate) trait Fold: Send + Sized + 'static {
     /// Whether anything is folded that a restart would have to fold again.
     fn is_unwritten(&self) -> bool;
 
+    /// True if the store keeps something of the view only for a crash.
+    fn is_unswept(&self) -> bool;
+
     /// Whether the flush policy wants the view written now.
     fn wants_flush(&self) -> bool;
 

@@ -63,7 +63,7 @@ impl<V: 'static> Handlers<V> {
         self.define::<A::Event>(A::CATEGORY, None, handler)
     }
 
-    /// The same for a category that no aggregate stands for: the history of a saga is in `saga:` and its name, say. What the
+    /// Handles a category that no aggregate stands for, such as the history of a saga: `saga:` and its name. What the
     /// executor of sagas enters there for itself, under types that begin with `$`, is passed over, but for types that `E` has.
     pub fn category<E: Event>(
         &mut self,

@@ -180,7 +180,7 @@ impl Projections {
         Some(setup.progress.info())
     }
 
-    /// What a projection has set aside and waits, by position. What it leaves out for good is in
+    /// The events that a projection has set aside and that wait, by position. What it leaves out for good is in
     /// [`left_out`](Self::left_out).
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl Projections {
         Ok(found)
     }
 
-    /// What a projection leaves out for good, by its failure policy or because somebody dropped it, by position.
+    /// The events that a projection leaves out for good, by its failure policy or because somebody dropped it, by position.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -208,7 +208,7 @@ impl Projections {
         }
     }
 
-    /// What is [parked](Self::parked) in groups, by what they failed with; the largest first.
+    /// The [parked](Self::parked) events in groups, by what they failed with; the largest first.
     ///
     /// # Errors
     /// When the log cannot be read.

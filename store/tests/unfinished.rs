@@ -109,6 +109,34 @@ fn l5_a_repair_marks_the_directory_until_the_log_is_whole() {
 }
 
 #[test]
+fn l5_a_repair_that_cuts_the_log_sets_the_index_aside_before_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let mut import = JournalImport::begin(data, &JournalOptions::default()).unwrap();
+    (1..=50).for_each(|number| import.push(&commit(number)).unwrap());
+    import.finish().unwrap();
+    drop(JournalStore::open(data, JournalOptions::default()).unwrap());
+    assert!(data.join("sled/index").exists());
+    let segment = data.join("journal/00000000000000000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    // After the header and some frames.
+    bytes[4_096 + 4_000] ^= 0xff;
+    fs::write(&segment, bytes).unwrap();
+    // Nothing can be set aside of the log: the repair ends in the middle, as one that is killed there.
+    fs::write(data.join("set-aside"), "in the way").unwrap();
+    let repair = Repair::plan(data, &|_| {}).unwrap();
+    assert_eq!(repair.what().action, RepairAction::Cut);
+    repair.perform(JournalOptions::default()).unwrap_err();
+    assert!(!data.join("sled/index").exists(), "it may know what is cut");
+    fs::remove_file(data.join("set-aside")).unwrap();
+    let repair = Repair::plan(data, &|_| {}).unwrap();
+    repair.perform(JournalOptions::default()).unwrap();
+    let store = JournalStore::open(data, JournalOptions::default()).unwrap();
+    let head = store.head().sequence.get();
+    assert!(0 < head && head < 50, "{head}");
+}
+
+#[test]
 fn l4_no_store_is_begun_among_other_files_and_nothing_is_left_there() {
     for name in ["accounts.xlsx", "src", "manifest.json"] {
         let folder = tempfile::tempdir().unwrap();

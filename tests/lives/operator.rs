@@ -45,7 +45,7 @@ pub(crate) trait Operated: Default {
     /// Its last effect, which changes nothing when it is sent again.
     const LAST: &'static str;
 
-    /// What an operator gets carried out in most lives: those verbs that an instance is in a state for.
+    /// The verbs that are carried out in most lives: an instance is then in a state for them.
     const VERBS: &'static [&'static str] = &["pause", "resume", "fork", "release"];
 
     /// Starts the release that works, or one whose saga takes no input. `None` of a dead store.
@@ -151,7 +151,7 @@ fn stream(saga: &str, id: &str) -> StreamId {
     )
 }
 
-/// Lives through the whole of it, killed before and after each write, and again without a kill at the end. What it says is
+/// Lives through the whole of it, killed before and after each write, and again without a kill at the end. It prints
 /// how many writes there were, and how often each verb was carried out.
 pub(crate) async fn operated_at_every_write<E: Operated>() {
     let counts = RefCell::new(Counts::new());

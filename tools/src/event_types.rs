@@ -107,7 +107,7 @@ struct Upcasted {
 
 impl<E: Event> Payloads for Typed<E> {
     fn json(&self, event: &EventRef<'_>) -> Option<Box<RawValue>> {
-        // What panics on it is the application's: it is shown as what cannot be decoded is.
+        // The application's own code may panic on an event, which is then shown like one that cannot be decoded.
         catch_unwind(AssertUnwindSafe(|| self.decoded(event))).ok()?
     }
 }

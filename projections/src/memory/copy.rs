@@ -30,7 +30,7 @@ impl<P: Projection> ViewCopy<P> {
         until: GlobalPosition,
         aside: &mut Aside,
     ) -> Result<(), EventFailure> {
-        // One frame for the whole batch: where it was is kept outside, and nothing torn is used afterwards.
+        // The whole batch is caught as one: the position is kept outside, and nothing torn is used afterwards.
         let mut at = self.position;
         let folding = AssertUnwindSafe(|| {
             for commit in commits {

@@ -387,6 +387,10 @@ impl<P: Projection> Fold for MemoryFold<P> {
         false
     }
 
+    fn is_unswept(&self) -> bool {
+        false
+    }
+
     fn wants_flush(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! What a handler changes: the rows of a table, as of the event it is given.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,15 +24,17 @@ pub struct Table<R> {
     cache: Cache<R>,
     /// Changes that are not published yet.
     changes: HashMap<Bytes, Dirty<R>>,
-    /// Changes of the event that is being handled.
-    staged: HashMap<Bytes, Option<R>>,
+    /// Changes of the event that is being handled, by key: which of them is read back does not hang on chance.
+    staged: BTreeMap<Bytes, Option<R>>,
     fault: Option<TableFault>,
     /// Rows that were encoded.
     encoded: u64,
+    /// True once a row could not be read back, in this run or in a table that this process has found.
+    reads_all_back: bool,
 }
 
-/// So many first rows are read back after they are encoded, and then fewer and fewer: serde lets a type write what it cannot
-/// read, and does not say so.
+/// The first rows are read back after they are encoded, so many of them; of later ones samples, and all of them once one
+/// could not be read: serde lets a type write what it cannot read, and does not say so.
 const ROWS_READ_BACK: u64 = 64;
 
 /// Why the changes of an event do not count although its handler returned.
@@ -46,14 +48,19 @@ pub(super) enum TableFault {
 }
 
 impl<R: Serialize + DeserializeOwned + Clone> Table<R> {
-    pub(super) fn new(generation: Arc<Generation<R>>, cached_rows: usize) -> Self {
+    pub(super) fn new(
+        generation: Arc<Generation<R>>,
+        cached_rows: usize,
+        reads_all_back: bool,
+    ) -> Self {
         Self {
             generation,
             cache: Cache::new(cached_rows),
             changes: HashMap::new(),
-            staged: HashMap::new(),
+            staged: BTreeMap::new(),
             fault: None,
             encoded: 0,
+            reads_all_back,
         }
     }
 
@@ -168,20 +175,23 @@ impl<R: Serialize + DeserializeOwned + Clone> Table<R> {
         Ok(Dirty { row, now, earlier })
     }
 
-    /// Encodes a row, and reads it back now and then.
+    /// Encodes a row, and reads samples back.
     fn encode(&mut self, row: &Versioned<R>) -> Result<EncodedRow, CodecError> {
         let encoded = EncodedRow::of(row)?;
         if let Some(bytes) = &encoded.bytes {
-            let next = self.encoded + 1;
-            if next <= ROWS_READ_BACK || next.is_power_of_two() {
-                drop(decode_row::<R>(bytes).map_err(unreadable::<R>)?);
+            self.encoded += 1;
+            let is_sample = self.encoded <= ROWS_READ_BACK || self.encoded.is_power_of_two();
+            if (is_sample || self.reads_all_back)
+                && let Err(error) = decode_row::<R>(bytes)
+            {
+                self.reads_all_back = true;
+                return Err(unreadable::<R>(error));
             }
-            self.encoded = next;
         }
         Ok(encoded)
     }
 
-    /// Whether nothing more can be folded after a row could not be read: the store failed, or all rows have to be made again.
+    /// True if a row that could not be read ends the fold: the store failed, or all rows have to be made again.
     pub(super) fn is_to_end(&self, fault: &RowFault) -> bool {
         matches!(fault, RowFault::Store(_)) || self.generation.is_of_another_shape(fault)
     }

@@ -8,7 +8,7 @@ use chronicler_store::{ViewCheckpoint, ViewName};
 
 use super::changes::Table;
 use super::generation::{Flushed, Generation};
-use super::open::{begin, stored};
+use super::open::{begin, stored, warn_of_another_shape};
 use super::parts::TableParts;
 use super::pass::{Pass, take_up};
 use crate::error::RunError;
@@ -42,10 +42,8 @@ impl<T: TableProjection> TableFold<T> {
             let mut fold = Self::of(parts.clone(), generation, is_visible);
             match fold.look().await {
                 _ if fold.generation.is_unreadable() => {
-                    tracing::warn!(
-                        projection = T::NAME,
-                        "a table has rows of another shape and is built again: raise ROW_VERSION with the row's type"
-                    );
+                    warn_of_another_shape::<T>(&"such a row was met");
+                    parts.current.doubt();
                     parts.progress.lost();
                     fold.discard().await?;
                 }
@@ -67,7 +65,11 @@ impl<T: TableProjection> TableFold<T> {
     fn of(parts: TableParts<T>, generation: Arc<Generation<T::Row>>, is_visible: bool) -> Self {
         let position = generation.overlay().position;
         Self {
-            table: Some(Table::new(generation.clone(), parts.cached_rows)),
+            table: Some(Table::new(
+                generation.clone(),
+                parts.cached_rows,
+                parts.current.is_doubted(),
+            )),
             parts,
             generation,
             position,
@@ -230,6 +232,10 @@ impl<T: TableProjection> Fold for TableFold<T> {
     fn is_unwritten(&self) -> bool {
         let overlay = self.generation.overlay();
         overlay.position > overlay.written
+    }
+
+    fn is_unswept(&self) -> bool {
+        self.generation.overlay().is_unswept()
     }
 
     fn wants_flush(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::error::RunError;
 pub(super) struct Dirty<R> {
     pub(super) row: Arc<Versioned<R>>,
     /// The same in bytes: encoded when the event was folded that made it, so that no event shows a row that cannot be
-    /// written.
+    /// written. For each event and not for each batch: batches differ from run to run, and what fails must not.
     pub(super) now: EncodedRow,
     /// What it was when the table was last written.
     pub(super) earlier: EncodedRow,
@@ -43,9 +43,9 @@ pub(super) struct Generation<R> {
     pub(super) name: ViewName,
     pub(super) store: Arc<dyn Store>,
     fingerprint: u64,
-    /// Whether this process began it: every row of it is then of the type that a row is now.
+    /// True if this process began the generation: all its rows are then of the type that a row is now.
     is_new: bool,
-    /// A row of it was met that is not of the type that a row is now.
+    /// True once a row was met that is not of the type that a row is now.
     is_unreadable: AtomicBool,
     overlay: RwLock<Overlay<R>>,
     /// A write was begun and its answer is not known: it must be done again as it was before anything else
@@ -152,8 +152,8 @@ impl<R> Generation<R> {
     }
 
     /// Notes a row that cannot be read, and says whether that means that the rows were written by another release, and are
-    /// to be made again from the events. Those that this process has written are of no other shape: made again they would be
-    /// the same.
+    /// to be made again from the events. Rows of a generation that this process began are of no other shape: made again they
+    /// would be the same.
     pub(super) fn is_of_another_shape(&self, fault: &RowFault) -> bool {
         let is_so = !self.is_new && matches!(fault, RowFault::Codec(_) | RowFault::Layout);
         if is_so {
@@ -162,7 +162,7 @@ impl<R> Generation<R> {
         is_so
     }
 
-    /// Whether a row of another shape was met.
+    /// True once a row of another shape was met.
     pub(super) fn is_unreadable(&self) -> bool {
         self.is_unreadable.load(Ordering::Acquire)
     }
@@ -206,6 +206,13 @@ impl<R> Generation<R> {
             position,
             fingerprint: self.fingerprint,
         }
+    }
+}
+
+impl<R> Overlay<R> {
+    /// True if the store keeps rows only for a crash before the present checkpoint.
+    pub(super) fn is_unswept(&self) -> bool {
+        !self.removed.is_empty()
     }
 }
 
@@ -325,6 +332,8 @@ impl<R: DeserializeOwned> Generation<R> {
 /// The generation that answers.
 pub(crate) struct Current<R> {
     generation: RwLock<Option<Arc<Generation<R>>>>,
+    /// True once a table was found with rows that cannot be read: from then on each row is read back before it counts.
+    is_doubted: AtomicBool,
 }
 
 impl<R> Current<R> {
@@ -332,7 +341,17 @@ impl<R> Current<R> {
     pub(crate) fn new() -> Self {
         Self {
             generation: RwLock::new(None),
+            is_doubted: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that a table had rows that cannot be read.
+    pub(super) fn doubt(&self) {
+        self.is_doubted.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted.load(Ordering::Acquire)
     }
 
     pub(super) fn get(&self) -> Option<Arc<Generation<R>>> {

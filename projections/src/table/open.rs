@@ -1,5 +1,7 @@
 //! Which generation of a table a start goes on with, and how a new one begins.
 
+use std::fmt;
+
 use chronicler_store::{ViewCheckpoint, ViewName};
 
 use super::generation::Generation;
@@ -15,7 +17,7 @@ use crate::projection::TableProjection;
 const ROWS_LOOKED_AT: usize = 64;
 
 /// The oldest generation of this shape that the store has, or a new one. The others of this shape are what interrupted
-/// rebuilds left behind, and are removed. Those of another shape stay until this one answers, so that going back to an
+/// rebuilds left behind, and are removed. Generations of another shape stay until this one answers, so that going back to an
 /// older release costs nothing.
 pub(super) async fn stored<T: TableProjection>(
     parts: &TableParts<T>,
@@ -73,17 +75,22 @@ async fn readable<T: TableProjection>(
                 },
             );
         if let Some(error) = unreadable {
-            tracing::warn!(
-                projection = T::NAME,
-                %error,
-                "a table has rows of another shape and is built again: raise ROW_VERSION with the row's type"
-            );
+            warn_of_another_shape::<T>(&error);
+            parts.current.doubt();
             at -= 1;
             let (view, _) = found.remove(at);
             parts.store.drop_view(&view).await?;
         }
     }
     Ok(found)
+}
+
+pub(super) fn warn_of_another_shape<T: TableProjection>(why: &dyn fmt::Display) {
+    tracing::warn!(
+        projection = T::NAME,
+        %why,
+        "a table has rows of another shape and is built again: raise ROW_VERSION with the row's type"
+    );
 }
 
 /// A new generation, known to the store from now on.

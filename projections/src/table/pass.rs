@@ -81,7 +81,7 @@ fn handle<T: TableProjection>(
     event: &EventRef<'_>,
     position: GlobalPosition,
 ) -> Result<Option<FailureReason>, RowFault> {
-    // What a panicking handler has changed is staged, and forgotten below.
+    // The changes of a handler that panics are only staged, and forgotten below.
     let handling = AssertUnwindSafe(|| handler.handle(table, event));
     let handled = catch_unwind(handling);
     let handled = handled.unwrap_or_else(|panic| Err(FailureReason::panicked(&*panic)));

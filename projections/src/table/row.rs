@@ -54,7 +54,7 @@ impl EncodedRow {
         }
     }
 
-    /// Encodes a row. One whose `Serialize` panics cannot be encoded.
+    /// Encodes a row. A row whose `Serialize` panics cannot be encoded.
     pub(super) fn of<R: Serialize>(row: &Versioned<R>) -> Result<Self, CodecError> {
         let encoding = AssertUnwindSafe(|| row.row.as_ref().map(encode_shaped).transpose());
         let encoded = catch_unwind(encoding).unwrap_or_else(|panic| {
@@ -70,7 +70,7 @@ impl EncodedRow {
     }
 }
 
-/// Decodes a row. One whose `Deserialize` panics cannot be decoded.
+/// Decodes a row. A row whose `Deserialize` panics cannot be decoded.
 pub(super) fn decode_row<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, CodecError> {
     let decoding = AssertUnwindSafe(|| decode_shaped::<R>(bytes));
     catch_unwind(decoding).unwrap_or_else(|panic| {

@@ -65,7 +65,7 @@ async fn live<F: Fold>(
         progress: &setup.progress,
         end: Some("its worker was aborted".into()),
     };
-    // What a panic leaves half done is dropped with the run; what is shared is whole after each call.
+    // A panic drops the run with all that it left half done; shared state is whole after each call.
     let result = AssertUnwindSafe(run(setup, open, ctx)).catch_unwind().await;
     let error: Option<Arc<str>> = match result {
         Ok(ended) => ended.err().map(|error| error.to_string().into()),
@@ -83,7 +83,7 @@ async fn live<F: Fold>(
     life.end = error.clone();
     match error {
         None => Ok(()),
-        // It is to end in any case; what was not written is folded again at the next start.
+        // The worker is to end in any case; events that were not written are folded again at the next start.
         Some(error) if ctx.stopping().is_cancelled() => {
             tracing::warn!(projection = %setup.progress.name, %error, "a projection was stopped by an error");
             setup.control.close();

@@ -29,14 +29,14 @@ impl<F: Fold> Rebuild<F> {
         }
     }
 
-    /// Whether it goes before the main view, which has come to `ahead`. One that waits for its retries lets that go on.
+    /// True if the rebuild goes before the main view, which has come to `ahead`. A rebuild that waits for its retries does not.
     pub(super) fn goes_first(&self, ahead: GlobalPosition) -> bool {
         let at = self.track.fold.position();
         let is_close = ahead.get().saturating_sub(at.get()) <= OVERTAKE_EVENTS;
         is_close && !self.is_waiting() && !self.track.is_stopped()
     }
 
-    /// Whether it shows as much as the main view, which has come to `ahead`.
+    /// True once the rebuild shows as much as the main view, which has come to `ahead`.
     pub(super) fn has_caught_up(&mut self, ahead: GlobalPosition) -> bool {
         let at = self.track.fold.position();
         if at < ahead {
@@ -46,7 +46,7 @@ impl<F: Fold> Rebuild<F> {
         true
     }
 
-    /// Whether it has come far enough once, and only waits for what may still work.
+    /// True if the rebuild has caught up once and only waits for events that may still work.
     pub(super) fn is_waiting(&self) -> bool {
         let ledger = &self.track.ledger;
         self.caught_up

@@ -20,7 +20,7 @@ struct Retry {
 }
 
 impl Retries {
-    /// One more, of these keys.
+    /// Adds a retry of these keys.
     pub(super) fn add(
         &mut self,
         keys: Vec<Arc<str>>,

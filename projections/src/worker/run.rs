@@ -93,7 +93,7 @@ impl<F: Fold> Run<'_, F> {
             match self.wake().await? {
                 Woken::Stop => return Ok(None),
                 Woken::Asked | Woken::Due => {}
-                Woken::Idle => self.main.fold.flush().await?,
+                Woken::Idle => self.main.fold.close().await?,
                 Woken::Main(chunk) => {
                     if let Some(reason) = self.main_batch(chunk).await? {
                         return Ok(Some(reason));
@@ -164,7 +164,7 @@ impl<F: Fold> Run<'_, F> {
         let of_rebuild = rebuild.and_then(|rebuild| rebuild.track.takes_up_at());
         let due = [self.main_takes_up_at(), of_rebuild];
         let due = due.into_iter().flatten().min();
-        let is_unwritten = self.main.fold.is_unwritten();
+        let is_unwritten = self.main.fold.is_unwritten() || self.main.fold.is_unswept();
         let stopping = self.ctx.stopping();
         let setup = self.setup;
         let events_max = setup.options.batch_events_max;

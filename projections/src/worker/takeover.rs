@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 impl<F: Fold> Run<'_, F> {
     /// Begins to build another view from the beginning, beside the one that answers.
     pub(super) async fn begin_rebuild(&mut self) -> Result<(), RunError> {
-        // What an interrupted rebuild left behind. The views of another shape stay until this one answers.
+        // An interrupted rebuild may have left views behind. The views of another shape stay until this one answers.
         let is_ready = self.setup.progress.is_ready();
         if is_ready {
             self.main.fold.discard_others().await?;
@@ -58,7 +58,7 @@ impl<F: Fold> Run<'_, F> {
             BatchEnd::Again => self.count_set_aside(),
             BatchEnd::All => self.switch_when_ready().await?,
         }
-        // It would not get further before its events work, and the view that answers does not need it.
+        // A full rebuild gets no further before its events work, and the view that answers does not need it.
         let full = self
             .rebuild
             .as_ref()
@@ -122,11 +122,11 @@ impl<F: Fold> Run<'_, F> {
         if progress.is_ready() {
             self.setup.facts().keep_only(&self.main.facts).await?;
         } else {
-            // Those of a view of another shape stay until this one answers.
+            // Facts of a view of another shape stay until this one answers.
             self.setup.facts().forget_all(&old.facts).await?;
         }
         self.count_set_aside();
-        // Whoever asked for retries of the old one got them with the rebuild.
+        // The rebuild has retried everything: callers who wait for retries are answered.
         self.retries.all_tried();
         self.setup.options.hooks.rebuilt(&progress.name, position);
         self.setup.control.answer(Ok(RebuildReport { position }));

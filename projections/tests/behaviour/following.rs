@@ -219,7 +219,7 @@ impl Aggregate for History {
     fn evolve(&mut self, _: &Written) {}
 }
 
-/// What of it is the saga's own, and how it ended.
+/// The saga's own entries, and its end.
 #[derive(Serialize, Deserialize)]
 enum Read {
     Noted(String),

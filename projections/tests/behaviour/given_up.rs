@@ -85,7 +85,7 @@ async fn n14_a_rebuild_that_is_cancelled_stopped_or_failed_leaves_the_view_and_i
                 return;
             }
             world.until(|| info().rebuilding == Some(last)).await;
-            // It has set everything aside, and that is nothing to the view that answers.
+            // The rebuild has set everything aside; the view that answers has not.
             assert_eq!(facts(&world).await, 8);
             assert_eq!(parked(&projections, "switched").await, []);
             match end {

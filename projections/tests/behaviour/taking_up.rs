@@ -108,7 +108,7 @@ async fn assert_whole<T: TableProjection<Row = Trace>>(projections: &Projections
     assert_eq!(all, [1, 2, 3, 4, 5, 6, 7, 8], "{said}");
 }
 
-/// What waits and what is left out, by position.
+/// The events that wait or are left out, by position.
 pub(crate) async fn set_aside(projections: &Projections, name: &str) -> Vec<ParkedEvent> {
     let waits = projections.parked(name).await.unwrap();
     let is_left_out = |event: &ParkedEvent| event.cause == SetAside::Skipped;

@@ -135,7 +135,7 @@ impl MemoryStore {
         }
     }
 
-    /// What becomes of an append; `None` if the process dies and nobody is answered.
+    /// Accepts or refuses an append; `None` if the process dies and nobody is answered.
     pub(super) fn accept(&self, append: &Append) -> Option<AppendResult> {
         if self.with_plan(|plan| plan.is_dead()) {
             return None;

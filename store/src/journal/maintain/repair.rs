@@ -97,6 +97,9 @@ pub struct Repair {
     lock: DirectoryLock,
 }
 
+/// Why an index is not used after a cut.
+const INDEX_BEFORE_A_CUT: &str = "it may know commits that were cut off";
+
 impl Repair {
     /// Reads the whole log, twice, and finds out what is to be done; `progress` is told each time, the second time from
     /// several threads. Takes the lock of the directory.
@@ -214,20 +217,23 @@ impl Repair {
         if self.plan.action != RepairAction::Nothing {
             unfinished::begin(storage, &self.data, Work::Repair)?;
         }
+        let mut index_set_aside = None;
         let set_aside = match self.plan.action {
             RepairAction::Nothing => None,
             RepairAction::Mend => Some(self.mend()?),
             RepairAction::Cut => {
-                let aside = self.cut()?;
-                // Its rows may be newer than its watermark, and of commits that were cut off.
-                set_index_aside(&self.data)
+                // Before the log is cut: a repair that ends right after that finds nothing left to cut. The rows of the
+                // index may be newer than its watermark, and of commits that go.
+                let moved = set_index_aside(&self.data)
                     .map_err(io_failed("setting the index aside in", &self.data))?;
-                Some(aside)
+                index_set_aside = moved.map(|_| INDEX_BEFORE_A_CUT.to_owned());
+                Some(self.cut()?)
             }
         };
         unfinished::end(storage, &self.data)?;
         let store = JournalStore::open_held(self.lock, &self.data, options)?;
-        let index_set_aside = store.open_report().index_set_aside.clone();
+        let index_set_aside =
+            index_set_aside.or_else(|| store.open_report().index_set_aside.clone());
         drop(store);
         let reader = JournalReader::open(&self.data)?;
         let verified = reader.verify(&|_| {});

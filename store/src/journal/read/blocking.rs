@@ -68,7 +68,7 @@ impl Turn {
         self.is_over
     }
 
-    /// Whether the reader is to give what it has before it looks at the frame at this log offset. What was read with others
+    /// True if the reader is to give what it has before it looks at the frame at this log offset. What was read with others
     /// costs the disk nothing, and is looked at before its window is let go of: a disk that takes a whole turn for each
     /// read gives a window in each, not a frame.
     #[inline]

@@ -39,7 +39,7 @@ pub(super) fn wanted(query: &AllQuery, commit: &RecordedCommit) -> bool {
     }
 }
 
-/// Whether a commit lies behind the last one wanted.
+/// True if a commit comes after the last one wanted.
 pub(super) fn is_behind(query: &AllQuery, end: &LogEnd, commit: &RecordedCommit) -> bool {
     commit.log_offset() >= end.offset || commit.first_position() > query.to
 }

@@ -22,7 +22,7 @@ pub(crate) enum Task {
     Barrier(Barrier),
 }
 
-/// What a task came to: it goes back to the writer, which answers everybody.
+/// The result of a task, which goes back to the writer, which answers everybody.
 pub(crate) struct Searched {
     pub(super) bytes: usize,
     pub(super) reply: Reply,

@@ -180,7 +180,7 @@ impl FollowerSignal {
 }
 
 impl Work {
-    /// Has the index built again after a wait. False if that is to be done already.
+    /// Schedules a rebuild of the index after a wait; `false` if one is scheduled already.
     fn schedule_rebuild(&mut self, now: Instant) -> bool {
         if self.rebuild_at.is_some() {
             return false;
@@ -216,7 +216,7 @@ mod tests {
         for doubled in [1, 2, 4, 8] {
             assert_eq!(wait(None, begin).0, REBUILD_MIN * doubled);
         }
-        // One that fails again soon has not worked.
+        // An index that fails again soon has not worked.
         let soon = begin + REBUILD_FORGOTTEN_AFTER / 2;
         assert_eq!(wait(Some(begin), soon).0, REBUILD_MIN * 16);
         let later = begin + REBUILD_FORGOTTEN_AFTER;
