@@ -239,7 +239,8 @@ async fn talk(
     drop(timeout(PATIENCE, stream.write_all(&line)).await);
 }
 
-/// Until whoever asked has closed the connection. One that has only said that it says no more still waits for the answer.
+/// Until whoever asked has closed the connection. One that has only said that it says no more still waits for the answer, so
+/// long as a verb goes on whose asker has gone: whether it waits then cannot be seen.
 async fn left(stream: &UnixStream) {
     let mut said = [0];
     loop {
@@ -254,7 +255,7 @@ async fn left(stream: &UnixStream) {
     }
     let ready = stream.ready(Interest::READABLE | Interest::WRITABLE).await;
     if ready.is_ok_and(|ready| !ready.is_write_closed()) {
-        std::future::pending::<()>().await;
+        tokio::time::sleep(AFTER_LEAVING).await;
     }
 }
 

@@ -56,6 +56,14 @@ pub trait Saga: Send + Sync + 'static {
         true
     }
 
+    /// Whether an instance that was started has begun. `None`: with the first input that it was given. One of steps has not
+    /// while it only keeps what came before the event that begins it.
+    #[doc(hidden)]
+    fn has_begun(&self, state: &Self::State) -> Option<bool> {
+        let _ = state;
+        None
+    }
+
     /// What an instance waits for that has nothing under way, for people: `the approval`. Nothing by default; then the
     /// keys of its timers are shown.
     fn waits_for(&self, state: &Self::State) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Places of children: only so many of one limit are alive at a time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use chronicler_domain::StreamId;
@@ -22,7 +22,7 @@ pub(crate) struct ChildPlaces(Arc<Mutex<HashMap<String, Limit>>>);
 
 struct Limit {
     latest: Occupancy,
-    taken: HashMap<String, Child>,
+    taken: BTreeMap<String, Child>,
     /// In the order in which they came.
     waiting: VecDeque<Waiting>,
 }
@@ -55,7 +55,7 @@ impl Limit {
     fn new(latest: &Occupancy) -> Self {
         Self {
             latest: latest.clone(),
-            taken: HashMap::new(),
+            taken: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }
@@ -192,10 +192,13 @@ fn reason(limit: &Limit) -> String {
         limit: max,
         ..
     } = &limit.latest;
-    let mut named: Vec<_> = limit.taken.keys().map(|key| printed(key)).collect();
-    named.sort();
-    let more = named.len().saturating_sub(NAMED_MAX);
-    named.truncate(NAMED_MAX);
+    let more = limit.taken.len().saturating_sub(NAMED_MAX);
+    let named: Vec<_> = limit
+        .taken
+        .keys()
+        .take(NAMED_MAX)
+        .map(|key| printed(key))
+        .collect();
     let mut named = named.join(", ");
     if more > 0 {
         named = format!("{named} and {more} more");

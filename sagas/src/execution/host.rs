@@ -1,5 +1,7 @@
 //! An executor as the host of children: other sagas have it begin its instances, and end them.
 
+use std::sync::Arc;
+
 use chronicler_runtime::{DispatchError, SendOptions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -58,7 +60,10 @@ impl<S: Saga> ChildHost for Executor<S> {
 
     fn has_begun(&self, child: InstanceId) -> BoxFuture<'_, Result<bool, DispatchError>> {
         async move {
-            let has_begun = |state: &InstanceState<S::State>, _: _| state.has_begun();
+            let entity = Arc::clone(self.handle.entity());
+            let has_begun = move |state: &InstanceState<S::State>, _: _| {
+                state.has_begun(entity.saga().has_begun(state.user()))
+            };
             let found = self.handle.query(&child.tenant, &child.id, has_begun);
             Ok(found.await?.state)
         }

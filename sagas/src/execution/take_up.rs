@@ -89,6 +89,11 @@ impl<S: Saga> Executor<S> {
                 place,
                 of,
             } => (*position, Some((*place, *of))),
+            StalledInput::Starting {
+                position,
+                place,
+                of,
+            } => (*position, (*of > 1).then_some((*place, *of))),
             _ => return Ok(Vec::new()),
         };
         let found = self.events_at(position).await?;

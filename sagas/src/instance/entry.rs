@@ -264,6 +264,12 @@ pub(crate) enum StalledInput {
     },
     /// A timer that was disarmed or moved while it waited.
     Dropped,
+    /// The same as a part, of an event whose route says that it begins the instance; `of` is 1 where it is the only one.
+    Starting {
+        position: GlobalPosition,
+        place: u32,
+        of: u32,
+    },
 }
 
 impl StalledInput {

@@ -72,6 +72,13 @@ impl<S: Saga> Scripted<S> {
     /// # Errors
     /// When the routes bring it elsewhere; or when the input, repeated or recovered from, makes a difference. In words.
     pub fn event<E: Event>(&mut self, id: &str, event: E) -> Result<(), String> {
+        let delivered = self.deliver(id, event)?;
+        self.take(delivered)?;
+        // What came before the event that begins it.
+        self.take_up()
+    }
+
+    fn deliver<E: Event>(&mut self, id: &str, event: E) -> Result<SagaCommand, String> {
         self.position = GlobalPosition::new(self.position.get() + 1);
         let delivery = self.route(id, &event)?;
         let event = RoutedEvent(Arc::new(event));
@@ -82,13 +89,23 @@ impl<S: Saga> Scripted<S> {
             delivery,
             event,
         };
-        self.take(SagaCommand::Deliver {
+        Ok(SagaCommand::Deliver {
             position: self.position,
             parts: vec![part],
             is_late: false,
-        })?;
-        // What came before the event that begins it.
-        self.take_up()
+        })
+    }
+
+    /// The same for an event at which it is quarantined, as if the log took nothing of what it decided.
+    #[cfg(test)]
+    pub(crate) fn event_that_is_not_taken<E: Event>(
+        &mut self,
+        id: &str,
+        event: E,
+    ) -> Result<(), String> {
+        let input = Box::new(self.deliver(id, event)?);
+        let reason = "the log takes nothing of it".to_owned();
+        self.take(SagaCommand::QuarantineAt { input, reason })
     }
 
     /// Asks the routes how an event comes to this instance.
@@ -146,7 +163,9 @@ impl<S: Saga> Scripted<S> {
             && self.state.takes_up()
         {
             let events = match &input {
-                StalledInput::Event(position) => self.events.get(position).cloned(),
+                StalledInput::Event(position) | StalledInput::Starting { position, .. } => {
+                    self.events.get(position).cloned()
+                }
                 _ => None,
             };
             let events = events.into_iter().collect();

@@ -162,9 +162,16 @@ impl<S> InstanceState<S> {
         self.saga_version.is_some()
     }
 
-    /// Whether what begins it has come: one that only holds what came early has not begun.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.is_started() && (self.early.is_empty() || self.parent.is_some())
+    /// True if what begins it has come, though it may wait to be taken in; `has_begun` is what its saga says.
+    pub(crate) fn has_begun(&self, has_begun: Option<bool>) -> bool {
+        let begins = |input: &StalledInput| {
+            matches!(
+                input,
+                StalledInput::Starting { .. } | StalledInput::Begin { .. }
+            )
+        };
+        let is_to_begin = || self.parent.is_some() || self.stalled.iter().any(begins);
+        self.is_started() && (has_begun.unwrap_or(true) || is_to_begin())
     }
 
     /// Whether it is under way: started, and not over.

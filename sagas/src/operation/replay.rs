@@ -17,7 +17,7 @@ use crate::definition::routes::{Delivery, Routes};
 use crate::definition::saga::CATEGORY_PREFIX;
 use crate::definition::saga::Saga;
 use crate::instance::action::{Action, Way};
-use crate::instance::entry::{Entry, OWN_PREFIX};
+use crate::instance::entry::{Entry, OWN_PREFIX, StalledInput};
 use crate::instance::fold::{CommitInfo, Recorded, StreamReader};
 use crate::instance::state::InstanceState;
 use crate::instance::transition::command::{Part, SagaCommand};
@@ -215,13 +215,19 @@ impl<S: Saga> Replay<'_, S> {
             Entry::Parts { places, of } => Some((places, *of)),
             _ => None,
         });
+        // What waits says whether its route did, which may say something else today.
+        let starting = entries.clone().filter_map(|entry| match entry {
+            Entry::Stalled(StalledInput::Starting { place, .. }) => Some(*place),
+            _ => None,
+        });
+        let starting: Vec<_> = starting.collect();
         for entry in entries.clone() {
             return Ok(match entry {
                 Entry::Started { .. } => continue,
                 Entry::Outcomes { answers } => several(answers, entries),
                 Entry::Consumed { position } => Some(SagaCommand::Deliver {
                     position: *position,
-                    parts: parts_of(self.events_at(*position).await?, given),
+                    parts: parts_of(self.events_at(*position).await?, given, &starting),
                     is_late: state.has_consumed(*position, false),
                 }),
                 Entry::Child {
@@ -306,13 +312,20 @@ fn several<'a>(
     (!given.is_empty()).then_some(SagaCommand::Several(given))
 }
 
-/// The parts that an instance was given of an event: those that are named, or all.
-fn parts_of(events: Vec<RoutedEvent>, given: Option<(&Vec<u32>, u32)>) -> Vec<Part> {
+/// The parts that an instance was given of an event: those that are named, or all. Those of these places begin it.
+fn parts_of(
+    events: Vec<RoutedEvent>,
+    given: Option<(&Vec<u32>, u32)>,
+    starting: &[u32],
+) -> Vec<Part> {
     let of = u32::try_from(events.len()).unwrap_or(u32::MAX);
     let parts = (0..).zip(events).map(|(place, event)| Part {
         place,
         of: given.map_or(1, |_| of),
-        delivery: Delivery::StartOrResume,
+        delivery: match starting.contains(&place) {
+            true => Delivery::Start,
+            false => Delivery::StartOrResume,
+        },
         event,
     });
     let is_given = |part: &Part| given.is_none_or(|(places, _)| places.contains(&part.place));

@@ -49,6 +49,10 @@ impl<S: StepSaga> Saga for Steps<S> {
         false
     }
 
+    fn has_begun(&self, state: &StepState<S::Start>) -> Option<bool> {
+        Some(state.start.is_some())
+    }
+
     fn waits_for(&self, state: &StepState<S::Start>) -> Vec<String> {
         if state.start.is_none() {
             return vec!["the event that begins it".to_owned()];

@@ -138,6 +138,11 @@ fn samples() -> Vec<Entry> {
             of: 2,
         }),
         Entry::Stalled(StalledInput::Dropped),
+        Entry::Stalled(StalledInput::Starting {
+            position: GlobalPosition::new(7),
+            place: 1,
+            of: 2,
+        }),
         Entry::Outcomes {
             answers: vec![Action::of(1), Action::undo_of(2)],
         },
@@ -207,6 +212,7 @@ fn the_bytes_on_disk_are_what_they_were() {
         "$Stalled 05010109",
         "$Stalled 06070102",
         "$Stalled 07",
+        "$Stalled 08070102",
         "$Outcomes 0201000201",
         "$ContinuedAsNew 03",
         "$CameEarly 0007",

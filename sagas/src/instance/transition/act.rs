@@ -161,7 +161,7 @@ impl<S: Saga> Step<'_, S> {
                     self.enter(Entry::Answered { effect, answer });
                 }
                 (EffectState::Awaited, Orphan::Cancel) => self.end_effect(index),
-                _ if is_call && waits && effect.untaken.is_unsent => {
+                _ if !effect.is_start() && waits && effect.untaken.is_unsent => {
                     let (effect, answer) = (index, never_sent());
                     self.enter(Entry::Answered { effect, answer });
                 }

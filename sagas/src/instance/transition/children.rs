@@ -24,7 +24,7 @@ impl<S: Saga> Step<'_, S> {
         start: Payload,
         occupies: Option<Occupancy>,
     ) -> Result<(), SagaRefusal> {
-        let is_new = !self.state.has_begun();
+        let is_new = !self.has_begun();
         match is_new {
             true => self.enter_child(parent, &start),
             false => self.is_child_of(&parent)?,
@@ -56,7 +56,7 @@ impl<S: Saga> Step<'_, S> {
         reason: String,
         is_spared: bool,
     ) -> Result<(), SagaRefusal> {
-        if !self.state.has_begun() {
+        if !self.has_begun() {
             self.enter_child(parent, &Payload::new(CodecId::RAW, Vec::new()));
             self.finish(Ending::Compensated { reason });
             return Ok(());

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use chronicler_domain::{Event, GlobalPosition, Tenant, Timestamp};
+use chronicler_domain::{Event, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Part, SagaCommand};
+use super::command::SagaCommand;
 use super::step::Step;
-use super::test_kit::Source;
+use super::test_kit::{Source, delivered, delivered_as};
 use crate::definition::answer::Answer;
 use crate::definition::effect::Request;
 use crate::definition::input::{Input, RoutedEvent};
 use crate::definition::payload::Payload;
 use crate::definition::routes::{Delivery, Route, Routes};
-use crate::instance::entry::Parent;
+use crate::instance::entry::{Entry, Parent};
+use crate::instance::fold::StreamReader;
 use crate::instance::scripted::Scripted;
 use crate::instance::state::InstanceState;
 use crate::instance::status::{Ending, SagaStatus};
-use crate::instance::verb::SagaVerb;
+use crate::instance::verb::{Order, SagaVerb};
 use crate::step_keys;
 use crate::steps::{Compensable, Define, Definition, Heard, Nil, StepSaga, Steps, to};
 
@@ -33,6 +34,7 @@ type Desk = Source<Said>;
 
 step_keys! {
     Ship = "ship" -> ();
+    Sent = "sent" -> ();
     Signed = "signed" -> String;
 }
 
@@ -100,6 +102,36 @@ impl<const STARTS: bool> StepSaga for Early<STARTS> {
     }
 }
 
+/// Begins with whatever comes, and is called off by whatever it hears.
+struct Twofold;
+
+impl StepSaga for Twofold {
+    const NAME: &'static str = "twofold";
+    type Start = ();
+
+    fn routes(on: &mut Routes<Steps<Self>>) {
+        on.event::<Desk>(|event, info| match event {
+            Said::Placed => Route::start(&info.id),
+            Said::Signed => Route::start_or_resume(&info.id),
+        });
+    }
+
+    fn begin(_: &Input) -> Option<()> {
+        Some(())
+    }
+
+    fn heard(_: &Input, (): &()) -> Heard {
+        Heard::cancel("it heard something")
+    }
+
+    fn define(steps: Define<Self, Nil, Compensable>) -> Definition<Self> {
+        steps
+            .step(Ship, |_| to::<Desk>("s", ()), |_, _| to::<Desk>("s", ()))
+            .pivot(Sent, |_| to::<Desk>("s", ()))
+            .build()
+    }
+}
+
 fn in_any_order<const STARTS: bool>(events: &[Said]) {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let mut early = Scripted::new(Steps::<Early<STARTS>>::of(), "s", now);
@@ -147,41 +179,103 @@ fn sa15_what_came_early_waits_for_the_event_that_begins_the_saga_and_can_be_call
     assert!(early.wanted().is_empty());
 }
 
+/// The parts of an event that an instance says it was given, and how often it says each of these.
+fn taken<const N: usize>(
+    parts: Vec<(Delivery, Said)>,
+    counted: [&str; N],
+) -> (Vec<u32>, [usize; N]) {
+    let (saga, now) = (Steps::<Early<true>>::of(), Timestamp::from_millis(1));
+    let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
+    let step = Step::new(&saga, &mut state, now);
+    let taken = step.take(delivered_as(1, parts)).unwrap();
+    assert_eq!(state.quarantined, None);
+    let (reader, mut given) = (StreamReader::<Said>::of_entries(), Vec::new());
+    for event in &taken.events {
+        let read = reader.read_new(event, |recorded| {
+            if let Some(Entry::Parts { places, .. }) = recorded.entry() {
+                given.clone_from(places);
+            }
+        });
+        read.unwrap();
+    }
+    let written = || taken.events.iter().map(|event| &*event.event_type);
+    let times = |what| written().filter(|written| *written == what).count();
+    (given, counted.map(times))
+}
+
 #[test]
 fn sa15_parts_of_one_event_begin_it_in_whatever_order_they_stand() {
     let early = (Delivery::StartOrResume, Said::Signed);
     let begins = (Delivery::Start, Said::Placed);
-    for (told, is_early) in [
-        (vec![early.clone(), begins.clone()], true),
-        (vec![begins.clone(), early], false),
-        (vec![begins.clone(), begins], false),
-    ] {
-        let of = u32::try_from(told.len()).unwrap();
-        let part = |(place, (delivery, said))| Part {
-            place,
-            of,
-            delivery,
-            event: RoutedEvent::new(said),
-        };
-        let deliver = SagaCommand::Deliver {
-            position: GlobalPosition::new(1),
-            is_late: false,
-            parts: (0..).zip(told).map(part).collect(),
-        };
-        let (saga, now) = (Steps::<Early<true>>::of(), Timestamp::from_millis(1));
-        let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
-        let taken = Step::new(&saga, &mut state, now).take(deliver).unwrap();
-        let written: Vec<_> = taken
-            .events
-            .iter()
-            .map(|event| &*event.event_type)
-            .collect();
-        let times = |what: &str| written.iter().filter(|written| **written == what).count();
-        assert_eq!(times("Begun"), 1, "{written:?}");
-        let expected = (usize::from(is_early), usize::from(is_early));
-        assert_eq!((times("$CameEarly"), times("$EarlyTaken")), expected);
-        assert_eq!(state.quarantined, None, "{written:?}");
-    }
+    let counted = ["Begun", "$CameEarly", "$EarlyTaken"];
+    let told = taken(vec![early.clone(), begins.clone()], counted);
+    assert_eq!(told, (vec![0, 1], [1, 1, 1]));
+    let told = taken(vec![begins.clone(), early], counted);
+    assert_eq!(told, (vec![0, 1], [1, 0, 0]));
+    // The second one begins nothing any more, and was not given to it.
+    let told = taken(vec![begins.clone(), begins], counted);
+    assert_eq!(told, (vec![0], [1, 0, 0]));
+}
+
+fn release() -> Order {
+    SagaVerb::Release.by("ann", "mended")
+}
+
+#[test]
+fn sa15_what_begins_it_is_taken_though_what_came_before_waits_for_a_release() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let mut early = Scripted::new(Steps::<Early<true>>::of(), "s", now);
+    early.event_that_is_not_taken("s", Said::Signed).unwrap();
+    let status = early.status();
+    assert!(
+        matches!(status, SagaStatus::Quarantined { .. }),
+        "{status:?}"
+    );
+    early.event("s", Said::Placed).unwrap();
+    // Another one begins nothing more.
+    early.event("s", Said::Placed).unwrap();
+    early.operate(release()).unwrap();
+    early.take_up().unwrap();
+    let (wanted, written) = (early.wanted(), early.written());
+    assert_eq!(wanted.len(), 1, "{written:?}");
+    let consumed = written.iter().filter(|written| *written == "$Consumed");
+    assert_eq!(consumed.count(), 2, "{written:?}");
+}
+
+#[test]
+fn sa15_what_would_begin_it_begins_nothing_more_once_what_waited_before_it_has() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let mut signing = Scripted::new(Steps::<Twofold>::of(), "s", now);
+    signing.event_that_is_not_taken("s", Said::Signed).unwrap();
+    signing.event("s", Said::Placed).unwrap();
+    signing.operate(release()).unwrap();
+    signing.take_up().unwrap();
+    let written = signing.written();
+    let times = |what: &str| written.iter().filter(|written| *written == what).count();
+    assert_eq!((times("Begun"), times("$Unstalled")), (1, 2), "{written:?}");
+    assert_eq!(times("$Compensating"), 0, "it heard it: {written:?}");
+}
+
+#[test]
+fn sa15_what_is_to_begin_it_and_does_not_is_no_early_event_after_a_release() {
+    let saga = Steps::<Early<true>>::of();
+    let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
+    let mut take = |command| {
+        let step = Step::new(&saga, &mut state, Timestamp::from_millis(1));
+        step.take(command).unwrap();
+        (state.quarantined.is_some(), state.stalled.front().cloned())
+    };
+    let (is_quarantined, stalled) = take(delivered(1, Delivery::Start, Said::Signed));
+    assert!(is_quarantined);
+    let input = stalled.unwrap();
+    take(SagaCommand::Operate(release()));
+    let events = vec![RoutedEvent::new(Said::Signed)];
+    let (is_quarantined, stalled) = take(SagaCommand::Unstall {
+        input: input.clone(),
+        events,
+    });
+    assert_eq!((is_quarantined, stalled), (true, Some(input)));
+    assert!(state.early.is_empty());
 }
 
 #[test]

@@ -18,9 +18,9 @@ use crate::instance::entry::{Entry, StalledInput};
 use crate::instance::reason::cut;
 use crate::instance::status::Ending;
 
-/// The answer to a call that compensation overtook before its service took it.
+/// The answer to an effect that compensation overtook before it was sent, or before its service took it.
 pub(super) fn never_sent() -> Answer {
-    Answer::rejected(&"it was never sent: compensation began before its service took it")
+    Answer::rejected(&"it was never sent: compensation began before that")
 }
 
 impl<S: Saga> Step<'_, S> {
@@ -33,11 +33,11 @@ impl<S: Saga> Step<'_, S> {
         }
         // Which of them pass depends on what those before them begin.
         let mut started = self.state.is_started();
-        // One that only holds what came early has not begun.
-        let had_begun = started && self.state.early.is_empty();
+        let mut begun = self.has_begun();
         let passes = |part: &Part| {
             let passes = match part.delivery {
-                Delivery::Start => !had_begun,
+                // One before it may begin it: that is seen when its turn comes.
+                Delivery::Start => !begun,
                 Delivery::Resume => started,
                 Delivery::StartOrResume => true,
             };
@@ -54,16 +54,10 @@ impl<S: Saga> Step<'_, S> {
             });
         }
         self.enter(Entry::Consumed { position });
-        if of > 1 {
-            let places = passing.iter().map(|part| part.place).collect();
-            self.enter(Entry::Parts { places, of });
+        let (told_at, mut places) = (self.events.len(), Vec::new());
+        if self.state.is_forward() {
+            self.cut_cycle();
         }
-        if !self.state.is_forward() {
-            // It is noted, and changes nothing any more.
-            return;
-        }
-        self.cut_cycle();
-        let mut is_first = !had_begun && self.state.early.is_empty();
         for Part {
             place,
             of,
@@ -71,28 +65,42 @@ impl<S: Saga> Step<'_, S> {
             delivery,
         } in passing
         {
-            // One before it has begun it, unless that, too, only came early.
-            let has_begun = !is_first && self.state.early.is_empty();
-            if has_begun && delivery == Delivery::Start {
+            // One before it has begun it, unless that came early.
+            if begun && delivery == Delivery::Start {
                 continue;
             }
-            is_first = false;
-            self.is_to_begin = delivery == Delivery::Start;
-            // One before it may have ended it, or had it compensated: as what comes after that, it changes nothing any more.
+            places.push(place);
+            // One before it may have ended it, or had it compensated: it is noted, and changes nothing any more.
             if self.state.is_over() || !self.state.is_forward() {
-                break;
+                continue;
             }
+            self.is_to_begin = delivery == Delivery::Start;
             // Each part waits by itself: what was decided on those before it stays decided.
-            let stalled = match of {
-                1 => StalledInput::Event(position),
-                of => StalledInput::Part {
+            let stalled = match (delivery, of) {
+                (Delivery::Start, of) => StalledInput::Starting {
+                    position,
+                    place,
+                    of,
+                },
+                (_, 1) => StalledInput::Event(position),
+                (_, of) => StalledInput::Part {
                     position,
                     place,
                     of,
                 },
             };
             self.input(Input::Event(event), stalled);
+            begun = self.has_begun();
         }
+        if of > 1 {
+            self.enter_at(told_at, &Entry::Parts { places, of });
+        }
+    }
+
+    /// True if what begins the instance has come, though it may wait to be taken in.
+    pub(super) fn has_begun(&self) -> bool {
+        let has_begun = self.saga.has_begun(&self.state.user);
+        self.state.has_begun(has_begun)
     }
 
     pub(super) fn answer(&mut self, action: Action, answer: Answer) {

@@ -1,5 +1,6 @@
 //! Inputs that wait because the saga's own code failed, and how they are taken up again.
 
+use chronicler_domain::Timestamp;
 use chronicler_store::codec::CodecId;
 
 use super::fault::Fault;
@@ -67,6 +68,32 @@ impl<S: Saga> Step<'_, S> {
         let reason = cut(fault.to_string());
         self.enter(Entry::Quarantined { reason });
         self.enter(Entry::Stalled(input));
+        self.hold_what_is_due();
+    }
+
+    /// What came due just before it is not carried out any more. It waits for the release, as what waits does in a pause;
+    /// what was decided just before it was not sent, and need not be taken back.
+    fn hold_what_is_due(&mut self) {
+        for action in self.due.clone() {
+            let Some((attempt, next)) = self.state.pending(action) else {
+                continue;
+            };
+            let is_dated = next > Timestamp::EPOCH && next != Timestamp::MAX;
+            let is_new = !action.is_undo() && action.effect >= self.decided_before;
+            let is_unsent = is_new && (attempt, next) == (0, Timestamp::EPOCH);
+            if is_dated || is_unsent {
+                let reason = "it is quarantined".to_owned();
+                self.enter(Entry::Held { action, reason });
+            }
+            if is_unsent {
+                let (counted, unsent) = (false, true);
+                self.enter(Entry::NotTaken {
+                    action,
+                    counted,
+                    unsent,
+                });
+            }
+        }
     }
 
     pub(super) fn unstall(&mut self, stalled: &StalledInput, events: Vec<RoutedEvent>) {
@@ -76,6 +103,7 @@ impl<S: Saga> Step<'_, S> {
         if stands || self.state.is_over() || !is_first {
             return;
         }
+        self.is_to_begin = matches!(stalled, StalledInput::Starting { .. });
         let taken = match self.not_written.take() {
             Some(reason) => Err(Fault::NotWritten { reason }),
             None => self.take_up(stalled, events),
@@ -102,6 +130,12 @@ impl<S: Saga> Step<'_, S> {
         events: Vec<RoutedEvent>,
     ) -> Result<(), Fault> {
         let matters = match (&self.state.phase, stalled) {
+            // One that waited before it has begun the instance.
+            (_, StalledInput::Starting { .. })
+                if self.saga.has_begun(&self.state.user) == Some(true) =>
+            {
+                false
+            }
             // It was armed again since: that one counts.
             (_, StalledInput::Dropped) => false,
             (_, StalledInput::Timer(key)) if self.state.timers.contains_key(key) => false,
@@ -113,7 +147,7 @@ impl<S: Saga> Step<'_, S> {
             return Ok(());
         }
         let inputs: Vec<_> = match stalled {
-            StalledInput::Event(_) | StalledInput::Part { .. } => {
+            StalledInput::Event(_) | StalledInput::Part { .. } | StalledInput::Starting { .. } => {
                 events.into_iter().map(Input::Event).collect()
             }
             StalledInput::Answer { effect, answer } => {

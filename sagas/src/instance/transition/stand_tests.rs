@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::command::SagaCommand;
 use super::refusal::SagaRefusal;
 use super::step::Step;
-use super::test_kit::{Source, delivered};
+use super::test_kit::{Source, delivered, delivered_as};
 use crate::definition::answer::{Answer, EffectAnswer};
-use crate::definition::effect_view::UndoState;
+use crate::definition::effect_view::{EffectState, UndoState};
 use crate::definition::input::{Input, SagaContext};
 use crate::definition::next::Next;
 use crate::definition::routes::{Delivery, Route, Routes};
@@ -287,6 +287,41 @@ fn sa9_no_attempt_begins_while_it_is_quarantined_and_all_go_on_when_it_is_releas
         "{due:?}"
     );
     assert_eq!(take(&mut state, attempt).map(drop), Ok(()));
+}
+
+/// What a part of an event decided, before another one quarantined it.
+fn decided_and_poisoned() -> InstanceState<bool> {
+    let mut state = InstanceState::new(Tenant::default(), "s".to_owned());
+    let both = [Told::Begin, Told::Poison].map(|told| (Delivery::StartOrResume, told));
+    take(&mut state, delivered_as(1, both)).unwrap();
+    assert!(state.quarantined.is_some());
+    state
+}
+
+#[test]
+fn sa9_what_was_decided_when_it_was_quarantined_is_never_sent_if_it_is_cancelled() {
+    let mut state = decided_and_poisoned();
+    let cancel = SagaCommand::Operate(SagaVerb::Cancel.by("ann", "not wanted"));
+    let due = take(&mut state, cancel).unwrap();
+    let waits = |action: &Action| state.pending(*action).is_some();
+    assert!(!due.iter().any(waits), "{due:?}");
+    for effect in state.effects().iter().take(3) {
+        let is_over = (effect.state.clone(), effect.undo.clone());
+        assert_eq!(is_over, (EffectState::Rejected, UndoState::Idle));
+    }
+}
+
+#[test]
+fn sa9_what_was_decided_when_it_was_quarantined_is_sent_once_it_is_released() {
+    let mut state = decided_and_poisoned();
+    let release = SagaCommand::Operate(SagaVerb::Release.by("ann", "mended"));
+    let due = take(&mut state, release).unwrap();
+    for effect in 0..3 {
+        let action = Action::of(effect);
+        assert!(due.contains(&action), "{due:?}");
+        // It asks before it is sent: from then on it may have been.
+        assert_eq!(state.pending(action), Some((0, Timestamp::MAX)));
+    }
 }
 
 #[test]

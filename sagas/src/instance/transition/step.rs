@@ -24,6 +24,8 @@ pub(crate) struct Step<'a, S: Saga> {
     pub(super) now: Timestamp,
     pub(super) events: Vec<NewEvent>,
     pub(super) due: Vec<Action>,
+    /// Effects from this index on are decided in this step.
+    pub(super) decided_before: u32,
     /// What it is given came before what begins it.
     pub(super) came_early: bool,
     /// The route of what it is given says that it begins it.
@@ -65,12 +67,14 @@ pub(crate) struct StepResult {
 
 impl<'a, S: Saga> Step<'a, S> {
     pub(crate) fn new(saga: &'a S, state: &'a mut InstanceState<S::State>, now: Timestamp) -> Self {
+        let decided_before = state.effects.decided();
         Self {
             saga,
             state,
             now,
             events: Vec::new(),
             due: Vec::new(),
+            decided_before,
             came_early: false,
             is_to_begin: false,
             not_written: None,
@@ -273,13 +277,17 @@ impl<'a, S: Saga> Step<'a, S> {
         if taken > 1 {
             // Those of which not all are answers are taken as they were by whoever replays them.
             answers.truncate(if answers.len() == taken { taken } else { 0 });
-            let entry = Entry::Outcomes { answers };
-            match encode_event(PayloadCodec::default(), &entry) {
-                Ok(event) => self.events.insert(0, event),
-                Err(error) => self.error = Some(error),
-            }
+            self.enter_at(0, &Entry::Outcomes { answers });
         }
         Ok(())
+    }
+
+    /// Enters what is said of entries before them. Such an entry changes nothing in the state.
+    pub(super) fn enter_at(&mut self, place: usize, entry: &Entry) {
+        match encode_event(PayloadCodec::default(), entry) {
+            Ok(event) => self.events.insert(place, event),
+            Err(error) => self.error = Some(error),
+        }
     }
 
     /// Sets the instance aside before it takes an input that too many causes lie before. One that has decided how it ends

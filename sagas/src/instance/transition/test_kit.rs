@@ -36,14 +36,25 @@ impl<E: Event + Clone> Aggregate for Source<E> {
 
 /// An event of this position, as a router brings it.
 pub(super) fn delivered(position: u64, delivery: Delivery, event: impl Event) -> SagaCommand {
+    delivered_as(position, [(delivery, event)])
+}
+
+/// An event of this position that is read as several, each with its way to the instance.
+pub(super) fn delivered_as<E: Event>(
+    position: u64,
+    parts: impl IntoIterator<Item = (Delivery, E), IntoIter: ExactSizeIterator>,
+) -> SagaCommand {
+    let parts = parts.into_iter();
+    let of = u32::try_from(parts.len()).unwrap();
+    let part = |(place, (delivery, event))| Part {
+        place,
+        of,
+        delivery,
+        event: RoutedEvent::new(event),
+    };
     SagaCommand::Deliver {
         position: GlobalPosition::new(position),
         is_late: false,
-        parts: vec![Part {
-            place: 0,
-            of: 1,
-            delivery,
-            event: RoutedEvent::new(event),
-        }],
+        parts: (0..).zip(parts).map(part).collect(),
     }
 }
